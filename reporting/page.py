@@ -1,0 +1,310 @@
+"""What a report is made of: a Document of sections, figures, tables and charts, as pure data.
+
+A Document is complete: rendering it needs nothing but templates and fonts, so the same Document
+gives the same HTML and the same PDF anywhere. Its canonical JSON is the ``facts.json`` that is
+issued beside them.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from .model import Exact, Finding, Missing, Shown, Text, Value
+
+SCHEMA = "reporting/document/v1"
+
+
+class Kind(StrEnum):
+    """The kinds of report."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class Status(StrEnum):
+    """How far a report can be relied on. INCOMPLETE wins over RESTATED."""
+
+    FINAL = "FINAL"
+    RESTATED = "RESTATED"
+    INCOMPLETE = "INCOMPLETE"
+
+
+class Verdict(StrEnum):
+    """The answer to "was it good enough?", for one figure or for the whole period."""
+
+    MET = "met"
+    MISSED = "missed"
+    UNKNOWN = "unknown"
+
+
+class Target(Value):
+    """A threshold that was in force in the period, as policy has it."""
+
+    id: str
+    comparator: Literal["lt", "le", "gt", "ge"]
+    value: Exact
+    unit: str
+    source: str = ""
+
+    def words(self) -> str:
+        """For the page: "at least 99.9 %"."""
+        word = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}[self.comparator]
+        return f"{word} {self.value} {self.unit}".strip()
+
+
+class Point(Value):
+    """One point of a series over days; a missing day stays a gap."""
+
+    day: date
+    value: Exact | Missing
+
+
+class Figure(Value):
+    """One number on a page. ``id`` is stable over reports: ``pnl.net``, ``uptime.grafana``."""
+
+    id: str
+    label: str
+    value: Shown
+    target: Target | None = None
+    verdict: Verdict | None = Field(default=None, strict=False)
+    change: Shown | None = None
+    change_label: str = ""
+    note: str = ""
+    series: tuple[Point, ...] = ()
+
+
+class Column(Value):
+    """A table's column; numbers are set right, text left."""
+
+    key: str
+    label: str
+    align: Literal["left", "right"] = "right"
+
+
+class Table(Value):
+    """A table in full. The page shows its top rows; ``tables/<id>.csv`` has them all.
+
+    ``rows`` and ``total`` have one cell a column.
+    """
+
+    id: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Shown, ...], ...]
+    total: tuple[Shown, ...] | None = None
+    note: str = ""
+    top: int = Field(default=25, description="rows shown on the page")
+
+
+class Line(Value):
+    """One named series of a chart; None is a gap, never zero."""
+
+    label: str
+    values: tuple[Exact | None, ...]
+
+
+class BarsChart(Value):
+    """Signed bars over categories or days (P&L per day), with an optional running line."""
+
+    kind: Literal["bars"] = "bars"
+    id: str
+    title: str
+    alt: str
+    unit: str
+    labels: tuple[str, ...]
+    bars: Line
+    lines: tuple[Line, ...] = ()
+
+
+class LinesChart(Value):
+    """Lines over days with marked exceptions (P&L against VaR)."""
+
+    kind: Literal["lines"] = "lines"
+    id: str
+    title: str
+    alt: str
+    unit: str
+    labels: tuple[str, ...]
+    lines: tuple[Line, ...]
+    marked: tuple[int, ...] = Field(default=(), description="indices of exceptions")
+    marked_label: str = ""
+
+
+class Span(Value):
+    """A stretch of one state on a timeline, in milliseconds since 1970."""
+
+    state: Literal["up", "down", "unknown"]
+    start_ms: int
+    end_ms: int
+
+
+class TimelineRow(Value):
+    """The states of one target, in order, covering the chart's window."""
+
+    label: str
+    spans: tuple[Span, ...]
+
+
+class TimelineChart(Value):
+    """When each target was up, down or unknown."""
+
+    kind: Literal["timeline"] = "timeline"
+    id: str
+    title: str
+    alt: str
+    start_ms: int
+    end_ms: int
+    zone: str
+    rows: tuple[TimelineRow, ...]
+
+
+class CalendarCell(Value):
+    """One day of one target: its availability band, or why there is none."""
+
+    day: date
+    low_pct: Exact | None
+    high_pct: Exact | None
+    verdict: Verdict = Field(strict=False)
+
+
+class CalendarRow(Value):
+    """One target of the calendar strip."""
+
+    label: str
+    cells: tuple[CalendarCell, ...]
+
+
+class CalendarChart(Value):
+    """A cell a day for each target: met, missed or unknown."""
+
+    kind: Literal["calendar"] = "calendar"
+    id: str
+    title: str
+    alt: str
+    rows: tuple[CalendarRow, ...]
+
+
+Chart = Annotated[
+    BarsChart | LinesChart | TimelineChart | CalendarChart, Field(discriminator="kind")
+]
+
+
+class Section(Value):
+    """One part of a report; ``id`` names its template, ``templates/sections/<id>.html``."""
+
+    id: str
+    title: str
+    summary: str = Field(default="", description="one sentence that answers the section's question")
+    verdict: Verdict | None = Field(default=None, strict=False)
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Attention(Value):
+    """Something that the first page says needs a person."""
+
+    severity: Literal["alarm", "warning", "note"]
+    text: str
+    section: str = Field(default="", description="id of the section that has the details")
+
+
+class Gap(Value):
+    """A value that the period should have and has not."""
+
+    what: str
+    when: str
+    reason: Missing
+
+
+class Difference(Value):
+    """One figure that differs from the revision that this one replaces."""
+
+    figure: str
+    label: str
+    before: Shown
+    after: Shown
+    reason: str
+
+
+class Citation(Value):
+    """A sealed day that the document was built from."""
+
+    day: date
+    revision: int
+    digest: str
+    session: bool
+    known_at: AwareDatetime
+    sealed_at: AwareDatetime
+    reason: str = ""
+
+
+class SourceTotal(Value):
+    """Rows and control totals of one query over the period, for reconciliation."""
+
+    source: str
+    query: str
+    query_digest: str
+    rows: int
+    control: tuple[tuple[str, str], ...] = ()
+
+
+class Checkpoint(Value):
+    """The audit log's head before this report was issued."""
+
+    size: int
+    chain_hash: str
+
+
+class Period(Value):
+    """The report's period and the clock it is read by."""
+
+    label: str = Field(description="2025-12-05, 2025-W49 or 2025-11")
+    title: str = Field(description="for people: Friday 5 December 2025")
+    first: date
+    last: date
+    zone: str
+    calendar: str
+    sessions: int
+    cutoff: AwareDatetime
+
+
+class Document(Value):
+    """One revision of one report. Canonical JSON of this value is ``facts.json``."""
+
+    schema_id: Literal["reporting/document/v1"] = "reporting/document/v1"
+    id: str = Field(description="daily/2025-12-05/r1")
+    kind: Kind = Field(strict=False)
+    title: str
+    issuer: str
+    period: Period
+    revision: int
+    status: Status = Field(strict=False)
+    signed: bool = False
+    supersedes: str = ""
+    reason: str = ""
+    issued_at: AwareDatetime
+    version: str
+    verdict: Verdict = Field(strict=False)
+    answer: str = Field(description="one sentence: was it good?")
+    attention: tuple[Attention, ...]
+    headline: tuple[Figure, ...]
+    sections: tuple[Section, ...]
+    gaps: tuple[Gap, ...]
+    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
+    citations: tuple[Citation, ...]
+    sources: tuple[SourceTotal, ...]
+    policy_digest: str
+    checkpoint: Checkpoint
+
+
+def text(words: str) -> Text:
+    """Shorthand for a cell of words."""
+    return Text(text=words)

@@ -1,0 +1,181 @@
+"""Days, weeks and months of a calendar, as absolute time.
+
+A business day is a session of the book's calendar. Its window runs from the end of the previous
+session's local day to the end of its own, so that nothing traded between two sessions (a weekend
+in currencies, say) is lost. Services run every day of the year: their day is the local calendar
+day, 23, 24 or 25 hours long.
+"""
+
+from __future__ import annotations
+
+import calendar as gregorian
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import pandas as pd
+
+from .errors import UsageError
+from .model import Window
+
+#: Bounds handed to exchange_calendars: its defaults depend on the clock.
+FIRST_YEAR, LAST_YEAR = 2000, 2027
+
+
+@lru_cache(maxsize=16)
+def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
+    """All sessions of ``calendar`` within the known years, and the early closes' hours."""
+    try:
+        cal = exchange_calendars.get_calendar(
+            calendar, start=f"{FIRST_YEAR}-01-01", end=f"{LAST_YEAR}-12-31"
+        )
+    except exchange_calendars.errors.InvalidCalendarName:
+        raise UsageError(
+            f"calendar {calendar!r} is not known; expected a name of exchange_calendars such as "
+            "XNYS, XLON, 24/5 or 24/7 (REPORTING_CALENDAR)"
+        ) from None
+    zone = cal.tz
+    early = {
+        stamp.date(): cal.session_close(stamp).tz_convert(zone).strftime("%H:%M")
+        for stamp in cal.early_closes
+    }
+    return tuple(stamp.date() for stamp in cal.sessions), early
+
+
+def local_midnight(day: date, zone: str) -> datetime:
+    """The first instant of ``day`` in ``zone``, in UTC.
+
+    Where a daylight-saving change skips midnight itself, this is the first instant after the gap.
+    """
+    tz = ZoneInfo(zone)
+    at = datetime.combine(day, time(0), tz).astimezone(UTC)
+    # A skipped midnight maps to the previous local day with fold=0; the later reading is right.
+    if at.astimezone(tz).date() < day:
+        at = datetime.combine(day, time(0), tz).replace(fold=1).astimezone(UTC)
+        while at.astimezone(tz).date() < day:
+            at += timedelta(minutes=15)
+    return at
+
+
+def calendar_day(day: date, zone: str) -> Window:
+    """The window of the local calendar day: 23, 24 or 25 hours."""
+    return Window(start=local_midnight(day, zone), end=local_midnight(day + timedelta(1), zone))
+
+
+@dataclass(frozen=True)
+class TradingDay:
+    """One calendar day as the book and the services see it.
+
+    ``window`` is the services' local calendar day; ``trading`` is the book's window if the day is
+    a session, else None. ``note`` says what kind of day it is for people.
+    """
+
+    day: date
+    calendar: str
+    zone: str
+    window: Window
+    trading: Window | None
+    note: str
+
+    @property
+    def is_session(self) -> bool:
+        """Whether the book's calendar has a session on this day."""
+        return self.trading is not None
+
+
+def trading_day(day: date, calendar: str, zone: str) -> TradingDay:
+    """Describe ``day`` for a book of ``calendar`` whose local time is ``zone``.
+
+    Raises :class:`UsageError` outside the years that the calendar is known for.
+    """
+    _check_range(day)
+    sessions, early = _sessions(calendar)
+    window = calendar_day(day, zone)
+    at = _index(sessions, day)
+    if at >= len(sessions) or sessions[at] != day:
+        kind = "weekend" if day.weekday() >= 5 else "holiday"
+        return TradingDay(day, calendar, zone, window, None, f"{calendar} closed ({kind})")
+    start = local_midnight(sessions[at - 1] + timedelta(1), zone) if at else window.start
+    note = f"early close at {early[day]}" if day in early else "regular session"
+    return TradingDay(day, calendar, zone, window, Window(start=start, end=window.end), note)
+
+
+def sessions_between(first: date, last: date, calendar: str) -> tuple[date, ...]:
+    """The sessions from ``first`` to ``last``, both included."""
+    sessions, _ = _sessions(calendar)
+    return sessions[_index(sessions, first) : _index(sessions, last + timedelta(1))]
+
+
+def previous_session(day: date, calendar: str) -> date:
+    """The last session before ``day``."""
+    _check_range(day)
+    sessions, _ = _sessions(calendar)
+    return sessions[_index(sessions, day) - 1]
+
+
+def next_session(day: date, calendar: str) -> date:
+    """The first session on or after ``day``."""
+    _check_range(day)
+    sessions, _ = _sessions(calendar)
+    return sessions[_index(sessions, day)]
+
+
+def days_between(first: date, last: date) -> Iterator[date]:
+    """Every calendar day from ``first`` to ``last``, both included."""
+    for offset in range((last - first).days + 1):
+        yield first + timedelta(offset)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The days that a report covers, with the label that names it."""
+
+    kind: str
+    label: str
+    title: str
+    first: date
+    last: date
+
+
+def day_span(day: date) -> Span:
+    """One business day."""
+    return Span("daily", day.isoformat(), f"{day:%A} {day.day} {day:%B %Y}", day, day)
+
+
+def week_span(day: date) -> Span:
+    """The ISO week, Monday to Sunday, that holds ``day``."""
+    year, week, weekday = day.isocalendar()
+    first = day - timedelta(weekday - 1)
+    last = first + timedelta(6)
+    title = f"Week {week} of {year}: {first.day} {first:%B} to {last.day} {last:%B %Y}"
+    return Span("weekly", f"{year}-W{week:02d}", title, first, last)
+
+
+def month_span(day: date) -> Span:
+    """The calendar month that holds ``day``."""
+    last = day.replace(day=gregorian.monthrange(day.year, day.month)[1])
+    return Span("monthly", f"{day:%Y-%m}", f"{day:%B %Y}", day.replace(day=1), last)
+
+
+def span(kind: str, day: date) -> Span:
+    """The period of ``kind`` that holds ``day``."""
+    makers = {"daily": day_span, "weekly": week_span, "monthly": month_span}
+    if kind not in makers:
+        raise UsageError(f"kind {kind!r} is not known; expected one of {', '.join(makers)}")
+    return makers[kind](day)
+
+
+def _check_range(day: date) -> None:
+    if not FIRST_YEAR < day.year <= LAST_YEAR:
+        raise UsageError(
+            f"{day} lies outside the calendar's known years; expected {FIRST_YEAR + 1} to "
+            f"{LAST_YEAR}; update exchange-calendars and reporting/periods.py for later years"
+        )
+
+
+def _index(sessions: tuple[date, ...], day: date) -> int:
+    """Position of the first session on or after ``day``."""
+    return int(pd.Index(sessions).searchsorted(day))  # type: ignore[arg-type]

@@ -1,0 +1,79 @@
+-- The ledger contract: five views, whatever the firm's own tables look like.
+--
+-- Your tables are yours. Fill schema "ledger" with views of exactly these names, columns and types
+-- over them; `reporting doctor` checks every one and names what differs. sql/ledger/examples/ has
+-- two worked mappings. Everything carries recorded_at: what happened and when we knew are two
+-- columns, and a row that changes is a new row with a later recorded_at, never an update in place.
+-- The service reads with a role that may only SELECT.
+--
+-- Below, the contract as empty views; `create or replace view` them with your own select.
+
+create schema if not exists ledger;
+
+-- One row a version of an instrument. Prices are whole multiples of tick, quantities of lot.
+create or replace view ledger.instruments as select
+    null::text        as instrument_id,
+    null::text        as symbol,
+    null::text        as currency,        -- ISO 4217, what the price is quoted in
+    null::numeric     as multiplier,      -- value of one price unit of one quantity unit
+    null::numeric     as tick,
+    null::numeric     as lot,
+    null::timestamptz as recorded_at
+where false;
+
+-- One row a version of an order. A cancel/replace makes a new order that names the old one.
+create or replace view ledger.orders as select
+    null::text        as order_id,
+    null::text        as replaces,        -- order_id of the order that this one replaces, or null
+    null::text        as account_id,
+    null::text        as instrument_id,
+    null::text        as strategy,
+    null::text        as agent,
+    null::smallint    as side,            -- +1 buy, -1 sell
+    null::numeric     as quantity,        -- what was wanted, above 0
+    null::timestamptz as placed_at,
+    null::numeric     as arrival_price,   -- mid when the order reached the market, or null
+    null::text        as status,          -- working | filled | cancelled | replaced | rejected | expired
+    null::text        as reject_reason,
+    null::timestamptz as done_at,         -- when the status became final, null while working
+    null::timestamptz as recorded_at
+where false;
+
+-- One row an execution, correction or bust. A correction or bust names what it replaces.
+create or replace view ledger.fills as select
+    null::text        as fill_id,
+    null::text        as order_id,
+    null::text        as account_id,
+    null::text        as instrument_id,
+    null::text        as strategy,
+    null::text        as agent,
+    null::smallint    as side,            -- +1 buy, -1 sell
+    null::timestamptz as executed_at,
+    null::numeric     as quantity,        -- above 0
+    null::numeric     as price,
+    null::text        as venue,
+    null::numeric     as fee,             -- positive is cost to us
+    null::text        as fee_currency,
+    null::text        as kind,            -- new | correct | bust
+    null::text        as refers_to,       -- fill_id that is corrected or busted
+    null::timestamptz as recorded_at
+where false;
+
+-- Prices to value positions at; the latest of the session counts, an older one is listed as stale.
+create or replace view ledger.marks as select
+    null::text        as instrument_id,
+    null::numeric     as price,
+    null::text        as source,
+    null::timestamptz as marked_at,
+    null::timestamptz as recorded_at
+where false;
+
+-- One unit of base is worth rate units of quote.
+create or replace view ledger.fx_rates as select
+    null::text        as base,
+    null::text        as quote,
+    null::numeric     as rate,
+    null::text        as source,
+    null::timestamptz as fixed_at,
+    null::timestamptz as recorded_at
+where false;
