@@ -1,0 +1,53 @@
+# `make help` lists what there is. Every target that needs something sets it up first.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check report verify sample bench lock clean
+
+PY := .venv/bin/python
+export PATH := $(CURDIR)/var/tools/usr/bin:$(PATH)
+# Read by the shell and not pasted into it, so that a reason may hold quotes.
+export KIND DATE REASON
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
+	@echo "  make test ARGS=\"tests/measures -k pnl\""
+
+setup: ## install what is missing: system libraries, .venv, the Prometheus binaries
+	@deploy/setup.sh
+
+demo: setup ## issue and verify a daily, a weekly and a monthly report from generated data
+	@$(PY) -m reporting demo
+
+test: setup ## run every test, against real PostgreSQL and real Prometheus
+	@$(PY) -m pytest $(ARGS)
+
+check: setup ## lint, types and the import contract
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-logo
+
+report: setup ## issue one report: KIND=… DATE=… [REASON=…]
+	@: "$${KIND:?say which: make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD}"
+	@: "$${DATE:?say when: make report KIND=$$KIND DATE=YYYY-MM-DD}"
+	@$(PY) -m reporting issue --kind "$$KIND" --date "$$DATE" $${REASON:+--reason "$$REASON"}
+
+verify: setup ## check every issued report and the audit log
+	@$(PY) -m reporting verify
+
+sample: setup ## make reports/sample anew, from the demo
+	@$(PY) -m reporting demo --sample reports/sample
+
+bench: setup ## measure each speed claim; every benchmark prints a ratio
+	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) "$$file" || exit; done
+
+lock: ## pin all dependencies anew, with hashes
+	@deploy/lock.sh
+
+clean: ## remove everything that the other targets made, except reports/sample
+	@rm -rf .venv var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find reports -mindepth 1 -maxdepth 1 ! -name sample -exec rm -rf {} + 2>/dev/null || true
+	@find reporting tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
