@@ -1,0 +1,108 @@
+"""The rows of the sample firm's own tables, one named tuple a table, one field a column.
+
+They are deliberately not the ledger contract's shape: a firm's tables are its own, and
+``sql/ledger/examples/demo.sql`` maps these to the contract by views. Times are whole milliseconds
+since 1970 (UTC); prices, sizes and fees are exact ``Decimal``; None is SQL's null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import NamedTuple
+
+
+class Security(NamedTuple):
+    """A version of an instrument. ``contract_size`` is the value of one price unit of one unit."""
+
+    code: str
+    label: str
+    ccy: str
+    contract_size: Decimal
+    price_step: Decimal
+    size_step: Decimal
+    entered_at: int
+
+
+class Parent(NamedTuple):
+    """What a strategy wanted: one row a cancel/replace chain. ``direction`` is BUY or SELL."""
+
+    parent_id: str
+    strategy: str
+    desk: str
+    book: str
+    code: str
+    direction: str
+
+
+class Child(NamedTuple):
+    """An order in the market. An amendment is a new child whose ``total_size`` is the chain's."""
+
+    child_id: str
+    parent_id: str
+    amends: str | None
+    total_size: Decimal
+    sent_at: int
+    mid_when_sent: Decimal | None
+
+
+class ChildEvent(NamedTuple):
+    """A state that a child reached: WORKING, DONE, AMENDED, CXL, REJ or EXP."""
+
+    child_id: str
+    state: str
+    reason: str | None
+    happened_at: int
+    entered_at: int
+
+
+class Execution(NamedTuple):
+    """An execution (N), a correction (C) that replaces one in full, or a bust (B) of one."""
+
+    exec_id: str
+    child_id: str
+    executed_at: int
+    size: Decimal
+    px: Decimal
+    venue: str
+    commission: Decimal
+    commission_ccy: str
+    exec_type: str
+    ref_exec_id: str | None
+    entered_at: int
+
+
+class ClosingPrice(NamedTuple):
+    """The close of one instrument on one session."""
+
+    code: str
+    px: Decimal
+    source: str
+    priced_at: int
+    entered_at: int
+
+
+class EcbFixing(NamedTuple):
+    """One euro in ``ccy``, fixed once a day."""
+
+    ccy: str
+    rate: Decimal
+    fixed_at: int
+    entered_at: int
+
+
+@dataclass(frozen=True)
+class Firm:
+    """All rows of the sample firm. A field's name is its table's name in schema ``firm``."""
+
+    securities: tuple[Security, ...]
+    parents: tuple[Parent, ...]
+    children: tuple[Child, ...]
+    child_events: tuple[ChildEvent, ...]
+    executions: tuple[Execution, ...]
+    closing_prices: tuple[ClosingPrice, ...]
+    ecb_fixings: tuple[EcbFixing, ...]
+
+
+#: In an order in which they can be loaded.
+TABLES = tuple(field.name for field in fields(Firm))
