@@ -1,0 +1,195 @@
+"""House rules: what nobody should have to remember in a review."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "reporting"
+
+MEASURES = sorted(
+    path.stem for path in (PACKAGE / "measures").glob("*.py") if not path.stem.startswith("_")
+)
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository, whether committed yet or not."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    return [path for name in output.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def texts() -> dict[str, str]:
+    """Text of every file that is text, by path."""
+    found = {}
+    for path in tracked():
+        data = path.read_bytes()
+        if b"\0" not in data[:8000]:
+            found[path.relative_to(ROOT).as_posix()] = data.decode("utf-8", errors="replace")
+    return found
+
+
+TEXTS = texts()
+CODE = {name: text for name, text in TEXTS.items() if name.startswith("reporting/")}
+TEMPLATES = {name: text for name, text in TEXTS.items() if name.startswith("templates/")}
+
+# Written in pieces, or this file would find itself.
+REGISTRIES = [
+    "pypi" + ".org",
+    "pythonhosted" + ".org",
+    "npmjs" + ".org",
+    "npmjs" + ".com",
+    "docker" + ".io",
+    "docker" + ".com",
+    "ghcr" + ".io",
+    "quay" + ".io",
+    "deb.debian" + ".org",
+    "security.debian" + ".org",
+    "archive.ubuntu" + ".com",
+    "proxy.golang" + ".org",
+]
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/-])/(?:" + "|".join(("home", "Users", "root", "work", "mnt", "opt")) + r")/[\w.]"
+    r"|(?<![\w.-])/tmp/venv|\.pyenv/"
+)
+
+
+@pytest.mark.parametrize("host", REGISTRIES)
+def test_no_file_names_a_registry(host: str) -> None:
+    # Where packages come from is the machine's configuration, which may be a mirror.
+    assert [name for name, text in TEXTS.items() if host in text] == []
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    found = [
+        f"{name}:{number}: {line.strip()[:80]}"
+        for name, text in TEXTS.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["open('/home" + "/ann/x')", "cd /work" + "/main", "#!/root" + "/.venv/bin/python"],
+)
+def test_a_machine_path_would_be_found(line: str) -> None:
+    assert MACHINE_PATH.search(line)
+
+
+# ---- a measure is one stem ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_is_one_stem(name: str) -> None:
+    expected = [f"templates/sections/{name}.html", f"tests/measures/test_{name}.py"]
+    assert [path for path in expected if path not in TEXTS] == []
+
+
+def test_no_section_is_left_without_its_measure() -> None:
+    sections = {Path(name).stem for name in TEMPLATES if name.startswith("templates/sections/")}
+    assert sorted(sections - set(MEASURES)) == []
+
+
+def test_every_template_is_used() -> None:
+    everything = "\n".join((*CODE.values(), *TEMPLATES.values()))
+    sections = {f"templates/sections/{name}.html" for name in MEASURES}
+    unused = [
+        name
+        for name in TEMPLATES
+        if name.endswith((".html", ".css"))
+        and name not in sections
+        and f"{Path(name).name}" not in everything
+    ]
+    assert unused == []
+
+
+# ---- SQL ----------------------------------------------------------------------------------------
+
+QUERIES = [
+    (name, query)
+    for name, text in TEXTS.items()
+    if re.fullmatch(r"sql/[^/]+\.sql", name)
+    for query in re.findall(r"^-- name: *(\w+)", text, flags=re.MULTILINE)
+]
+
+
+def test_there_are_named_queries() -> None:
+    assert QUERIES  # otherwise the next test proves nothing
+
+
+@pytest.mark.parametrize(("file", "query"), QUERIES)
+def test_every_named_query_is_used(file: str, query: str) -> None:
+    # As "name" in a list of what is read, or as an attribute.
+    used = re.compile(rf"""["']{query}["']|\.{query}\b""")
+    assert [name for name, text in CODE.items() if used.search(text)], f"{file}: {query}"
+
+
+@pytest.mark.parametrize(("file", "query"), QUERIES)
+def test_every_named_query_is_described(file: str, query: str) -> None:
+    # The text is printed in the report's appendix as its logic: an auditor reads the first line.
+    after = TEXTS[file].split(f"-- name: {query}", 1)[1].split("\n", 2)[1]
+    assert after.startswith("-- ") and len(after) > len("-- a few words"), f"{file}: {query}"
+
+
+def test_every_query_file_is_one_query_file() -> None:
+    named = {file for file, _ in QUERIES}
+    files = {name for name in TEXTS if re.fullmatch(r"sql/[^/]+\.sql", name)}
+    assert sorted(files - named) == []
+
+
+# ---- words --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CODE if name.endswith(".py")))
+def test_every_module_says_what_it_is(name: str) -> None:
+    docstring = ast.get_docstring(ast.parse(CODE[name]))
+    assert docstring and docstring.split("\n")[0].endswith((".", "?", ":")), name
+
+
+def test_every_make_target_is_in_make_help() -> None:
+    makefile = TEXTS["Makefile"]
+    phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY:"))
+    targets = re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE)
+    described = re.findall(r"^([a-z]+):.*## \w", makefile, flags=re.MULTILINE)
+    assert sorted(targets) == sorted(described) == sorted(phony.split()[1:])
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    if not (PACKAGE / "cli.py").exists() or not (ROOT / "README.md").exists():
+        pytest.skip("neither is there yet")
+    import typer
+
+    from reporting.cli import app
+
+    command = typer.main.get_command(app)
+    verbs = list(getattr(command, "commands", {}))
+    assert {"close", "build", "issue", "verify", "status", "doctor", "demo"} <= set(verbs)
+    missing = [verb for verb in verbs if f"reporting {verb}" not in TEXTS["README.md"]]
+    assert missing == []
+
+
+# ---- settings -----------------------------------------------------------------------------------
+
+
+def test_every_setting_is_in_the_example_and_none_is_invented() -> None:
+    if not (PACKAGE / "settings.py").exists():
+        pytest.skip("not there yet")
+    from reporting.settings import Settings
+
+    prefix = Settings.model_config["env_prefix"]
+    settings = {f"{prefix}{name}".upper() for name in Settings.model_fields}
+    example = re.findall(r"^#?\s?([A-Z_]+)=", TEXTS[".env.example"], flags=re.MULTILINE)
+    assert sorted(example) == sorted(settings)
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/Dockerfile", "Makefile"])
+def test_no_secret_is_written_down(name: str) -> None:
+    written = re.findall(r"(?i)(?:password|token|secret)\s*[:=]\s*[^\s$/{#]\S*", TEXTS[name])
+    assert written == []

@@ -1,0 +1,158 @@
+"""The architecture holds, and every rule of it can fail.
+
+Each rule is tried on a copy of the package with one import planted that breaks it. A rule that
+can match nothing is worse than none, since everybody believes in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONTRACTS: dict[str, dict[str, Any]] = {
+    contract["id"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+}
+CORE: list[str] = CONTRACTS["core"]["source_modules"]
+
+#: (contract, module, planted line)
+PLANTED = [
+    ("layers", "reporting.errors", "from . import model"),
+    ("layers", "reporting.model", "import reporting.periods"),
+    ("layers", "reporting.page", "from .periods import Span"),  # siblings don't see each other
+    ("layers", "reporting.periods", "from .page import Kind"),
+    ("layers", "reporting.seal", "from . import measures"),
+    ("layers", "reporting.measures", "from .. import postgres"),
+    ("layers", "reporting.postgres", "from . import cli"),
+    ("layers", "reporting.store", "def _late():\n    from . import settings"),
+    ("layers", "reporting.novelty", '"""A module that no layer names."""'),
+    ("measures", "reporting.measures.pnl", "from . import sla"),
+    *(("core", module, "import os") for module in CORE),
+    *(
+        (contract, "reporting.periods", f"import {module}")
+        for contract, rule in CONTRACTS.items()
+        if rule["type"] == "forbidden"
+        for module in rule["forbidden_modules"]
+    ),
+    # An import inside a function is one too, and so is one of a submodule.
+    ("door-database", "reporting.periods", "def _late():\n    from sqlalchemy.orm import Session"),
+]
+
+
+def test_the_architecture_holds() -> None:
+    code, output = lint(ROOT)
+    assert code == 0, output
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the package and of the rules."""
+    folder = tmp_path_factory.mktemp("planted")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "reporting", folder / "reporting", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+@pytest.fixture
+def plant(copy: Path) -> Iterator[Any]:
+    """Adds a line to a module of the copy, for the time of one test."""
+    undo: list[tuple[Path, str | None]] = []
+
+    def add(module: str, line: str) -> None:
+        path = copy / module.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        before = path.read_text() if path.exists() else None
+        undo.append((path, before))
+        path.write_text(f"{before or ''}\n{line}\n")
+
+    yield add
+    for path, before in reversed(undo):
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("contract", "module", "line"),
+    PLANTED,
+    ids=[f"{contract}: {module}: {line.split()[-1]}" for contract, module, line in PLANTED],
+)
+def test_a_planted_violation_is_found(
+    copy: Path, plant: Any, contract: str, module: str, line: str
+) -> None:
+    plant(module, line)
+
+    code, output = lint(copy, contract)
+
+    assert code == 1, output
+    assert f"{CONTRACTS[contract]['name']} BROKEN" in output
+    assert module in output
+
+
+def test_the_copy_itself_is_clean(copy: Path) -> None:
+    # Otherwise the planted violations would prove nothing.
+    code, output = lint(copy)
+    assert code == 0, output
+
+
+def test_every_contract_has_a_planted_violation() -> None:
+    assert {contract for contract, _, _ in PLANTED} == set(CONTRACTS)
+
+
+def test_the_core_is_everything_from_document_down() -> None:
+    layers = [
+        {name.strip(" ()") for name in layer.split("|")} for layer in CONTRACTS["layers"]["layers"]
+    ]
+    start = next(at for at, layer in enumerate(layers) if "document" in layer)
+    core = {f"reporting.{name}" for layer in layers[start:] for name in layer}
+    assert set(CORE) == {name for name in core if exists(name)}
+
+
+def test_every_door_exists_and_is_used() -> None:
+    # An exemption that nothing needs is a hole that nobody sees.
+    unused = [
+        f"{contract}: {exemption}"
+        for contract, rule in CONTRACTS.items()
+        for exemption in rule.get("ignore_imports", ())
+        if exists(exemption.split(" -> ")[0]) and not used(*exemption.split(" -> "))
+    ]
+    assert unused == []
+
+
+def exists(module: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def used(importer: str, imported: str) -> bool:
+    path = ROOT / importer.replace(".", "/")
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    return f"import {imported}" in text or f"from {imported}" in text
+
+
+def lint(folder: Path, contract: str | None = None) -> tuple[int, str]:
+    """Exit code and output of import-linter on the package in ``folder``."""
+    program = Path(sys.executable).with_name("lint-imports")
+    chosen = ["--contract", contract] if contract else []
+    # It imports nothing: the package is found in the working folder before any installed one.
+    result = subprocess.run(
+        [program, "--no-logo", "--no-cache", "--config", "pyproject.toml", *chosen],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(folder), "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    return result.returncode, result.stdout + result.stderr
