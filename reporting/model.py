@@ -7,7 +7,7 @@ environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import (
@@ -256,3 +256,11 @@ class Frame:
 
 #: What a measure is given: a frame by name, or the reason why there is none.
 Frames = Mapping[str, Frame | Missing]
+
+
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """Sum without rounding; ``sum`` alone would round to the 28 digits of the default context."""
+    total = Decimal(0)
+    for value in values:
+        total = EXACT.add(total, value)
+    return total

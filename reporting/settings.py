@@ -1,0 +1,111 @@
+"""Where everything is: the one reader of the environment and of the TOML file.
+
+``REPORTING_…`` variables win over the file that ``REPORTING_CONFIG`` names (``reporting.toml`` in
+the working folder by default). Secrets are never printed; those that end in ``_FILE`` name a file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .errors import UsageError
+from .resources import resource
+
+
+class Settings(BaseSettings):
+    """All settings; with none given the service runs on its own embedded PostgreSQL."""
+
+    model_config = SettingsConfigDict(env_prefix="REPORTING_", extra="forbid", frozen=True)
+
+    ledger_url: SecretStr | None = Field(None, description="ledger database, read-only")
+    store_url: SecretStr | None = Field(None, description="where sealed days are kept")
+    store_admin_url: SecretStr | None = Field(None, description="same, with the right to migrate")
+    prometheus_url: str | None = Field(None, description="any server with the Prometheus HTTP API")
+    prometheus_bearer_token_file: Path | None = None
+    prometheus_username: str | None = None
+    prometheus_password_file: Path | None = None
+    prometheus_ca_file: Path | None = None
+    prometheus_client_cert: Path | None = None
+    prometheus_timeout_s: int = Field(30, ge=1)
+    calendar: str = Field("XNYS", description="a name of exchange_calendars")
+    zone: str = Field("America/New_York", description="IANA zone of the business day")
+    base_currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
+    issuer: str = "Trading operations"
+    reports_dir: Path = Path("reports")
+    var_dir: Path = Path("var")
+    policy_file: Path = Field(default_factory=lambda: resource("config") / "policy.toml")
+    objectives_dir: Path = Field(default_factory=lambda: resource("config") / "objectives")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{zone!r} is not an IANA time zone such as Europe/Berlin") from None
+        return zone
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the TOML file."""
+        path = Path(os.environ.get("REPORTING_CONFIG", "reporting.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    @property
+    def url_of_ledger(self) -> str | None:
+        """The ledger's URL in clear, for the driver only."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else None
+
+    @property
+    def url_of_store(self) -> str | None:
+        """The store's URL in clear, for the driver only."""
+        return self.store_url.get_secret_value() if self.store_url else None
+
+    @property
+    def url_of_store_admin(self) -> str | None:
+        """The migrating role's URL in clear; the store's own where none is set."""
+        admin = self.store_admin_url or self.store_url
+        return admin.get_secret_value() if admin else None
+
+
+def load(**given: Any) -> Settings:
+    """Read the settings; :class:`UsageError` names the one that is wrong, never its value."""
+    named = os.environ.get("REPORTING_CONFIG")
+    if named and not Path(named).is_file():
+        raise UsageError(f"REPORTING_CONFIG names {named}, which is not a file")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"REPORTING_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        )
+        raise UsageError(f"settings are not usable: {wrong} (see .env.example)") from None
+
+
+def secret_of(path: Path | None) -> str | None:
+    """First line of a secret's file, or None where none is set."""
+    if path is None:
+        return None
+    try:
+        return path.read_text("utf-8").splitlines()[0].strip()
+    except (OSError, IndexError):
+        raise UsageError(f"the secret file {path} can't be read or is empty") from None
