@@ -31,7 +31,8 @@ select
     count(*) as rows,
     coalesce(sum(f.quantity), 0) as quantity,
     coalesce(max(scale(f.price)), 0) as price_scale,
-    coalesce(max(scale(f.quantity)), 0) as quantity_scale
+    coalesce(max(scale(f.quantity)), 0) as quantity_scale,
+    coalesce(max(scale(f.fee)), 0) as fee_scale
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at

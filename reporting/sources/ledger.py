@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ..model import Coverage, Finding, Frame, Frames, Missing, Why, plain
+from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, plain
 from ..periods import TradingDay
 from ..postgres import Database, Query, Session, column_types, queries
 from ..resources import resource
@@ -168,10 +168,9 @@ class Ledger:
             },
             **at,
         )
+        frame = table.drop_columns(list(scales)).to_pandas()
         for name, scale in scales.items():
-            at_column = table.column_names.index(name)
-            table = table.set_column(at_column, name, _integers(table[name], scale))
-        frame = table.to_pandas()
+            frame[name] = _integers(table[name], scale)
         control = {
             "rows": str(totals["rows"]),
             "quantity": plain(totals["quantity"]),
@@ -193,21 +192,23 @@ class Ledger:
         )
 
 
-def _integers(column: pa.ChunkedArray, scale: int) -> pa.ChunkedArray:
-    """A decimal128 column as int64 in units of 10^-scale; as Python integers if one does not fit.
+def _integers(column: pa.ChunkedArray, scale: int) -> npt.NDArray[Any]:
+    """A decimal128 column (n,) in units of 10^-scale: int64, or Python integers if one won't fit.
 
-    The 128-bit words are read as they lie in Arrow's buffer: no number is converted one by one.
+    The 128-bit words are read as they lie in Arrow's buffers: no number is converted one by one.
     """
-    chunks = []
+    parts = []
     for chunk in column.chunks:
-        if chunk.null_count:
-            chunk = pc.fill_null(chunk, pa.scalar(Decimal(0), chunk.type))
-        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64).reshape(-1, 2)
-        words = words[chunk.offset : chunk.offset + len(chunk)]
+        filled = chunk.fill_null(Decimal(0)) if chunk.null_count else chunk
+        words = np.frombuffer(filled.buffers()[1], dtype=np.int64).reshape(-1, 2)
+        words = words[filled.offset : filled.offset + len(filled)]
         if (words[:, 1] != words[:, 0] >> 63).any():
-            raise OverflowError
-        chunks.append(pa.array(words[:, 0]))
-    return pa.chunked_array(chunks, type=pa.int64())
+            return np.array(
+                [int(EXACT.scaleb(d or Decimal(0), scale)) for d in column.to_pylist()],
+                dtype=object,
+            )
+        parts.append(words[:, 0])
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
 def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:

@@ -1,0 +1,102 @@
+"""Dated thresholds and service objectives, each with its unit and its source.
+
+A threshold is in force from its date until a later one of the same id; a report of an old period
+is judged by the policy of that period.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from ..errors import ValidationFailed
+from ..model import Exact, Value
+from ..page import Target
+from .objectives import Objective, parse_objectives
+
+
+class Threshold(Value):
+    """One line of the policy file."""
+
+    id: str
+    since: date = Field(alias="from")
+    comparator: Literal["lt", "le", "gt", "ge"]
+    value: Exact = Field(strict=False)
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything the numbers are judged by, with the digest of the texts it was read from."""
+
+    thresholds: tuple[Threshold, ...]
+    objectives: tuple[Objective, ...]
+    digest: str
+
+    def targets(self, on: date) -> Mapping[str, Target]:
+        """Targets in force on a day, by id; availability as ``availability.<objective>``."""
+        found = {
+            t.id: Target(
+                id=t.id, comparator=t.comparator, value=t.value, unit=t.unit, source=t.source
+            )
+            for t in sorted(self.thresholds, key=lambda t: t.since)
+            if t.since <= on
+        }
+        for objective in self.objectives:
+            if objective.target_pct is not None:
+                key = f"availability.{objective.id}"
+                found[key] = Target(
+                    id=key,
+                    comparator="ge",
+                    value=objective.target_pct,
+                    unit="%",
+                    source=f"objective {objective.id}",
+                )
+        return found
+
+    def number(self, threshold: str, on: date) -> Decimal:
+        """The value of a threshold that must be there; raises :class:`ValidationFailed`."""
+        target = self.targets(on).get(threshold)
+        if target is None:
+            raise ValidationFailed(
+                f"the policy has no {threshold!r} in force on {on}; add it to the policy file"
+            )
+        return target.value
+
+
+def parse_policy(thresholds: str, objectives: Mapping[str, str]) -> Policy:
+    """A policy from the text of the TOML file and of each objectives file, by file name.
+
+    Raises :class:`ValidationFailed` naming the file, the field and what was expected.
+    """
+    try:
+        table = tomllib.loads(thresholds)
+        parsed = tuple(
+            Threshold.model_validate(row, by_alias=True) for row in table.pop("threshold", [])
+        )
+    except tomllib.TOMLDecodeError as error:
+        raise ValidationFailed(f"the policy file is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValidationFailed(f"the policy file's {where!r} is wrong: {first['msg']}") from None
+    if table:
+        raise ValidationFailed(
+            f"the policy file has unknown tables {sorted(table)}; expected [[threshold]] only"
+        )
+    texts = [thresholds, *(f"{name}\n{objectives[name]}" for name in sorted(objectives))]
+    return Policy(
+        thresholds=parsed,
+        objectives=tuple(
+            o for name in sorted(objectives) for o in parse_objectives(objectives[name], name)
+        ),
+        digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+    )

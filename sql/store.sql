@@ -1,0 +1,79 @@
+-- name: latest_day
+-- The newest revision of one day.
+select day, revision, digest, body, known_at, sealed_at, reason
+from reporting.sealed_day where day = :day order by revision desc limit 1;
+
+-- name: latest_days
+-- The newest revision of every day in a range.
+select distinct on (day) day, revision, digest, body, known_at, sealed_at, reason
+from reporting.sealed_day where day between :first and :last
+order by day, revision desc;
+
+-- name: day_index
+-- Which days are sealed, without their bodies.
+select day, max(revision) as revision, max(known_at) as known_at
+from reporting.sealed_day group by day order by day;
+
+-- name: day_revisions
+-- All revisions of a day, for its history.
+select day, revision, digest, known_at, sealed_at, reason
+from reporting.sealed_day where day = :day order by revision;
+
+-- name: day_revision
+-- One revision of a day.
+select day, revision, digest, body, known_at, sealed_at, reason
+from reporting.sealed_day where day = :day and revision = :revision;
+
+-- name: known_until
+-- Until when everything recorded has been taken into account.
+select max(known_at) as known_at from reporting.sealed_day;
+
+-- name: add_day!
+-- Append one revision; a second writer of the same revision is refused by the key.
+insert into reporting.sealed_day (day, revision, digest, body, known_at, sealed_at, reason)
+values (:day, :revision, :digest, :body, :known_at, :sealed_at, :reason);
+
+-- name: closing_book
+-- A closing book by its digest.
+select body from reporting.closing_book where digest = :digest;
+
+-- name: add_closing_book!
+-- Equal books are stored once.
+insert into reporting.closing_book (digest, body) values (:digest, :body)
+on conflict (digest) do nothing;
+
+-- name: latest_report
+-- The newest revision of one report.
+select kind, period, revision, digest, body, provenance, issued_at, reason
+from reporting.issued_report where kind = :kind and period = :period
+order by revision desc limit 1;
+
+-- name: report_revision
+-- One revision of a report.
+select kind, period, revision, digest, body, provenance, issued_at, reason
+from reporting.issued_report
+where kind = :kind and period = :period and revision = :revision;
+
+-- name: report_index
+-- Which reports were issued.
+select kind, period, max(revision) as revision, max(issued_at) as issued_at
+from reporting.issued_report group by kind, period order by kind, period;
+
+-- name: add_report!
+-- Append one revision of a report.
+insert into reporting.issued_report
+    (kind, period, revision, digest, body, provenance, issued_at, reason)
+values (:kind, :period, :revision, :digest, :body, :provenance, :issued_at, :reason);
+
+-- name: append_log
+-- The only way into the audit log.
+select seq, chain_hash from audit.append(:event, :body);
+
+-- name: log_head
+-- Size and chain hash of the log.
+select seq, chain_hash from audit.log order by seq desc limit 1;
+
+-- name: log_entries
+-- The log in order, from an entry on.
+select seq, entry, prev_hash, leaf_hash, chain_hash from audit.log
+where seq > :after order by seq limit :most;
