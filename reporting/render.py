@@ -1,0 +1,672 @@
+"""Document to HTML, PDF and CSV: the only door to jinja2 and WeasyPrint.
+
+The same document gives the same bytes in every process, time zone, locale and folder. Nothing
+here reads a clock; fonts are ours and travel inside the HTML as ``data:`` URIs, so that the PDF
+is made from the very HTML that is issued, without network and without files.
+
+Numbers are rounded here and nowhere else: half-even, and never across a line that matters. What
+is below 100 % is not printed as 100 %, what missed its target is not printed as the target.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import ctypes
+import hashlib
+import importlib
+import io
+import platform
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.numbers import format_decimal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import charts
+from .errors import ValidationFailed
+from .model import (
+    Band,
+    Bps,
+    Count,
+    Duration,
+    Missing,
+    Moment,
+    Money,
+    Number,
+    Ratio,
+    Shown,
+    Text,
+    plain,
+)
+from .page import Column, Document, Figure, Table, Target
+
+#: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
+#: together; the CSV files have every one.
+ROWS_ON_PAGE = 220
+
+MEND = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+
+NBSP, MINUS = "\u00a0", "\u2212"
+
+
+# --- the three results ---------------------------------------------------------------------
+
+
+def render_html(document: Document) -> bytes:
+    """The page: one self-contained file, UTF-8, without script or any outside reference."""
+    # What is printed is what facts.json holds: 1.50 and 1.5 are one number and print alike.
+    facts = document.model_dump_json()
+    document = Document.model_validate_json(facts)
+    environment = _environment()
+    template = environment.get_template(f"{document.kind.value}.html")
+    limits = _row_limits([t for s in document.sections for t in s.tables], ROWS_ON_PAGE)
+    html = template.render(
+        d=document,
+        zone=document.period.zone,
+        limits=limits,
+        styles={
+            name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
+            for name in ("page", "screen", "print")
+        },
+        fonts=Markup(_font_css(facts)),
+        dark_figures=Markup(charts.recolour_css(charts.LIGHT, charts.DARK)),
+    )
+    return drawable(html).encode()
+
+
+def render_pdf(html: bytes, document: Document) -> bytes:
+    """The PDF of ``html``; language, title, bookmarks and metadata stand in the HTML.
+
+    Raises :class:`ValidationFailed` where a native library is missing, or where the HTML asks for
+    anything that is not inside it.
+    """
+    weasyprint = _weasyprint()
+    from weasyprint.urls import FatalURLFetchingError
+
+    identifier = hashlib.sha256(document.model_dump_json().encode() + b"\0" + html).digest()[:16]
+    try:
+        page = weasyprint.HTML(string=html.decode(), url_fetcher=_only_data())
+        pdf: bytes = page.write_pdf(pdf_identifier=identifier)
+    except FatalURLFetchingError as refused:
+        raise ValidationFailed(
+            f"{document.id}: the page asks for something outside itself ({refused}); expected "
+            "data: URIs only; take the reference out of the template"
+        ) from refused
+    return pdf
+
+
+def render_tables(document: Document) -> dict[str, bytes]:
+    """Every table in full, as UTF-8 CSV under ``<table id>.csv``, exact and unrounded.
+
+    The first column, ``_row``, counts from 1 and is ``total`` for the total. A cell becomes as
+    many columns as it has parts: money ``<key>_amount`` and ``<key>_currency``, a ratio
+    ``<key>_numerator`` and ``<key>_denominator``, basis points ``<key>_cost`` and
+    ``<key>_notional``, a band its low and high ratio, a duration ``<key>_ms``, a moment
+    ``<key>_at`` (ISO 8601, UTC), an absence ``<key>_missing`` with its reason.
+    """
+    out: dict[str, bytes] = {}
+    for section in document.sections:
+        for table in section.tables:
+            name = f"{table.id}.csv"
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", table.id) or name in out:
+                raise ValueError(f"table id {table.id!r} is no file name, or is there twice")
+            out[name] = _csv(table)
+    return out
+
+
+# --- words for values ----------------------------------------------------------------------
+
+
+def words(
+    value: Shown,
+    zone: str = "UTC",
+    *,
+    target: Target | None = None,
+    digits: int | None = None,
+    unit: bool = True,
+    signed: bool = False,
+) -> str:
+    """``value`` as a person reads it, with no-break spaces and a real minus sign.
+
+    ``target`` keeps rounding from crossing it; ``digits`` are the least decimals of a percentage;
+    ``unit=False`` leaves out what a table's heading says already; ``signed`` prints a plus.
+    """
+    match value:
+        case Missing():
+            return f"— {value}"
+        case Money():
+            return _unit(_number(_rounded(value.amount, 2), 2, signed), value.currency, unit)
+        case Ratio():
+            return _ratio_words(value, target, digits, signed)
+        case Band():
+            return _band_words(value, target, digits)
+        case Bps():
+            if value.value is None:
+                return "— nothing traded"
+            places = _places([value.value], [Fraction(0), *_line(target, "bps")], 2)
+            return _unit(_number(_rounded(value.value, places), places, signed), "bps", unit)
+        case Count():
+            return _unit(_number(Decimal(value.value), 0, signed), value.unit, unit)
+        case Number():
+            shown = plain(value.value)
+            places = len(shown.partition(".")[2])
+            return _unit(_number(Decimal(shown), places, signed), value.unit, unit)
+        case Duration():
+            return _duration_words(value.ms, signed)
+        case Moment():
+            return moment_words(value.at, zone)
+        case Text():
+            return value.text
+
+
+def moment_words(at: datetime, zone: str) -> str:
+    """An instant in ``zone`` with its offset: "2025-12-05 16:00:05 UTC−05:00"."""
+    local = at.astimezone(ZoneInfo(zone))
+    offset = int((local.utcoffset() or local - local).total_seconds()) // 60
+    sign, size = ("−" if offset < 0 else "+"), abs(offset)
+    name = f"UTC{sign}{size // 60:02d}:{size % 60:02d}" if offset else "UTC"
+    return f"{local:%Y-%m-%d}{NBSP}{local:%H:%M:%S}{NBSP}{name}"
+
+
+def target_words(target: Target) -> str:
+    """ "at least 99.9 %": the number in its one spelling, unlike ``Target.words``."""
+    word = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}[target.comparator]
+    number = plain(target.value)
+    shown = _number(Decimal(number), len(number.partition(".")[2]), False)
+    return f"{word} {_unit(shown, target.unit, True)}"
+
+
+def _unit(number: str, unit: str, wanted: bool) -> str:
+    return f"{number}{NBSP}{unit}" if unit and wanted else number
+
+
+def _number(value: Decimal, places: int, signed: bool) -> str:
+    """Thousands separators and exactly ``places`` decimals, whatever the locale around us."""
+    pattern = "#,##0" + ("." + "0" * places if places else "")
+    with localcontext(Context(prec=100)):
+        shown = format_decimal(abs(value), pattern, locale="en", decimal_quantization=False)
+    if not value:
+        return shown
+    return (MINUS if value < 0 else "+" if signed else "") + shown
+
+
+def _rounded(value: Decimal | Fraction, places: int) -> Decimal:
+    """Half-even to ``places`` decimals, exactly; floats are not involved."""
+    scaled = round(Fraction(value) * 10**places)
+    return Decimal(scaled).scaleb(-places, Context(prec=100))
+
+
+def _line(target: Target | None, unit: str) -> list[Fraction]:
+    return [Fraction(target.value)] if target is not None and target.unit == unit else []
+
+
+def _places(values: Sequence[Fraction], lines: Iterable[Fraction], least: int) -> int:
+    """The fewest decimals, at least ``least``, at which rounding changes no comparison.
+
+    Compared are every value with every line (0, 100, the target) and the values with each other.
+    """
+    lines = list(lines)
+    for places in range(least, 13):
+        shown = [Fraction(_rounded(v, places)) for v in values]
+        kept = all(
+            _order(a, line) == _order(b, line)
+            for a, b in zip(values, shown, strict=True)
+            for line in lines
+        ) and all(
+            _order(values[i], values[i + 1]) == _order(shown[i], shown[i + 1])
+            for i in range(len(values) - 1)
+        )
+        if kept:
+            return places
+    return 12
+
+
+def _order(a: Fraction, b: Fraction) -> int:
+    return (a > b) - (a < b)
+
+
+_PERCENT_LINES = (Fraction(0), Fraction(100))
+
+
+def _ratio_words(ratio: Ratio, target: Target | None, digits: int | None, signed: bool) -> str:
+    if ratio.fraction is None:
+        return f"— {_number(ratio.numerator, 0, False)} of 0"
+    percent = ratio.fraction * 100
+    places = _places([percent], [*_PERCENT_LINES, *_line(target, "%")], digits or 2)
+    return _unit(_number(_rounded(percent, places), places, signed), "%", True)
+
+
+def _band_words(band: Band, target: Target | None, digits: int | None) -> str:
+    if band.low.fraction is None or band.high.fraction is None:
+        return "— nothing observed"
+    low, high = band.low.fraction * 100, band.high.fraction * 100
+    places = _places([low, high], [*_PERCENT_LINES, *_line(target, "%")], digits or 3)
+    shown = [_number(_rounded(v, places), places, False) for v in (low, high)]
+    if low == high:
+        return f"{shown[0]}{NBSP}%"
+    return f"{shown[0]}{NBSP}– {shown[1]}{NBSP}%"
+
+
+def _duration_words(ms: int, signed: bool) -> str:
+    sign = MINUS if ms < 0 else "+" if signed and ms else ""
+    size = abs(ms)
+    if size < 60_000:
+        seconds, rest = divmod(size, 1_000)
+        if not seconds and rest:
+            return f"{sign}{rest}{NBSP}ms"
+        tail = f".{rest:03d}" if rest else ""
+        return f"{sign}{seconds}{tail}{NBSP}s"
+    whole = round(Fraction(size, 1_000))
+    minutes, s = divmod(whole, 60)
+    hours, m = divmod(minutes, 60)
+    if not hours:
+        return f"{sign}{m} min {s:02d} s".replace(" ", NBSP)
+    return f"{sign}{_number(Decimal(hours), 0, False)} h {m:02d} min {s:02d} s".replace(" ", NBSP)
+
+
+# --- what the templates call ---------------------------------------------------------------
+
+
+def _negative(value: Shown) -> bool:
+    match value:
+        case Money():
+            return value.amount < 0
+        case Ratio() | Bps():
+            exact = value.fraction if isinstance(value, Ratio) else value.value
+            return exact is not None and exact < 0
+        case Count() | Number():
+            return value.value < 0
+        case Duration():
+            return value.ms < 0
+        case _:
+            return False
+
+
+def _absent(value: Shown) -> bool:
+    return (
+        isinstance(value, Missing)
+        or (isinstance(value, Ratio) and value.fraction is None)
+        or (isinstance(value, Bps) and value.value is None)
+        or (isinstance(value, Band) and None in (value.low.fraction, value.high.fraction))
+    )
+
+
+def _mark(value: Shown, shown: str) -> Markup:
+    """``shown`` as HTML; an absence as a chip, a negative number set apart."""
+    if _absent(value):
+        return Markup('<span class="missing">{}</span>').format(shown)
+    if _negative(value):
+        return Markup('<span class="neg">{}</span>').format(shown)
+    return Markup("{}").format(shown)
+
+
+def _show(value: Shown, zone: str, signed: bool = False) -> Markup:
+    return _mark(value, words(value, zone, signed=signed))
+
+
+def _show_figure(figure: Figure, zone: str) -> Markup:
+    return _mark(figure.value, words(figure.value, zone, target=figure.target))
+
+
+@dataclass(frozen=True)
+class _Head:
+    label: str
+    unit: str
+    align: str
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A table as the page shows it: headings with units, and cells of HTML."""
+
+    heads: tuple[_Head, ...]
+    rows: tuple[tuple[Markup, ...], ...]
+    total: tuple[Markup, ...] | None
+
+
+def _grid(table: Table, limit: int, zone: str) -> _Grid:
+    """The first ``limit`` rows; what a whole column shares (its currency) moves into its head."""
+    shown = table.rows[:limit]
+    lines = [*shown, *([table.total] if table.total else [])]
+    heads: list[_Head] = []
+    columns: list[list[Markup]] = []
+    for index, column in enumerate(table.columns):
+        cells = [line[index] for line in lines]
+        unit = _shared_unit([line[index] for line in (*table.rows, *lines[len(shown) :])])
+        digits = _shared_digits(cells)
+        columns.append([_mark(c, words(c, zone, digits=digits, unit=not unit)) for c in cells])
+        named = unit if unit and unit not in re.split(r"\W+", column.label) else ""
+        heads.append(_Head(column.label, named, column.align))
+    rows = tuple(zip(*columns, strict=True)) if columns else ()
+    return _Grid(
+        tuple(heads), rows[: len(shown)], rows[len(shown)] if table.total and rows else None
+    )
+
+
+def _shared_unit(cells: Sequence[Shown]) -> str:
+    units = set()
+    for cell in cells:
+        if isinstance(cell, Money):
+            units.add(cell.currency)
+        elif isinstance(cell, Bps):
+            units.add("bps")
+        elif not isinstance(cell, Missing):
+            units.add("")
+    return units.pop() if len(units) == 1 else ""
+
+
+def _shared_digits(cells: Sequence[Shown]) -> int | None:
+    """The decimals that the most demanding percentage of a column needs, at most six."""
+    least = []
+    for cell in cells:
+        if isinstance(cell, Ratio) and cell.fraction is not None:
+            least.append(_places([cell.fraction * 100], _PERCENT_LINES, 2))
+        elif isinstance(cell, Band) and not _absent(cell):
+            pair = [Fraction(r.fraction or 0) * 100 for r in (cell.low, cell.high)]
+            least.append(_places(pair, _PERCENT_LINES, 3))
+    return min(max(least), 6) if least else None
+
+
+def _row_limits(tables: Sequence[Table], budget: int) -> dict[str, int]:
+    """Rows to show of each table: what it asks for, evenly cut where all are over ``budget``."""
+    wanted = {t.id: min(t.top, len(t.rows)) for t in tables}
+    cap = max(wanted.values(), default=0)
+    while cap > 3 and sum(min(cap, n) for n in wanted.values()) > budget:
+        cap -= 1
+    return {name: min(cap, n) for name, n in wanted.items()}
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(
+        show=_show,
+        plain=plain,
+        moment=moment_words,
+        target=target_words,
+        iso=lambda at: at.isoformat(),
+        short=lambda digest: digest[:16],
+        count=lambda n: _number(Decimal(n), 0, False),
+        slug=lambda words: re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-"),
+    )
+    environment.globals.update(
+        show_figure=_show_figure,
+        grid=_grid,
+        chart=lambda chart: Markup(charts.chart_svg(chart)),
+        sparkline=lambda points: Markup(charts.sparkline_svg(points)),
+    )
+    return environment
+
+
+# --- fonts and templates -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Face:
+    """A vendored font file. Our own family names, so that no installed font can stand in."""
+
+    family: str
+    weight: int
+    file: str
+    always: bool
+
+
+_FACES = (
+    _Face("Reporting Sans", 400, "inter-latin-400-normal.woff2", True),
+    _Face("Reporting Sans", 600, "inter-latin-600-normal.woff2", True),
+    _Face("Reporting Mono", 400, "roboto-mono-latin-400-normal.woff2", True),
+    _Face("Reporting Sans Ext", 400, "inter-latin-ext-400-normal.woff2", False),
+    _Face("Reporting Sans Ext", 600, "inter-latin-ext-600-normal.woff2", False),
+    _Face("Reporting Sans Greek", 400, "inter-greek-400-normal.woff2", False),
+    _Face("Reporting Sans Greek", 600, "inter-greek-600-normal.woff2", False),
+)
+
+
+def templates_folder() -> Path:
+    """``templates`` inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "templates", here.parent / "templates"):
+        if (folder / "base.html").is_file():
+            return folder
+    raise ValidationFailed(f"no templates beside {here.name}; install the package again")
+
+
+def template_digest() -> str:
+    """sha256 over all templates, style sheets and fonts, with their names; hex."""
+    folder = templates_folder()
+    digest = hashlib.sha256()
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    for name in sorted(files):
+        if files[name].is_file() and not name.startswith(".") and "/." not in name:
+            body = files[name].read_bytes()
+            digest.update(f"{name}\0{len(body)}\0".encode() + body)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _coverage(file: str) -> frozenset[int]:
+    """The code points that a font file can draw."""
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+
+    with TTFont(templates_folder() / "fonts" / file, lazy=True) as font:
+        return frozenset(font.getBestCmap())
+
+
+@lru_cache(maxsize=16)
+def _face_css(face: _Face) -> str:
+    body = base64.b64encode((templates_folder() / "fonts" / face.file).read_bytes()).decode()
+    return (
+        f"@font-face{{font-family:'{face.family}';font-weight:{face.weight};font-style:normal;"
+        f"src:url(data:font/woff2;base64,{body}) format('woff2')}}"
+    )
+
+
+def _font_css(facts: str) -> str:
+    """The faces that a document needs: the Latin ones, others if its letters ask for them."""
+    letters = {ord(c) for c in facts if ord(c) > 0x7F} - _coverage(_FACES[0].file)
+    return "\n".join(
+        _face_css(face) for face in _FACES if face.always or letters & _coverage(face.file)
+    )
+
+
+#: Signs that our fonts lack and that have a plain spelling.
+_SPELLED = {"→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≠": "!=", "\u202f": NBSP, "\u2007": NBSP}
+#: Invisible signs, which can make one name look like another.
+_INVISIBLE = {0xAD, 0x200B, 0xFEFF}
+
+
+def drawable(text: str) -> str:
+    """``text`` with every sign that our fonts can't draw spelled out, as in [U+4E2D].
+
+    Otherwise a system font would draw it, another one on each machine, and a sign that reverses
+    or hides text could make a name look like another.
+    """
+    return re.sub(r"[^\t\n\x20-\x7e]", _drawn, text)
+
+
+@lru_cache(maxsize=4096)
+def _drawn_sign(sign: str) -> str:
+    code = ord(sign)
+    known = any(code in _coverage(face.file) for face in _FACES)
+    if code >= 0xA0 and known and code not in _INVISIBLE:
+        return sign
+    return _SPELLED.get(sign, f"[U+{code:04X}]")
+
+
+def _drawn(match: re.Match[str]) -> str:
+    return _drawn_sign(match[0])
+
+
+# --- CSV -----------------------------------------------------------------------------------
+
+#: The parts of a cell by kind: suffix of the column's key, and the part's text.
+_PARTS: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
+    "text": (("", lambda v: _inert(v.text)),),
+    "count": (("", lambda v: str(v.value)), ("_unit", lambda v: _inert(v.unit))),
+    "number": (("", lambda v: plain(v.value)), ("_unit", lambda v: _inert(v.unit))),
+    "money": (("_amount", lambda v: plain(v.amount)), ("_currency", lambda v: v.currency)),
+    "ratio": (
+        ("_numerator", lambda v: plain(v.numerator)),
+        ("_denominator", lambda v: plain(v.denominator)),
+    ),
+    "bps": (("_cost", lambda v: plain(v.cost)), ("_notional", lambda v: plain(v.notional))),
+    "duration": (("_ms", lambda v: str(v.ms)),),
+    "band": (
+        ("_low_numerator", lambda v: plain(v.low.numerator)),
+        ("_low_denominator", lambda v: plain(v.low.denominator)),
+        ("_high_numerator", lambda v: plain(v.high.numerator)),
+        ("_high_denominator", lambda v: plain(v.high.denominator)),
+    ),
+    "moment": (("_at", lambda v: v.at.astimezone(ZoneInfo("UTC")).isoformat()),),
+    "missing": (("_missing", lambda v: _inert(str(v))),),
+}
+
+
+def _inert(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def _csv(table: Table) -> bytes:
+    lines = [(str(n), row) for n, row in enumerate(table.rows, 1)]
+    if table.total is not None:
+        lines.append(("total", table.total))
+    parts = [_column_parts(c, [row[i] for _, row in lines]) for i, c in enumerate(table.columns)]
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    heads = zip(table.columns, parts, strict=True)
+    writer.writerow(["_row", *(f"{column.key}{part}" for column, some in heads for part in some)])
+    for name, row in lines:
+        cells = [name]
+        for cell, suffixes in zip(row, parts, strict=True):
+            texts = {suffix: of(cell) for suffix, of in _PARTS[cell.kind]}
+            cells.extend(texts.get(suffix, "") for suffix in suffixes)
+        writer.writerow(cells)
+    return out.getvalue().encode()
+
+
+def _column_parts(column: Column, cells: Sequence[Shown]) -> list[str]:
+    """Suffixes of the columns that ``column`` becomes, in the order of ``_PARTS``."""
+    kinds = {cell.kind for cell in cells}
+    suffixes = dict.fromkeys(s for kind in _PARTS if kind in kinds for s, _ in _PARTS[kind])
+    if all(not getattr(cell, "unit", "") for cell in cells):
+        suffixes.pop("_unit", None)
+    return list(suffixes) or [""]
+
+
+# --- native libraries ----------------------------------------------------------------------
+
+
+def _weasyprint() -> ModuleType:
+    """WeasyPrint, imported when first needed: without its libraries all else still works."""
+    try:
+        # It prints advice to standard output before it raises, which would break --json.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return importlib.import_module("weasyprint")
+    except OSError as missing:
+        raise ValidationFailed(
+            f"a native library of the PDF renderer does not load ({missing}); on Debian or "
+            f"Ubuntu: {MEND}"
+        ) from missing
+
+
+def _only_data() -> Any:
+    """A fetcher for which anything but a ``data:`` URI ends the rendering."""
+    _weasyprint()
+    from weasyprint.urls import URLFetcher
+
+    return URLFetcher(allowed_protocols=("data",), allow_redirects=False, fail_on_errors=True)
+
+
+_LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
+    "pango": (("libpango-1.0.so.0", "libpango-1.0.dylib"), "pango_version_string"),
+    "harfbuzz": (("libharfbuzz.so.0", "libharfbuzz.0.dylib"), "hb_version_string"),
+    "harfbuzz-subset": (
+        ("libharfbuzz-subset.so.0", "libharfbuzz-subset.0.dylib"),
+        "",
+    ),
+    "pangoft2": (("libpangoft2-1.0.so.0", "libpangoft2-1.0.dylib"), ""),
+    "fontconfig": (("libfontconfig.so.1", "libfontconfig.1.dylib"), "FcGetVersion"),
+}
+
+
+def _library_version(name: str) -> str | None:
+    """The version of a native library, "present" if it does not say, None if it is missing."""
+    files, function = _LIBRARIES[name]
+    for file in files:
+        try:
+            library = ctypes.CDLL(file)
+        except OSError:
+            continue
+        if not function:
+            return "present"
+        ask = getattr(library, function)
+        if function == "FcGetVersion":
+            number = int(ask())
+            return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+        ask.restype = ctypes.c_char_p
+        return str(ask().decode())
+    return None
+
+
+def native_versions() -> dict[str, str]:
+    """What the bytes of a PDF depend on beside the document and the templates."""
+    out = {"python": platform.python_version()}
+    for name in ("weasyprint", "pydyf", "fonttools", "jinja2", "babel", "matplotlib"):
+        out[name] = metadata.version(name)
+    for name in ("pango", "harfbuzz", "fontconfig"):
+        out[name] = _library_version(name) or "missing"
+    return out
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that rendering needs; ``mend`` says how to get it where ``ok`` is false."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+def check() -> tuple[Check, ...]:
+    """For ``doctor``: native libraries, fonts and templates, each with its remedy."""
+    out: list[Check] = []
+    for name in _LIBRARIES:
+        version = _library_version(name)
+        out.append(Check(f"library {name}", version is not None, version or "missing", MEND))
+    try:
+        _weasyprint()
+        out.append(Check("WeasyPrint", True, metadata.version("weasyprint")))
+    except ValidationFailed as failure:
+        out.append(Check("WeasyPrint", False, str(failure), MEND))
+    again = "install the package again: a file of it is missing"
+    try:
+        folder = templates_folder()
+        lost = [f.file for f in _FACES if not (folder / "fonts" / f.file).is_file()]
+        detail = f"missing: {', '.join(lost)}" if lost else f"{len(_FACES)} vendored faces"
+        out.append(Check("fonts", not lost, detail, again))
+        out.append(Check("templates", True, f"sha256 {template_digest()[:16]}"))
+    except ValidationFailed as failure:
+        out.append(Check("templates", False, str(failure), again))
+    return tuple(out)
