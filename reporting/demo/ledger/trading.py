@@ -378,8 +378,9 @@ def _plant_late(
         if late.name == "bust":
             new = new._replace(exec_type="B", commission=Decimal(0))
         elif late.name.startswith("quantity"):
-            half = _half_lots(old.size)
-            new = new._replace(exec_type="C", size=half)
+            new = new._replace(exec_type="C", size=_half_lots(old.size))
+        elif late.name.startswith("last_week"):  # both, so that the next day changes too
+            new = new._replace(exec_type="C", size=_half_lots(old.size), px=_moved(old.px))
         else:
             new = new._replace(exec_type="C", px=_moved(old.px))
         facts |= {"correction": new.exec_id, "before": _terms(old), "after": _terms(new)}
