@@ -12,7 +12,8 @@ is a hundred times faster. Numbers become floats here, for drawing only.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -102,7 +103,7 @@ def sparkline_svg(points: Sequence[Point], theme: Theme = LIGHT) -> str:
     """The course of a headline figure, 132 × 30 px: last value dotted, missing days as ticks."""
     width, height, pad = 132.0, 30.0, 4.0
     known = [p.value for p in points if not isinstance(p.value, Missing)]
-    if not known:
+    if len(points) < 2 or not known:
         return ""
     low, high = float(min(known)), float(max(known))
     spread = high - low or 1.0
@@ -151,10 +152,8 @@ def _spark_run(run: list[str], theme: Theme) -> list[str]:
     if len(run) == 1:
         x, y = run[0].split()
         return [f'<circle cx="{x}" cy="{y}" r="1.4" fill="{theme.good}"/>']
-    return [
-        f'<path d="M{"L".join(run)}" stroke="{theme.good}" stroke-width="1.6" fill="none" '
-        'stroke-linejoin="round"/>'
-    ]
+    path = "M" + "L".join(run)
+    return [f'<path d="{path}" stroke="{theme.good}" stroke-width="1.6" fill="none"/>']
 
 
 # --- bars and lines: matplotlib ------------------------------------------------------------
@@ -164,19 +163,17 @@ def _bars(chart: BarsChart, theme: Theme) -> str:
     values = chart.bars.values
     with _figure(chart.id, theme) as (figure, axes):
         here = [(i, float(v)) for i, v in enumerate(values) if v is not None]
-        for sign, colour, hatch in ((1, theme.good, ""), (-1, theme.bad, "//////")):
-            some = [(i, v) for i, v in here if (v >= 0) == (sign > 0)]
-            if some:
-                axes.bar(
-                    [i for i, _ in some],
-                    [v for _, v in some],
-                    width=0.72,
-                    # The hatch is drawn in the colour of the edge.
-                    facecolor=colour,
-                    edgecolor=theme.paper if hatch else colour,
-                    hatch=hatch,
-                    linewidth=0,
-                )
+        for colour, some in (
+            (theme.good, [(i, v) for i, v in here if v >= 0]),
+            (theme.bad, [(i, v) for i, v in here if v < 0]),
+        ):
+            axes.bar(
+                [i for i, _ in some],
+                [v for _, v in some],
+                width=min(0.72, 56 * len(values) / (WIDTH - 66)),
+                color=colour,
+                linewidth=0,
+            )
         _draw_lines(axes, chart.lines, theme)
         axes.axhline(0, color=theme.ink, linewidth=0.8)
         missing = [i for i, v in enumerate(values) if v is None]
@@ -205,12 +202,12 @@ def _lines(chart: LinesChart, theme: Theme) -> str:
             )
         # A gap in the first line is what the reader asks about; the others break visibly.
         missing = [i for i, v in enumerate(first) if v is None]
-        legend = _legend_lines(chart.lines, theme, 0)
+        legend = _legend_lines(chart.lines, theme)
         if chart.marked:
             symbol = '<path d="M7 -5L12 0L7 5L2 0z" fill="none" stroke="{0}" stroke-width="2"/>'
             legend.append((symbol.format(theme.bad), chart.marked_label or "exception"))
         if missing:
-            legend.append((_missing_key(chart.id, theme), "missing"))
+            legend.append((_missing_key(theme), "missing"))
         return _finish(figure, axes, chart, chart.labels, missing, legend, theme)
 
 
@@ -240,28 +237,23 @@ def _draw_lines(axes: Any, lines: Sequence[Line], theme: Theme) -> None:
         )
 
 
-class _figure:
-    """A matplotlib figure under settings that depend on nothing outside this file."""
+@contextmanager
+def _figure(salt: str, theme: Theme) -> Iterator[tuple[Any, Any]]:
+    """A matplotlib figure and its axes, under settings that depend on nothing outside this file."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
-    def __init__(self, salt: str, theme: Theme) -> None:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-
-        self._context = matplotlib.rc_context(
-            {
-                **{k: v for k, v in matplotlib.rcParamsDefault.items() if k in _RESET},
-                "svg.hashsalt": salt,
-                "svg.fonttype": "none",
-                "hatch.linewidth": 1.4,
-                "path.simplify": False,
-            }
-        )
-        self._context.__enter__()
-        self.figure = Figure(figsize=(WIDTH / 72, _HEIGHT / 72), dpi=72)
-        FigureCanvasSVG(self.figure)
+    # The defaults, since a matplotlibrc in the home or working folder would change the drawing.
+    settings: dict[Any, Any] = {
+        k: v for k, v in matplotlib.rcParamsDefault.items() if k.startswith(_SETTINGS)
+    }
+    settings |= {"svg.hashsalt": salt, "svg.fonttype": "none", "path.simplify": False}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(WIDTH / 72, _HEIGHT / 72), dpi=72)
+        FigureCanvasSVG(figure)
         left, right, bottom, top = 58, 8, 26, 30
-        self.axes = self.figure.add_axes(
+        axes = figure.add_axes(
             (
                 left / WIDTH,
                 bottom / _HEIGHT,
@@ -269,23 +261,19 @@ class _figure:
                 (_HEIGHT - bottom - top) / _HEIGHT,
             )
         )
-        self.figure.patch.set_visible(False)
-        self.axes.patch.set_visible(False)
-        self.axes.set_axisbelow(True)
-        self.axes.grid(axis="y", color=theme.rule, linewidth=0.8)
-        for spine in self.axes.spines.values():
+        figure.patch.set_visible(False)
+        axes.patch.set_visible(False)
+        axes.set_axisbelow(True)
+        axes.grid(axis="y", color=theme.rule, linewidth=0.8)
+        for spine in axes.spines.values():
             spine.set_visible(False)
-        self.axes.tick_params(length=0, labelsize=10, labelcolor=theme.muted, pad=5)
-
-    def __enter__(self) -> tuple[Any, Any]:
-        return self.figure, self.axes
-
-    def __exit__(self, *failure: object) -> None:
-        self._context.__exit__(None, None, None)
+        # Its text would be laid out with whatever fonts the machine has: we write our own.
+        axes.tick_params(length=0, labelbottom=False, labelleft=False)
+        yield figure, axes
 
 
+_SETTINGS = ("axes.", "figure.", "grid.", "lines.", "patch.", "path.", "svg.", "xtick.", "ytick.")
 _HEIGHT = 208
-_RESET = ("font.family", "font.sans-serif", "font.size", "hatch.color", "axes.unicode_minus")
 
 
 def _finish(
@@ -298,20 +286,10 @@ def _finish(
     theme: Theme,
 ) -> str:
     """Ticks, gaps and legend; then the SVG with our own text, ids and attributes."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     count = max(len(labels), 1)
     axes.set_xlim(-0.6, count - 0.4)
-    for index in missing:
-        axes.axvspan(
-            index - 0.36,
-            index + 0.36,
-            facecolor=theme.wash,
-            edgecolor=theme.missing,
-            hatch="xxxx",
-            linewidth=0,
-            zorder=0,
-        )
     short = _short_labels(labels)
     room = max((len(label) for label in short), default=1) * 6.2 + 8
     step = max(1, -(-count * int(room) // (WIDTH - 66)))
@@ -320,19 +298,46 @@ def _finish(
         fit = max(4, int((WIDTH - 66) / count / 6.2))
         short = [s if len(s) <= fit else s[: fit - 1] + "…" for s in short]
         step = 1
-    axes.xaxis.set_major_locator(FixedLocator(list(range(0, count, step))))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: short[int(x)] if 0 <= int(x) < len(short) else "")
-    )
+    axes.xaxis.set_major_locator(NullLocator())
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: tick_words(y)))
+    ticks = _gaps(axes, missing, theme)
+    for index in range(0, count if labels else 0, step):
+        x, _ = axes.transData.transform((index, 0))
+        ticks += _text(x, _HEIGHT - 10, short[index], theme.muted, size=10, anchor="middle")
+    low, high = axes.get_ylim()
+    for value in axes.yaxis.get_majorticklocs():
+        if low <= value <= high:
+            _, y = axes.transData.transform((0, value))
+            ticks += _text(
+                52, _HEIGHT - y + 3.5, tick_words(float(value)), theme.muted, size=10, anchor="end"
+            )
 
     out = StringIO()
     figure.canvas.print_svg(
         out, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
     )
-    body = _own(out.getvalue(), chart.id)
-    return _svg(WIDTH, _HEIGHT, chart.alt or chart.title, body + _legend(legend, chart.unit, theme))
+    body = ticks + _own(out.getvalue(), chart.id) + _legend(legend, chart.unit, theme)
+    return _svg(WIDTH, _HEIGHT, chart.alt or chart.title, body)
+
+
+def _gaps(axes: Any, missing: Sequence[int], theme: Theme) -> str:
+    """Hatched columns where there is no value, in the coordinates that the axes settled on.
+
+    Matplotlib's own hatch is a tiled pattern, whose seams show in print.
+    """
+    out = []
+    low, high = axes.get_ylim()
+    for index in missing:
+        (left, bottom), (right, top) = axes.transData.transform(
+            [(index - 0.36, low), (index + 0.36, high)]
+        )
+        x, y, width, height = left, _HEIGHT - top, right - left, top - bottom
+        out.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+            f'fill="{theme.wash}"/>'
+        )
+        out.append(_strokes(x, y, width, height, theme.missing, 7))
+    return "".join(out)
 
 
 def _own(svg: str, prefix: str) -> str:
@@ -344,8 +349,9 @@ def _own(svg: str, prefix: str) -> str:
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S)
     body = re.sub(r' style="([^"]*)"', lambda m: _attributes(m[1]), body)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
     name = re.sub(r"[^A-Za-z0-9_-]", "-", prefix)
-    body = re.sub(r'(<(?:g|path|clipPath|pattern)\b[^>]*?) id="', rf'\1 id="{name}-', body)
+    body = re.sub(r'(<(?:path|clipPath)\b[^>]*?) id="', rf'\1 id="{name}-', body)
     body = body.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
     return re.sub(r"\s*\n\s*", " ", body)
 
@@ -354,17 +360,13 @@ def _attributes(style: str) -> str:
     out = []
     for part in style.split(";"):
         key, _, value = part.strip().partition(": ")
-        if key == "font":
-            size = re.search(r"([\d.]+)px", value)
-            out.append(f'font-size="{size[1] if size else 10}" font-family="{FONTS}"')
-        elif key and value:
+        if key and value:
             out.append(f'{key}="{value}"')
     return " " + " ".join(out) if out else ""
 
 
 def _legend_bars(chart: BarsChart, theme: Theme, missing: bool) -> list[tuple[str, str]]:
     box = '<path d="M0 -5H14V5H0z" fill="{0}"/>'
-    hatch = box + '<path d="M2 5L7 -5M7 5L12 -5" stroke="{1}" stroke-width="1.4" fill="none"/>'
     values = [v for v in chart.bars.values if v is not None]
     negative, label = any(v < 0 for v in values), chart.bars.label
     positive = any(v >= 0 for v in values) or not negative
@@ -373,36 +375,31 @@ def _legend_bars(chart: BarsChart, theme: Theme, missing: bool) -> list[tuple[st
         legend.append((box.format(theme.good), label))
     if negative:
         words = f"{label}, negative" if positive else label
-        legend.append((hatch.format(theme.bad, theme.paper), words))
-    legend += _legend_lines(chart.lines, theme, 0)
+        legend.append((box.format(theme.bad), words))
+    legend += _legend_lines(chart.lines, theme)
     if missing:
-        legend.append((_missing_key(chart.id, theme), "missing"))
+        legend.append((_missing_key(theme), "missing"))
     return legend
 
 
-def _legend_lines(lines: Sequence[Line], theme: Theme, first: int) -> list[tuple[str, str]]:
-    return [
-        (
-            f'<path d="M0 0H18" stroke="{_colours(theme)[i % 4]}" stroke-width="1.8" fill="none" '
-            f'stroke-dasharray="{_DASHES[i % 4] or "none"}"/>',
-            line.label,
-        )
-        for i, line in enumerate(lines, first)
-    ]
+def _legend_lines(lines: Sequence[Line], theme: Theme) -> list[tuple[str, str]]:
+    out = []
+    for index, line in enumerate(lines):
+        colour, dash = _colours(theme)[index % 4], _DASHES[index % 4] or "none"
+        key = f'<path d="M0 0H18" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dash}"/>'
+        out.append((key, line.label))
+    return out
 
 
-def _missing_key(_: str, theme: Theme) -> str:
-    return (
-        f'<path d="M0 -5H14V5H0z" fill="{theme.wash}"/>'
-        f'<path d="M0 5L10 -5M4 5L14 -5M0 -5L10 5M4 -5L14 5" stroke="{theme.missing}" '
-        'stroke-width="1" fill="none"/>'
-    )
+def _missing_key(theme: Theme) -> str:
+    box = f'<path d="M0 -6H14V6H0z" fill="{theme.wash}"/>'
+    return box + _strokes(0, -6, 14, 12, theme.missing, 5)
 
 
 def _legend(entries: Sequence[tuple[str, str]], unit: str, theme: Theme) -> str:
     """The unit above the axis, then a row of keys."""
     out = [_text(0, 11, unit, theme.muted, size=10)]
-    x = 58.0
+    x = max(58.0, 5.9 * len(unit) + 16)
     for symbol, label in entries:
         out.append(f'<g transform="translate({x:g} 8)">{symbol}</g>')
         out.append(_text(x + 23, 11.5, label, theme.ink, size=10))
@@ -423,7 +420,7 @@ def _is_day(label: str) -> bool:
     return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", label))
 
 
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def _short_labels(labels: Sequence[str]) -> list[str]:
@@ -454,7 +451,8 @@ def _timeline(chart: TimelineChart, theme: Theme) -> str:
     bottom = top + row * len(chart.rows)
     for ms, label in _hours(chart):
         out.append(f'<path d="M{x(ms):.1f} {top}V{bottom + 3}" stroke="{theme.rule}" fill="none"/>')
-        out.append(_text(x(ms), bottom + 16, label, theme.muted, size=10, anchor="middle"))
+        anchor = "middle" if x(ms) < right - 14 else "end"
+        out.append(_text(x(ms), bottom + 16, label, theme.muted, size=10, anchor=anchor))
     for index, target in enumerate(chart.rows):
         y = top + row * index
         out.append(_text(0, y + 14, _fit(target.label, _NAME_WIDTH - 10), theme.ink, size=10.5))

@@ -141,8 +141,9 @@ def words(
 ) -> str:
     """``value`` as a person reads it, with no-break spaces and a real minus sign.
 
-    ``target`` keeps rounding from crossing it; ``digits`` are the least decimals of a percentage;
-    ``unit=False`` leaves out what a table's heading says already; ``signed`` prints a plus.
+    ``target`` keeps rounding from crossing it; ``digits`` are the least decimals of a percentage
+    or number; ``unit=False`` leaves out what a table's heading says already; ``signed`` prints a
+    plus.
     """
     match value:
         case Missing():
@@ -162,7 +163,7 @@ def words(
             return _unit(_number(Decimal(value.value), 0, signed), value.unit, unit)
         case Number():
             shown = plain(value.value)
-            places = len(shown.partition(".")[2])
+            places = max(_decimals(shown), digits or 0)
             return _unit(_number(Decimal(shown), places, signed), value.unit, unit)
         case Duration():
             return _duration_words(value.ms, signed)
@@ -185,7 +186,7 @@ def target_words(target: Target) -> str:
     """ "at least 99.9 %": the number in its one spelling, unlike ``Target.words``."""
     word = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}[target.comparator]
     number = plain(target.value)
-    shown = _number(Decimal(number), len(number.partition(".")[2]), False)
+    shown = _number(Decimal(number), _decimals(number), False)
     return f"{word} {_unit(shown, target.unit, True)}"
 
 
@@ -201,6 +202,10 @@ def _number(value: Decimal, places: int, signed: bool) -> str:
     if not value:
         return shown
     return (MINUS if value < 0 else "+" if signed else "") + shown
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
 
 
 def _rounded(value: Decimal | Fraction, places: int) -> Decimal:
@@ -310,6 +315,8 @@ def _mark(value: Shown, shown: str) -> Markup:
         return Markup('<span class="missing">{}</span>').format(shown)
     if _negative(value):
         return Markup('<span class="neg">{}</span>').format(shown)
+    if isinstance(value, Moment):
+        return Markup('<span class="nowrap">{}</span>').format(shown)
     return Markup("{}").format(shown)
 
 
@@ -359,24 +366,34 @@ def _grid(table: Table, limit: int, zone: str) -> _Grid:
 def _shared_unit(cells: Sequence[Shown]) -> str:
     units = set()
     for cell in cells:
-        if isinstance(cell, Money):
-            units.add(cell.currency)
-        elif isinstance(cell, Bps):
-            units.add("bps")
-        elif not isinstance(cell, Missing):
-            units.add("")
+        match cell:
+            case Money():
+                units.add(cell.currency)
+            case Bps():
+                units.add("bps")
+            case Count() | Number():
+                units.add(cell.unit)
+            case Missing():
+                pass
+            case _:
+                units.add("")
     return units.pop() if len(units) == 1 else ""
 
 
 def _shared_digits(cells: Sequence[Shown]) -> int | None:
-    """The decimals that the most demanding percentage of a column needs, at most six."""
+    """The decimals that the most demanding number of a column needs, at most six."""
     least = []
     for cell in cells:
-        if isinstance(cell, Ratio) and cell.fraction is not None:
-            least.append(_places([cell.fraction * 100], _PERCENT_LINES, 2))
-        elif isinstance(cell, Band) and not _absent(cell):
-            pair = [Fraction(r.fraction or 0) * 100 for r in (cell.low, cell.high)]
-            least.append(_places(pair, _PERCENT_LINES, 3))
+        match cell:
+            case Ratio() if cell.fraction is not None:
+                least.append(_places([cell.fraction * 100], _PERCENT_LINES, 2))
+            case Band() if not _absent(cell):
+                pair = [Fraction(r.fraction or 0) * 100 for r in (cell.low, cell.high)]
+                least.append(_places(pair, _PERCENT_LINES, 3))
+            case Number():
+                least.append(_decimals(plain(cell.value)))
+            case _:
+                pass
     return min(max(least), 6) if least else None
 
 

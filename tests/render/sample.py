@@ -95,7 +95,9 @@ def sessions_of(days: list[date]) -> list[date]:
 
 
 def pnl_of(day: date) -> D:
-    """Made up: between −31,000 and 41,000, negative about every third day."""
+    """Made up: between −31,000 and 41,000, negative about every third day; one big loss."""
+    if day.day == 18:
+        return D("-29412.875")
     return D((day.toordinal() * 7919) % 72_000 - 31_000) + D("0.125")
 
 
@@ -267,7 +269,7 @@ def pnl(sessions: list[date], hostile: bool) -> Section:
     return Section(
         id="pnl",
         title="Profit and loss",
-        summary="Net 1,284,310.12 USD, of which realised 1,301,000.00 USD; the cash identity holds.",
+        summary="Net 1,284,310.12 USD, realised 1,301,000.00 USD; the cash identity holds.",
         figures=(
             Figure(id="pnl.realised", label="Realised", value=usd("1301000.004")),
             Figure(id="pnl.unrealised", label="Unrealised", value=usd("-12000.995")),
@@ -390,7 +392,7 @@ def var(sessions: list[date]) -> Section:
     return Section(
         id="var",
         title="Value at risk",
-        summary=f"{len(broken)} exceptions against the VaR of the session before.",
+        summary=f"Exceptions: {len(broken)}, against the VaR of the session before.",
         verdict=Verdict.MET,
         figures=(
             Figure(
@@ -606,9 +608,7 @@ def uptime(kind: Kind, days: list[date]) -> Section:
         ]
         ends = [at for _, at in cuts[1:]] + [day_ms]
         return tuple(
-            Span.model_validate(
-                {"state": s, "start_ms": start_ms + at, "end_ms": start_ms + end}
-            )
+            Span.model_validate({"state": s, "start_ms": start_ms + at, "end_ms": start_ms + end})
             for (s, at), end in zip(cuts, ends, strict=True)
         )
 
