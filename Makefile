@@ -5,6 +5,8 @@ SHELL := bash
 .PHONY: help setup demo test check report verify sample bench lock clean
 
 PY := .venv/bin/python
+# The command line with the settings of .env, where there is one.
+REPORTING := set -a; [ ! -f .env ] || . ./.env; set +a; $(PY) -m reporting
 export PATH := $(CURDIR)/var/tools/usr/bin:$(PATH)
 # Read by the shell and not pasted into it, so that a reason may hold quotes.
 export KIND DATE REASON
@@ -33,10 +35,10 @@ check: setup ## lint, types and the import contract
 report: setup ## issue one report: KIND=… DATE=… [REASON=…]
 	@: "$${KIND:?say which: make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD}"
 	@: "$${DATE:?say when: make report KIND=$$KIND DATE=YYYY-MM-DD}"
-	@$(PY) -m reporting issue --kind "$$KIND" --date "$$DATE" $${REASON:+--reason "$$REASON"}
+	@$(REPORTING) issue --kind "$$KIND" --date "$$DATE" $${REASON:+--reason "$$REASON"}
 
 verify: setup ## check every issued report and the audit log
-	@$(PY) -m reporting verify
+	@$(REPORTING) verify
 
 sample: setup ## make reports/sample anew, from the demo
 	@$(PY) -m reporting demo --sample reports/sample

@@ -36,7 +36,7 @@ PLANTED = [
     ("layers", "reporting.postgres", "from . import cli"),
     ("layers", "reporting.store", "def _late():\n    from . import settings"),
     ("layers", "reporting.novelty", '"""A module that no layer names."""'),
-    ("measures", "reporting.measures.pnl", "from . import sla"),
+    ("measures", "reporting.measures.pnl", "from . import uptime"),
     *(("core", module, "import os") for module in CORE),
     *(
         (contract, "reporting.periods", f"import {module}")
