@@ -254,8 +254,9 @@ class Frame:
     findings: tuple[Finding, ...] = field(default=())
 
 
-#: What a measure is given: a frame by name, or the reason why there is none.
-Frames = Mapping[str, Frame | Missing]
+#: What a measure is given, by name: a frame, a value worked out from frames (the session's book),
+#: or the Missing that says why there is none.
+Frames = Mapping[str, Frame | Value]
 
 
 def exact_sum(values: Iterable[Decimal]) -> Decimal:

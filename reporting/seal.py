@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from typing import Any, Literal
 
 import rfc8785
+from pydantic import AwareDatetime
 
-from .model import Value
+from .model import Coverage, Finding, Value, Window
 
 GENESIS = bytes(32)
 
@@ -28,6 +30,41 @@ def canonical(value: Value | Mapping[str, Any] | Sequence[Any]) -> bytes:
 def digest(content: bytes) -> str:
     """SHA-256 in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+class SealedDay(Value):
+    """Everything known about one calendar day, as it is sealed: facts, sources, findings.
+
+    ``facts`` holds one fact, or one Missing, a measure, as JSON. ``known_at`` is up to when late
+    events were taken into account; a revision differs from the one before in something else.
+    """
+
+    schema_id: Literal["reporting/day/v1"] = "reporting/day/v1"
+    day: date
+    revision: int
+    reason: str
+    previous: str
+    calendar: str
+    zone: str
+    session: bool
+    note: str
+    window: Window
+    trading: Window | None
+    known_at: AwareDatetime
+    policy_digest: str
+    facts: Mapping[str, Mapping[str, Any]]
+    sources: tuple[Coverage, ...]
+    findings: tuple[Finding, ...]
+    closing_book: str
+
+    def content(self) -> bytes:
+        """What a new revision has to differ in: all but the circumstances of its sealing."""
+        return canonical(
+            self.model_dump(
+                mode="json",
+                exclude={"revision", "reason", "previous", "known_at", "policy_digest"},
+            )
+        )
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -87,7 +124,9 @@ def verify_chain(
         if leaf != row.leaf_hash:
             return ChainReport(size, previous.hex(), f"entry {size} was edited")
         if row.prev_hash != previous:
-            return ChainReport(size, previous.hex(), f"entry {size} does not follow entry {size - 1}")
+            return ChainReport(
+                size, previous.hex(), f"entry {size} does not follow entry {size - 1}"
+            )
         previous = chain_hash(previous, leaf)
         if previous != row.chain_hash:
             return ChainReport(size, previous.hex(), f"the chain hash of entry {size} is wrong")
