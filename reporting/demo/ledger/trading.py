@@ -240,8 +240,11 @@ class _Trading:
     def event(
         self, child: str, state: str, at: int, reason: str | None = None, entered: int = 0
     ) -> None:
-        """A state of an order, recorded moments later (or with its last fill)."""
-        known = entered or at + 30 + self.below(900)
+        """A state of an order, recorded moments later (or with its last fill).
+
+        That it is in the market is known at once: a later state has a later ``entered_at``.
+        """
+        known = entered or at + 30 + self.below(900 if state != "WORKING" else 20)
         self.events.append(ChildEvent(child, state, reason, at, known))
 
     def fill(self, plan: _Plan, child: str, lots: int, at: int, session: date) -> tuple[int, int]:
