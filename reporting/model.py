@@ -241,6 +241,7 @@ class Coverage(Value):
     source: str
     query: str = Field(description="name of the query text")
     query_digest: str = Field(description="sha256 of the query text, hex")
+    text: str = Field(default="", description="the query text where no file of ours has it")
     rows: int
     control: Mapping[str, str] = Field(default_factory=dict)
 

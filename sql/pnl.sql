@@ -77,6 +77,13 @@ select min(at) as at from (
     where recorded_at > :after and recorded_at <= :known_at and fixed_at < :before
 ) late;
 
+-- name: first_activity
+-- When trading began, as known at :known_at.
+select least(
+    (select min(executed_at) from ledger.fills where recorded_at <= :known_at),
+    (select min(placed_at) from ledger.orders where recorded_at <= :known_at)
+) as at;
+
 -- name: checks
 -- Contract checks on the rows of a business day: what fails is counted and listed.
 select 'fill without its order' as check, count(*) as count,

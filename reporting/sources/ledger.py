@@ -36,8 +36,25 @@ DETAIL = {
 }
 
 
+#: Every frame that a read gives, with the query that it comes from.
+FRAMES = {
+    "instruments": "instruments",
+    "fills": "fills",
+    "marks": "marks",
+    "fx_rates": "fx_rates",
+    "fx_open": "fx_rates",
+    "mark_history": "mark_history",
+    "fx_history": "fx_history",
+    "slippage": "slippage_cells",
+    "orders": "fill_rate_cells",
+    "working": "orders_working",
+}
+
+
 class Ledger:
     """Reads of one ledger database."""
+
+    frame_names = tuple(FRAMES)
 
     def __init__(self, source: Database, base: str) -> None:
         self._database = source
@@ -59,42 +76,30 @@ class Ledger:
         with neither fills nor orders nor marks of its own is an empty source: Missing.
         """
         assert day.trading is not None
-        at = {"start": day.trading.start, "end": day.trading.end, "known_at": known_at}
         # Twice the window in calendar days, and a month: holidays can't eat up the history.
         history = day.trading.end - timedelta(days=2 * window + 30)
-        opening = {"end": day.trading.start, "known_at": known_at}
+        at = {
+            "start": day.trading.start,
+            "end": day.trading.end,
+            "known_at": known_at,
+            "history_start": history,
+            "zone": day.zone,
+        }
         base = {"base": self._base}
-        sessions = {"window": str(window), "minimum": str(minimum)}
+        control = {
+            "fx_rates": base,
+            "fx_open": base,
+            "mark_history": {"window": str(window), "minimum": str(minimum)},
+        }
         with self._database.snapshot() as session:
-            frames: dict[str, Frame | Missing] = {
-                "instruments": self._frame(session, "instruments", known_at=known_at),
-                "fills": self._fills(session, at),
-                "marks": self._frame(session, "marks", end=at["end"], known_at=known_at),
-                "fx_rates": self._frame(
-                    session, "fx_rates", control=base, end=at["end"], known_at=known_at
-                ),
-                "fx_open": self._frame(session, "fx_rates", control=base, **opening),
-                "mark_history": self._frame(
-                    session,
-                    "mark_history",
-                    control=sessions,
-                    history_start=history,
-                    zone=day.zone,
-                    end=at["end"],
-                    known_at=known_at,
-                ),
-                "fx_history": self._frame(
-                    session,
-                    "fx_history",
-                    history_start=history,
-                    zone=day.zone,
-                    end=at["end"],
-                    known_at=known_at,
-                ),
-                "slippage": self._frame(session, "slippage_cells", **at),
-                "orders": self._frame(session, "fill_rate_cells", **at),
-                "working": self._frame(session, "orders_working", **at),
-            }
+            frames: dict[str, Frame | Missing] = {}
+            for name, query in FRAMES.items():
+                if name == "fills":
+                    frames[name] = self._fills(session, at)
+                    continue
+                # Opening rates are those before the session began.
+                moment = {**at, "end": at["start"]} if name == "fx_open" else at
+                frames[name] = self._frame(session, query, control.get(name, {}), **moment)
             findings = self._checks(session, at)
         if _is_empty(frames, day):
             gone = Missing(why=Why.EMPTY, detail=f"no fill, order or mark for {day.day}")
@@ -108,6 +113,13 @@ class Ledger:
                 self._queries["first_late_event"], after=after, known_at=known_at, before=before
             )
         return rows[0]["at"]
+
+    def first_activity(self, known_at: datetime) -> datetime | None:
+        """When the first fill was executed or the first order placed, as known at ``known_at``."""
+        with self._database.snapshot() as session:
+            rows = session.rows(self._queries["first_activity"], known_at=known_at)
+        found: datetime | None = rows[0]["at"]
+        return found
 
     def check(self) -> list[str]:
         """What is wrong with the contract views; empty is good."""
@@ -130,14 +142,14 @@ class Ledger:
         self,
         session: Session,
         name: str,
-        control: Mapping[str, str] | None = None,
+        control: Mapping[str, str],
         **parameters: Any,
     ) -> Frame:
         query = self._queries[name]
         rows = session.rows(query, **parameters)
         columns = list(rows[0]) if rows else []
         table = pd.DataFrame.from_records(rows, columns=columns)
-        return Frame(table, self._coverage(query, len(rows), control or {}))
+        return Frame(table, self._coverage(query, len(rows), control))
 
     def _coverage(self, query: Query, rows: int, control: Mapping[str, str]) -> Coverage:
         return Coverage(
