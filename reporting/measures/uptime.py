@@ -33,7 +33,7 @@ import numpy.typing as npt
 from pydantic import model_validator
 
 from ..errors import ValidationFailed
-from ..model import Band, Duration, Frames, Missing, Moment, Ratio, Shown, Value, Why
+from ..model import Band, Duration, Frame, Frames, Missing, Moment, Ratio, Shown, Value, Why
 from ..page import (
     CalendarCell,
     CalendarChart,
@@ -150,6 +150,7 @@ def of_day(day: TradingDay, frames: Frames) -> UptimeFact | Missing:
         return targets
     if isinstance(samples, Missing):
         return samples
+    assert isinstance(targets, Frame) and isinstance(samples, Frame)
     start, end = day.window.start_ms, day.window.end_ms
     by_target = {str(name): rows for name, rows in samples.table.groupby("target")}
     lives = []

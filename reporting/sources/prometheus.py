@@ -40,8 +40,9 @@ MARGIN_MS = 2 * MAX_INTERVAL_MS
 SLICES_MS = (3_600_000, 1_800_000, 900_000, 300_000, 60_000)
 #: Points that a range query may return for a series (Prometheus refuses more than 11,000).
 MAX_POINTS = 10_000
-#: How far back to look for a target's earlier life: Prometheus' default retention.
-SEEN_WITHIN = "15d"
+#: How far back to look for a target's earlier life. A server that forgets sooner makes a target
+#: that was lost long ago look as if it had not been born.
+SEEN_WITHIN = "1y"
 #: A connection that is not accepted by then won't be.
 CONNECT_TIMEOUT_S = 5.0
 
