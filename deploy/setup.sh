@@ -128,16 +128,13 @@ refresh_lists_without() {
 
 # Debian's binaries are linked to libc only, so unpacked they run. No root needed.
 fetch_tools() {
-    local packages=()
-    have prometheus promtool || packages+=(prometheus)
-    have prometheus-node-exporter || have node_exporter || packages+=(prometheus-node-exporter)
-    have prometheus-blackbox-exporter || have blackbox_exporter ||
-        packages+=(prometheus-blackbox-exporter)
-    [ ${#packages[@]} -gt 0 ] || return 0
+    have_tools && return
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
         stop "this machine has no apt-get; put prometheus, promtool, node_exporter and blackbox_exporter on PATH, then run it again"
+    local packages=(prometheus prometheus-node-exporter prometheus-blackbox-exporter)
     say "tools into var/tools: ${packages[*]}"
     refresh_lists_without "${packages[@]}"
+    ! in_lists promtool || packages+=(promtool) # a package of its own since Debian 13
 
     local folder
     folder=$(mktemp -d var/tools.XXXXXX)
@@ -150,14 +147,16 @@ fetch_tools() {
     for file in "$folder"/unpacked/usr/bin/*; do mv -f "$file" "$TOOLS/"; done
     rm -rf "$folder"
     trap - EXIT
+    have_tools || stop "${packages[*]} did not bring prometheus, promtool and the two exporters"
 }
 
-have() {
-    local program
-    for program in "$@"; do
-        [ -x "$TOOLS/$program" ] || command -v "$program" >/dev/null || return 1
-    done
+have_tools() {
+    have prometheus && have promtool &&
+        { have prometheus-node-exporter || have node_exporter; } &&
+        { have prometheus-blackbox-exporter || have blackbox_exporter; }
 }
+
+have() { [ -x "$TOOLS/$1" ] || command -v "$1" >/dev/null; }
 
 download() {
     local folder=$1 options=(-qq)
