@@ -178,4 +178,4 @@ def _check_range(day: date) -> None:
 
 def _index(sessions: tuple[date, ...], day: date) -> int:
     """Position of the first session on or after ``day``."""
-    return int(pd.Index(sessions).searchsorted(day))  # type: ignore[arg-type]
+    return int(pd.Index(sessions).searchsorted(day))

@@ -32,7 +32,7 @@ MIGRATIONS = ("sql", "migrations")
 
 def queries(name: str) -> Mapping[str, Query]:
     """The named queries of ``sql/<name>.sql``, by name."""
-    loaded = aiosql.from_path(resource("sql") / f"{name}.sql", "psycopg2")
+    loaded = aiosql.from_path(resource("sql") / f"{name}.sql", "psycopg2", mandatory_parameters=False)
     return {
         name: Query(name, getattr(loaded, name).sql)
         for name in loaded.available_queries
@@ -69,8 +69,9 @@ class Database:
     def transaction(self) -> Iterator[Session]:
         """A read-write session, committed at its end or rolled back whole."""
         with self._connected() as connection:
-            yield Session(connection)
-            connection.commit()
+            session = Session(connection)
+            yield session
+            session.commit()
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -101,6 +102,10 @@ class Session:
         raw = connection.connection.driver_connection
         assert raw is not None
         self._raw: Any = raw
+
+    def commit(self) -> None:
+        """Commit on the driver itself: SQLAlchemy does not see what its raw cursors did."""
+        self._raw.commit()
 
     def rows(self, query: Query, **parameters: object) -> list[dict[str, Any]]:
         """All rows of ``query``; for results of a few thousand rows."""

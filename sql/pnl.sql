@@ -87,36 +87,36 @@ select least(
 -- name: checks
 -- Contract checks on the rows of a business day: what fails is counted and listed.
 select 'fill without its order' as check, count(*) as count,
-       (array_agg(f.fill_id order by f.fill_id))[1:5] as samples
+       (array_agg(f.fill_id order by f.fill_id))[1 : 5] as samples
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
   and not exists (select from ledger.orders o where o.order_id = f.order_id)
 union all
-select 'fill of an unknown instrument', count(*), (array_agg(f.fill_id order by f.fill_id))[1:5]
+select 'fill of an unknown instrument', count(*), (array_agg(f.fill_id order by f.fill_id))[1 : 5]
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
   and not exists (select from ledger.instruments i where i.instrument_id = f.instrument_id)
 union all
 select 'fill with quantity or side out of range', count(*),
-       (array_agg(f.fill_id order by f.fill_id))[1:5]
+       (array_agg(f.fill_id order by f.fill_id))[1 : 5]
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
   and (f.quantity <= 0 or f.side not in (-1, 1) or f.price is null)
 union all
 select 'fill recorded before it was executed', count(*),
-       (array_agg(f.fill_id order by f.fill_id))[1:5]
+       (array_agg(f.fill_id order by f.fill_id))[1 : 5]
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
   and f.recorded_at < f.executed_at
 union all
-select 'fill identifier used twice', count(*), (array_agg(d.fill_id order by d.fill_id))[1:5]
+select 'fill identifier used twice', count(*), (array_agg(d.fill_id order by d.fill_id))[1 : 5]
 from (
     select f.fill_id from ledger.fills f
     where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
     group by f.fill_id having count(*) > 1
 ) d
 union all
-select 'late correction or bust', count(*), (array_agg(f.fill_id order by f.fill_id))[1:5]
+select 'late correction or bust', count(*), (array_agg(f.fill_id order by f.fill_id))[1 : 5]
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
   and f.kind in ('correct', 'bust');
