@@ -1,0 +1,272 @@
+"""Figures: gaps stay gaps, meaning does not rest on colour, nothing leaks into the page."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
+from datetime import date
+from decimal import Decimal as D
+from types import ModuleType
+
+import pytest
+
+from reporting import charts
+from reporting.model import Missing, Why
+from reporting.page import (
+    BarsChart,
+    CalendarCell,
+    CalendarChart,
+    CalendarRow,
+    Chart,
+    Document,
+    Line,
+    LinesChart,
+    Point,
+    Span,
+    TimelineChart,
+    TimelineRow,
+    Verdict,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parsed(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)
+
+
+def filled(svg: str, colour: str) -> list[ElementTree.Element]:
+    """Shapes of ``colour`` that are drawn, without the keys of the legend."""
+    root = parsed(svg)
+    legend = {id(e) for g in root.iter(f"{SVG}g") if "transform" in g.attrib for e in g.iter()}
+    return [e for e in root.iter() if e.get("fill") == colour and id(e) not in legend]
+
+
+def bars(*values: D | None, labels: tuple[str, ...] = ()) -> BarsChart:
+    return BarsChart(
+        id="a.b",
+        title="t",
+        alt="alt",
+        unit="USD",
+        labels=labels or tuple(f"2025-11-{n + 3:02d}" for n in range(len(values))),
+        bars=Line(label="x", values=values),
+    )
+
+
+def test_every_chart_of_the_sample_is_well_formed(monthly: Document) -> None:
+    kinds = set()
+    for section in monthly.sections:
+        for chart in section.charts:
+            kinds.add(chart.kind)
+            svg = charts.chart_svg(chart)
+            root = parsed(svg)
+            title = root.find(f"{SVG}title")
+            assert title is not None
+            assert title.text == chart.alt
+            assert "<style" not in svg  # it would apply to the whole page
+            assert "style=" not in svg  # it would win over the dark colours
+            assert "http" not in svg.replace('xmlns="http://www.w3.org/2000/svg"', "")
+            assert charts.chart_svg(chart) == svg
+    assert kinds == {"bars", "lines", "timeline", "calendar"}
+
+
+def test_a_missing_bar_is_a_gap_and_not_zero() -> None:
+    whole = charts.chart_svg(bars(D(1), D(0), D(2)))
+    gap = charts.chart_svg(bars(D(1), None, D(2)))
+    assert len(filled(whole, charts.LIGHT.good)) == 3
+    assert len(filled(gap, charts.LIGHT.good)) == 2
+    assert len(filled(whole, charts.LIGHT.wash)) == 0
+    assert len(filled(gap, charts.LIGHT.wash)) == 1
+    assert ">missing<" in gap
+    assert ">missing<" not in whole
+
+
+def test_a_line_breaks_where_a_value_is_missing() -> None:
+    def moves(*values: D | None) -> int:
+        chart = LinesChart(
+            id="l",
+            title="t",
+            alt="a",
+            unit="USD",
+            labels=tuple(f"2025-11-{n + 3:02d}" for n in range(len(values))),
+            lines=(Line(label="x", values=values),),
+        )
+        svg = charts.chart_svg(chart)
+        paths = re.findall(rf'<path d="([^"]*)"[^>]*stroke="{charts.LIGHT.accent}"', svg)
+        drawn = max(paths, key=len)
+        return drawn.count("M")
+
+    assert moves(D(1), D(2), D(3), D(4)) == 1
+    assert moves(D(1), D(2), None, D(3), D(4)) == 2
+
+
+def test_exceptions_are_marked_where_they_happened(monthly: Document) -> None:
+    (chart,) = (c for s in monthly.sections for c in s.charts if isinstance(c, LinesChart))
+    assert len(chart.marked) == 1
+    svg = charts.chart_svg(chart)
+    # A diamond for the exception, and one as its key in the legend.
+    assert svg.count(f'stroke="{charts.LIGHT.bad}"') >= 2
+    assert ">exception<" in svg
+
+
+def test_ids_carry_the_charts_own_prefix(monthly: Document) -> None:
+    for section in monthly.sections:
+        for chart in section.charts:
+            for name in re.findall(r' id="([^"]*)"', charts.chart_svg(chart)):
+                assert name.startswith(chart.id.replace(".", "-") + "-")
+
+
+def test_hostile_labels_are_words() -> None:
+    names = ("<script>x</script>", "$\\frac{", "a & b", "{{ 1 }}")
+    svg = charts.chart_svg(bars(D(1), D(-2), D(3), D(4), labels=names))
+    texts = [e.text for e in parsed(svg).iter(f"{SVG}text")]
+    assert set(names) <= set(texts)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 31, 366])
+def test_any_number_of_days(count: int) -> None:
+    days = [date.fromordinal(date(2025, 1, 1).toordinal() + n) for n in range(count)]
+    chart = BarsChart(
+        id="n",
+        title="t",
+        alt="a",
+        unit="USD",
+        labels=tuple(d.isoformat() for d in days),
+        bars=Line(label="x", values=tuple(D(n - 3) for n in range(count))),
+    )
+    labels = list(parsed(charts.chart_svg(chart)).iter(f"{SVG}text"))
+    assert len(labels) < 40
+
+
+def test_all_missing_is_all_hatched() -> None:
+    svg = charts.chart_svg(bars(None, None, None))
+    assert len(filled(svg, charts.LIGHT.wash)) == 3
+    assert not filled(svg, charts.LIGHT.good)
+
+
+HOUR = 3_600_000
+
+
+def timeline(*spans: tuple[str, int, int]) -> str:
+    return charts.chart_svg(
+        TimelineChart(
+            id="t",
+            title="t",
+            alt="a",
+            start_ms=0,
+            end_ms=24 * HOUR,
+            zone="UTC",
+            rows=(
+                TimelineRow(
+                    label="x",
+                    spans=tuple(
+                        Span.model_validate({"state": s, "start_ms": a, "end_ms": b})
+                        for s, a, b in spans
+                    ),
+                ),
+            ),
+        )
+    )
+
+
+def test_a_short_outage_stays_visible() -> None:
+    svg = timeline(("up", 0, HOUR), ("down", HOUR, HOUR + 1_000), ("up", HOUR + 1_000, 24 * HOUR))
+    (down,) = filled(svg, charts.LIGHT.bad)
+    # One second of a day is 0.006 px of 522 px.
+    assert float(str(down.get("width"))) == 2.0
+
+
+def test_unknown_is_drawn_as_neither_up_nor_down() -> None:
+    svg = timeline(("unknown", 0, 24 * HOUR))
+    assert not filled(svg, charts.LIGHT.good)
+    assert not filled(svg, charts.LIGHT.bad)
+    assert len(filled(svg, charts.LIGHT.wash)) == 1
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2025-11-02", 25), ("2025-03-09", 23)])
+def test_ticks_of_a_day_with_a_change_of_clocks(day: str, hours: int) -> None:
+    start = {"2025-11-02": 1_762_056_000_000, "2025-03-09": 1_741_496_400_000}[day]
+    svg = charts.chart_svg(
+        TimelineChart(
+            id="t",
+            title="t",
+            alt="a",
+            start_ms=start,
+            end_ms=start + hours * HOUR,
+            zone="America/New_York",
+            rows=(),
+        )
+    )
+    texts = [e.text for e in parsed(svg).iter(f"{SVG}text")]
+    assert texts[0] == "00:00"
+    assert "12:00" in texts
+
+
+def test_a_cell_says_its_verdict_by_shape() -> None:
+    def shapes(verdict: Verdict) -> int:
+        cell = CalendarCell(day=date(2025, 11, 3), low_pct=None, high_pct=None, verdict=verdict)
+        chart: Chart = CalendarChart(
+            id="c", title="t", alt="a", rows=(CalendarRow(label="x", cells=(cell,)),)
+        )
+        return charts.chart_svg(chart).count("<path")
+
+    met, missed, unknown = (shapes(v) for v in (Verdict.MET, Verdict.MISSED, Verdict.UNKNOWN))
+    # Each verdict is drawn twice, as a cell and in the legend: bare, crossed, hatched.
+    assert (met, missed, unknown) == (0, 2, 2)
+
+
+def test_a_sparkline_breaks_at_a_missing_day() -> None:
+    def points(*values: int | None) -> tuple[Point, ...]:
+        return tuple(
+            Point(
+                day=date(2025, 11, n + 1),
+                value=Missing(why=Why.NOT_SEALED) if v is None else D(v),
+            )
+            for n, v in enumerate(values)
+        )
+
+    whole = charts.sparkline_svg(points(1, 2, 3, 4))
+    broken = charts.sparkline_svg(points(1, 2, None, 3, 4))
+    blue = f'stroke="{charts.LIGHT.good}"'
+    assert (whole.count(blue), broken.count(blue)) == (1, 2)
+    assert "1 missing" in broken
+    assert charts.sparkline_svg(points(None, None)) == ""
+    assert charts.sparkline_svg(points(5)) == ""
+    assert parsed(charts.sparkline_svg(points(5, 5))) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, "0"), (1e-17, "0"), (-300, "−300"), (20_000, "20 k"), (1.5e6, "1.5 M"), (2e9, "2 bn")],
+)
+def test_ticks(value: float, expected: str) -> None:
+    assert charts.tick_words(value) == expected
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of sRGB, WCAG 2.2."""
+    channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [charts.LIGHT, charts.DARK])
+def test_figures_stand_out_from_the_paper(theme: charts.Theme) -> None:
+    for name in ("ink", "muted", "good", "bad", "accent", "second", "third"):
+        pair = sorted((luminance(getattr(theme, name)), luminance(theme.paper)))
+        contrast = (pair[1] + 0.05) / (pair[0] + 0.05)
+        assert contrast >= (4.5 if name in ("ink", "muted") else 3.0), (name, contrast)
+
+
+def test_dark_colours_replace_every_light_one(sample: ModuleType) -> None:
+    rules = charts.recolour_css(charts.LIGHT, charts.DARK)
+    for field in fields(charts.Theme):
+        assert f'[fill="{getattr(charts.LIGHT, field.name)}"]' in rules
+    drawn = {
+        colour
+        for s in sample.document().sections
+        for c in s.charts
+        for colour in re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', charts.chart_svg(c))
+    }
+    assert drawn <= {getattr(charts.LIGHT, f.name) for f in fields(charts.Theme)}
