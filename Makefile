@@ -40,8 +40,16 @@ report: setup ## issue one report: KIND=… DATE=… [REASON=…]
 verify: setup ## check every issued report and the audit log
 	@$(REPORTING) verify
 
-sample: setup ## make reports/sample anew, from the demo
-	@$(PY) -m reporting demo --sample reports/sample
+sample: setup ## make the demo's reports anew and show what differs from reports/sample; FORCE=1 replaces it
+	@rm -rf var/sample
+	@$(PY) -m reporting demo --var-dir var/sample --reports-dir var/sample/reports
+	@if git --no-pager diff --no-index --stat reports/sample var/sample/reports; then \
+		echo "reports/sample is what the code makes"; \
+	elif [ "$(FORCE)" = 1 ] || [ ! -d reports/sample ]; then \
+		rm -rf reports/sample && cp -r var/sample/reports reports/sample && echo "replaced reports/sample"; \
+	else \
+		echo "it differs; to replace reports/sample: make sample FORCE=1"; exit 4; \
+	fi
 
 bench: setup ## measure each speed claim; every benchmark prints a ratio
 	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) "$$file" || exit; done

@@ -128,6 +128,15 @@ def test_the_command_line_answers(installed: Run) -> None:
     assert "doctor" in installed("-m", "reporting", "--help")
 
 
+def test_doctor_finds_the_wheel_whole(installed: Run) -> None:
+    # It starts the embedded server, migrates it, loads fonts and templates and a calendar. What it
+    # misses is what an empty folder can't have.
+    report = json.loads(installed("-m", "reporting", "doctor", "--json", expect=4))
+    unwell = {check["what"] for check in report["checks"] if not check["ok"]}
+    assert unwell == {"ledger contract", "prometheus"}
+    assert {"store", "fonts", "templates", "policy"} <= {c["what"] for c in report["checks"]}
+
+
 def files(folder: Path) -> list[Path]:
     """Files under ``folder`` that belong to the project."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", str(folder)]
