@@ -178,7 +178,11 @@ def attention() -> tuple[Attention, ...]:
             text="One VaR exception on 18 November: loss 29,412.88 USD against 24,900.00 USD.",
             section="var",
         ),
-        Attention(severity="note", text="13 fills had no arrival price.", section="slippage"),
+        Attention(
+            severity="note",
+            text=f"13 fills of {HOSTILE[0]} had no arrival price.",
+            section="slippage",
+        ),
     )
 
 
@@ -372,6 +376,7 @@ def pnl(sessions: list[date], hostile: bool) -> Section:
         ),
         notes=(
             "Lots are matched first in, first out, for each account and instrument.",
+            f"Names such as {HOSTILE[5]} are words and nothing else.",
             "EUR is converted at the rate of 16:00 London time of each day, source ECB.",
         ),
     )
@@ -714,7 +719,7 @@ def findings() -> tuple[Finding, ...]:
             severity="warning",
             count=2,
             detail="marks older than one session; valued separately",
-            samples=("ACME 2025-11-14", "INST004 2025-11-14"),
+            samples=("ACME 2025-11-14", HOSTILE[2]),
         ),
         Finding(check="fills.orphan", severity="error", count=1, detail="a fill without an order"),
         Finding(
@@ -730,7 +735,7 @@ def differences() -> tuple[Difference, ...]:
             label="Net P&L",
             before=usd("1286310.125"),
             after=usd("1284310.125"),
-            reason="fills 88121 to 88124 corrected",
+            reason=f"fills 88121 to 88124 of {HOSTILE[5]} corrected",
         ),
         Difference(
             figure="pnl.unrealised",
@@ -770,7 +775,7 @@ def sources() -> tuple[SourceTotal, ...]:
             query="orders_of_day",
             query_digest="cd" * 32,
             rows=322,
-            control=(("orders", "322"),),
+            control=(("orders", "322"), (HOSTILE[0], HOSTILE[1])),
         ),
         SourceTotal(source="prometheus", query="up", query_digest="ef" * 32, rows=1_036_800),
     )
