@@ -218,8 +218,7 @@ class PrometheusSource:
             interval = _clean_interval(marks, slice_ms, closed, count[0], up_sum[0], at[0])
             total += sum(int(v) for v in count[0].values())
             up += sum(int(v) for v in up_sum[0].values())
-            # Only whole numbers of intervals give a whole number of samples.
-            if interval and length % interval == 0:
+            if interval:
                 target.clean, target.seen_before = True, True
                 target.interval_ms, target.samples = interval, length // interval
         control = {

@@ -13,7 +13,7 @@ from reporting.errors import SourceUnavailable, ValidationFailed
 from reporting.measures.uptime import UptimeFact, of_day
 from reporting.model import Frame, Missing, Why
 from reporting.periods import TradingDay, local_midnight, trading_day
-from reporting.sources.prometheus import PrometheusSource
+from reporting.sources.prometheus import MARGIN_MS, PrometheusSource
 
 from .prometheus_fixtures import VAR, Story, lacking, write_openmetrics
 
@@ -45,6 +45,7 @@ STORIES = {
     "outage_60": Story(60_000, 41_000, down=[(at(0, 10, 0, 1, 5), at(0, 10, 47, 9, 918))]),
     "over_midnight": Story(15_000, 1_111, down=[(at(0, 23, 50, 2), at(1, 0, 9, 31, 7))]),
     "ends_at_midnight": Story(15_000, 1_111, down=[(at(1, 23, 0), at(2, 0, 0, 5))]),
+    "begins_at_midnight": Story(15_000, 1_111, down=[(at(1, 0, 0, 0, 5), at(1, 0, 4))]),
     "long_over": Story(5_000, 999, down=[(at(1, 3, 3, 3), at(1, 3, 3, 20))]),
     "flapping": Story(
         15_000, 12_000, down=[(at(2, 9, m, 4), at(2, 9, m, 37, 500)) for m in range(0, 50, 2)]
@@ -58,7 +59,7 @@ STORIES = {
     ),
     "scrape_gap": Story(15_000, 5_000, unseen=[(at(2, 14), at(2, 14, 3))]),
     # Hidden by hourly and by minutely counts alike: one pause of 29 s, and no sample missing.
-    "phase_shift": Story(15_000, 2_000, shifted=(at(2, 12, 30), 14_000)),
+    "phase_shift": Story(15_000, 500, shifted=(at(2, 12, 30), 14_000)),
     "never": Story(15_000, unseen=[(START, END)]),
 }
 STORIES = {
@@ -163,6 +164,21 @@ def test_only_suspicious_series_are_fetched_raw(source: PrometheusSource) -> Non
     assert set(samples.table["target"]).isdisjoint(clean)
 
 
+def test_samples_are_exact_to_the_millisecond(source: PrometheusSource) -> None:
+    window = a_day(2).window
+    samples = source.read_up(QUERIES, window, screen=False)["uptime_samples"]
+    assert isinstance(samples, Frame)
+    table = samples.table
+    for name in ("late_scrapes", "odd_interval"):
+        rows = table[table["target"] == name]
+        near = [
+            (t, value == 1)
+            for t, value in STORIES[name].samples(START, END)
+            if window.start_ms - MARGIN_MS <= t <= window.end_ms + MARGIN_MS
+        ]
+        assert list(zip(rows["at_ms"], rows["up"], strict=True)) == near
+
+
 def test_what_was_read_reconciles_with_the_servers_own_count(source: PrometheusSource) -> None:
     samples = source.read_up(QUERIES, a_day(1).window)["uptime_samples"]
     assert isinstance(samples, Frame)
@@ -206,7 +222,7 @@ def test_a_window_without_any_sample_is_missing_not_down(source: PrometheusSourc
     frames = source.read_up(QUERIES, day.window)
     for frame in frames.values():
         assert isinstance(frame, Missing) and frame.why is Why.EMPTY
-        assert "no sample of any of 16 targets" in frame.detail
+        assert "no sample of any of 17 targets" in frame.detail
     assert isinstance(of_day(day, frames), Missing)
 
 
