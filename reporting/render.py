@@ -52,6 +52,7 @@ from .model import (
     plain,
 )
 from .page import Column, Document, Figure, Table, Target
+from .resources import resource
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
@@ -163,8 +164,11 @@ def words(
             return _unit(_number(Decimal(value.value), 0, signed), value.unit, unit)
         case Number():
             shown = plain(value.value)
-            places = max(_decimals(shown), digits or 0)
-            return _unit(_number(Decimal(shown), places, signed), value.unit, unit)
+            exact = Fraction(value.value)
+            # A change is read at a glance: two decimals, or as many as tell it from none.
+            least = min(_decimals(shown), 2) if signed else max(_decimals(shown), digits or 0)
+            places = _places([exact], [Fraction(0)], least)
+            return _unit(_number(_rounded(exact, places), places, signed), value.unit, unit)
         case Duration():
             return _duration_words(value.ms, signed)
         case Moment():
@@ -317,7 +321,23 @@ def _mark(value: Shown, shown: str) -> Markup:
         return Markup('<span class="neg">{}</span>').format(shown)
     if isinstance(value, Moment):
         return Markup('<span class="nowrap">{}</span>').format(shown)
-    return Markup("{}").format(shown)
+    return _breakable(shown)
+
+
+def _breakable(shown: str) -> Markup:
+    """Words longer than a column is wide may break anywhere, others only between."""
+    if not _LONG_WORD.search(shown):
+        return Markup("{}").format(shown)
+    pieces = (
+        Markup("<wbr>").join(word[n : n + 8] for n in range(0, len(word), 8))
+        if len(word) >= 28
+        else Markup("{}").format(word)
+        for word in re.split(r"(\s+)", shown)
+    )
+    return Markup("").join(pieces)
+
+
+_LONG_WORD = re.compile(r"\S{28}")
 
 
 def _show(value: Shown, zone: str, signed: bool = False) -> Markup:
@@ -460,12 +480,11 @@ _FACES = (
 
 
 def templates_folder() -> Path:
-    """``templates`` inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "templates", here.parent / "templates"):
-        if (folder / "base.html").is_file():
-            return folder
-    raise ValidationFailed(f"no templates beside {here.name}; install the package again")
+    """Where the templates lie; raises :class:`ValidationFailed` where they did not come along."""
+    folder = resource("templates")
+    if (folder / "base.html").is_file():
+        return folder
+    raise ValidationFailed(f"no templates in {folder}; install the package again")
 
 
 def template_digest() -> str:

@@ -62,6 +62,7 @@ HOSTILE = (
     "=HYPERLINK(A1)",
     "Łódź & Co. 中\u202egnp",
     "</style></title><svg onload=x>",
+    "A" * 120,
 )
 SERVICES = ("order-gateway", "market-data", "risk-engine", "ledger-db", "fix-sessions", "grafana")
 
@@ -678,6 +679,12 @@ def uptime(kind: Kind, days: list[date]) -> Section:
                     Column(key="down", label="Down"),
                     Column(key="unknown", label="Unknown"),
                     Column(key="outages", label="Outages"),
+                    Column(key="up", label="Up"),
+                    Column(key="cause", label="Unknown because", align="left"),
+                    Column(key="target", label="Promise", align="left"),
+                    Column(key="verdict", label="Verdict", align="left"),
+                    Column(key="longest", label="Longest outage"),
+                    Column(key="every", label="Scraped every"),
                 ),
                 rows=tuple(
                     (
@@ -686,6 +693,12 @@ def uptime(kind: Kind, days: list[date]) -> Section:
                         missing(Why.UNREACHABLE) if n == 5 else Duration(ms=n * 1_240_000),
                         missing(Why.UNREACHABLE) if n == 5 else Duration(ms=n * 61_000),
                         missing(Why.UNREACHABLE) if n == 5 else Count(value=n),
+                        Duration(ms=2_591_999_000),
+                        Text(text="collector gap, target lost"),
+                        Text(text="at least 99.9 %"),
+                        Text(text="missed"),
+                        Duration(ms=86_399_000),
+                        Duration(ms=60_000),
                     )
                     for n, s in enumerate(SERVICES)
                 ),

@@ -138,6 +138,12 @@ def test_a_change_has_its_sign() -> None:
     assert words(Money(amount=D(0), currency="EUR"), signed=True) == "0.00 EUR"
 
 
+def test_a_change_is_read_at_a_glance() -> None:
+    assert words(Number(value=D("0.510969"), unit="bps"), signed=True) == "+0.51 bps"
+    assert words(Number(value=D("-0.000042"), unit="bps"), signed=True) == "−0.00004 bps"
+    assert words(Number(value=D("0.510969"), unit="bps")) == "0.510969 bps"
+
+
 def test_targets_are_worded_alike_however_they_are_spelled() -> None:
     for spelling in ("99.90", "99.9", "9.99E+1"):
         target = Target(id="t", comparator="ge", value=D(spelling), unit="%")
