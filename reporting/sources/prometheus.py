@@ -382,7 +382,12 @@ class PrometheusSource:
         digest = sha256(text.encode()).hexdigest()
         self._texts[digest] = text
         return Coverage(
-            source="prometheus", query=query, query_digest=digest, rows=rows, control=control
+            source="prometheus",
+            query=query,
+            query_digest=digest,
+            text=text,
+            rows=rows,
+            control=control,
         )
 
 
