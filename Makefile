@@ -5,8 +5,15 @@ SHELL := bash
 .PHONY: help setup demo test check report verify sample bench lock clean
 
 PY := .venv/bin/python
-# The command line with the settings of .env, where there is one.
-REPORTING := set -a; [ ! -f .env ] || . ./.env; set +a; $(PY) -m reporting
+# The command line with the settings of .env; where nothing is set at all, with the demo's.
+define REPORTING
+set -a; [ ! -f .env ] || . ./.env; set +a; \
+	if [ -f var/demo/reporting.toml ] && [ ! -f reporting.toml ] && ! env | grep -q '^REPORTING_'; then \
+		echo "(on the demo's data: nothing else is configured)"; \
+		export REPORTING_CONFIG=var/demo/reporting.toml; \
+	fi; \
+	$(PY) -m reporting
+endef
 export PATH := $(CURDIR)/var/tools/usr/bin:$(PATH)
 # Read by the shell and not pasted into it, so that a reason may hold quotes.
 export KIND DATE REASON
@@ -33,8 +40,8 @@ check: setup ## lint, types and the import contract
 	@.venv/bin/lint-imports --no-logo
 
 report: setup ## issue one report: KIND=… DATE=… [REASON=…]
-	@: "$${KIND:?say which: make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD}"
-	@: "$${DATE:?say when: make report KIND=$$KIND DATE=YYYY-MM-DD}"
+	@[ -n "$$KIND" ] && [ -n "$$DATE" ] || { \
+		echo "say which: make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD"; exit 2; }
 	@$(REPORTING) issue --kind "$$KIND" --date "$$DATE" $${REASON:+--reason "$$REASON"}
 
 verify: setup ## check every issued report and the audit log
