@@ -100,13 +100,20 @@ def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-@app.callback()
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        out.print(__version__)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(epilog="Example: reporting close --date 2025-12-05")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .book import Book, BookDay
+import pandas as pd
+
+from .book import Book
+from .book.execution import executions
 from .book.session import trade
 from .measures import Measure
 from .measures.fill_rate import FILL_RATE
@@ -20,18 +23,30 @@ from .periods import TradingDay
 MEASURES: tuple[Measure[Any], ...] = (PNL, VAR, SLIPPAGE, FILL_RATE, UPTIME)
 
 
-def book_of(day: TradingDay, frames: Frames, opening: Book | Missing) -> BookDay | Missing:
-    """The session's book; Missing where the ledger or the opening book is."""
-    if isinstance(opening, Missing):
-        return opening
-    needed = [frames[name] for name in ("instruments", "fills", "marks")]
+def worked_out(
+    day: TradingDay, frames: Frames, opening: Book | Missing
+) -> dict[str, Frame | Value]:
+    """What the measures read beside the ledger's own frames: the book and the executions.
+
+    Each is Missing where what it is worked out from is.
+    """
+    assert day.trading is not None
+    found: dict[str, Frame | Value] = {}
+    needed = [frames[n] for n in ("instruments", "fills", "marks", "order_rows", "earlier_fills")]
     for frame in needed:
         if isinstance(frame, Missing):
-            return frame
-    instruments, fills, marks = needed
-    assert isinstance(instruments, Frame) and isinstance(fills, Frame) and isinstance(marks, Frame)
-    assert day.trading is not None
-    return trade(opening, instruments, fills, marks, day.trading.start_ms)
+            return dict.fromkeys(("book", "slippage", "orders", "working"), frame)
+    instruments, fills, marks, orders, earlier = (f for f in needed if isinstance(f, Frame))
+    found["book"] = (
+        opening
+        if isinstance(opening, Missing)
+        else trade(opening, instruments, fills, marks, day.trading.start_ms)
+    )
+    made = executions(day, fills, orders, earlier, instruments)
+    found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
+    found["orders"] = Frame(made.orders, orders.coverage)
+    found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)
+    return found
 
 
 def facts_of(day: TradingDay, frames: Frames) -> dict[str, Value | Missing]:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, render
-from .book import EMPTY_BOOK, Book
+from .book import EMPTY_BOOK, Book, BookDay
 from .document import Cited, Issue, build, content
 from .errors import NotReady, SourceUnavailable, UsageError, ValidationFailed
-from .facts import book_of, fact_from, facts_of
+from .facts import fact_from, facts_of, worked_out
 from .facts import MEASURES as MEASURES
 from .model import Coverage, Finding, Frame, Missing, Value, Why
 from .page import Document, Kind, Status
@@ -243,7 +243,7 @@ class _Closer:
         frames, sources, findings = self._read(described, sealed_before)
         facts = self._facts(described, frames, sealed_before)
         book = frames.get("book")
-        closing = book.closing if book is not None and hasattr(book, "closing") else None
+        closing = book.closing if isinstance(book, BookDay) else None
         body = canonical(closing) if closing is not None else b""
         if described.is_session:
             self.books[day] = (
@@ -324,14 +324,15 @@ class _Closer:
             read, found = self._ledger_frames(day)
             frames |= read
             findings += found
-            book = book_of(day, frames, self._opening(day))
-            frames["book"] = book
-            if not isinstance(book, Missing):
-                findings += book.findings
         metrics = self._metrics_frames(day, before)
         frames |= metrics
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
-        findings += [x for f in metrics.values() if isinstance(f, Frame) for x in f.findings]
+        if day.is_session:
+            made = worked_out(day, frames, self._opening(day))
+            frames |= made
+            if isinstance(made["book"], BookDay):
+                findings += made["book"].findings
+        findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
         if before is not None and not metrics:
             sources += [c for c in before.sources if c.source != "ledger"]
             # Findings of metrics that are not read again stay with the day.
@@ -367,8 +368,7 @@ class _Closer:
         queries = {o.id: o.query for o in self.service.policy.objectives}
         try:
             titles = {o.id: o.title for o in self.service.policy.objectives}
-            read = source.read_up(queries, day.window, titles=titles)
-            return {name: _with_text(frame, source) for name, frame in read.items()}
+            return source.read_up(queries, day.window, titles=titles)
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise
@@ -411,15 +411,6 @@ class _Closer:
                 why=Why.NO_DATA, detail=f"the book of {earlier} is not known; close it again"
             )
         return Book.model_validate_json(self.service.store.book(sealed.closing_book))
-
-
-def _with_text(frame: Frame | Missing, source: PrometheusSource) -> Frame | Missing:
-    """The frame with its query's text: PromQL is made when it is sent, no file of ours has it."""
-    if isinstance(frame, Missing):
-        return frame
-    text = source.query_texts().get(frame.coverage.query_digest, "")
-    coverage = frame.coverage.model_copy(update={"text": text})
-    return Frame(frame.table, coverage, frame.findings)
 
 
 def _sealed(row: SealedRow) -> SealedDay:

@@ -27,7 +27,8 @@ from .errors import SourceUnavailable, UsageError, ValidationFailed
 from .resources import resource
 
 APP_ROLE = "reporting_app"
-MIGRATIONS = ("sql", "migrations")
+#: A day's aggregates are a few large hashes and no compiled expression is worth its compilation.
+READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"
 
 
 def queries(name: str) -> Mapping[str, Query]:
@@ -62,6 +63,8 @@ class Database:
             raw = connection.connection.driver_connection
             assert raw is not None
             raw.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            with raw.cursor() as cursor:
+                cursor.execute(READ_SETTINGS)
             yield Session(connection)
             connection.rollback()
 

@@ -12,8 +12,8 @@ order by instrument_id, recorded_at desc;
 select
     f.account_id, f.instrument_id, f.strategy, f.agent, f.side, f.quantity, f.price,
     f.fee, f.fee_currency,
-    (extract(epoch from f.executed_at) * 1000000)::bigint as executed_us,
-    f.fill_id
+    f.executed_at,
+    f.fill_id, f.order_id, coalesce(f.venue, '') as venue
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at
@@ -26,23 +26,24 @@ where f.executed_at >= :start and f.executed_at < :end
   );
 
 -- name: fills_control
--- Control totals of the same rows, by the source itself.
+-- Control totals of the same rows by the source itself, and checks on all rows of the day.
 select
-    count(*) as rows,
-    coalesce(sum(f.quantity), 0) as quantity,
-    coalesce(max(scale(f.price)), 0) as price_scale,
-    coalesce(max(scale(f.quantity)), 0) as quantity_scale,
-    coalesce(max(scale(f.fee)), 0) as fee_scale
-from ledger.fills f
-where f.executed_at >= :start and f.executed_at < :end
-  and f.recorded_at <= :known_at
-  and f.kind <> 'bust'
-  and not exists (
-      select from ledger.fills later
-      where later.refers_to is not null
-        and later.refers_to = f.fill_id
-        and later.recorded_at <= :known_at
-  );
+    count(*) filter (where live) as rows,
+    coalesce(sum(quantity) filter (where live), 0) as quantity,
+    count(*) filter (where kind <> 'new') as late,
+    (array_agg(fill_id) filter (where kind <> 'new'))[1 : 5] as late_samples,
+    count(*) filter (where recorded_at < executed_at) as crossed,
+    (array_agg(fill_id) filter (where recorded_at < executed_at))[1 : 5] as crossed_samples
+from (
+    select f.fill_id, f.quantity, f.kind, f.recorded_at, f.executed_at,
+           f.kind <> 'bust' and replaced.refers_to is null as live
+    from ledger.fills f
+    left join (
+        select distinct refers_to from ledger.fills
+        where refers_to is not null and recorded_at <= :known_at
+    ) replaced on replaced.refers_to = f.fill_id
+    where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
+) day;
 
 -- name: marks
 -- The last mark of every instrument before :end, as known at :known_at.
@@ -83,40 +84,3 @@ select least(
     (select min(executed_at) from ledger.fills where recorded_at <= :known_at),
     (select min(placed_at) from ledger.orders where recorded_at <= :known_at)
 ) as at;
-
--- name: checks
--- Contract checks on the rows of a business day: what fails is counted and listed.
-select 'fill without its order' as check, count(*) as count,
-       (array_agg(f.fill_id order by f.fill_id))[1 : 5] as samples
-from ledger.fills f
-where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
-  and not exists (select from ledger.orders o where o.order_id = f.order_id)
-union all
-select 'fill of an unknown instrument', count(*), (array_agg(f.fill_id order by f.fill_id))[1 : 5]
-from ledger.fills f
-where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
-  and not exists (select from ledger.instruments i where i.instrument_id = f.instrument_id)
-union all
-select 'fill with quantity or side out of range', count(*),
-       (array_agg(f.fill_id order by f.fill_id))[1 : 5]
-from ledger.fills f
-where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
-  and (f.quantity <= 0 or f.side not in (-1, 1) or f.price is null)
-union all
-select 'fill recorded before it was executed', count(*),
-       (array_agg(f.fill_id order by f.fill_id))[1 : 5]
-from ledger.fills f
-where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
-  and f.recorded_at < f.executed_at
-union all
-select 'fill identifier used twice', count(*), (array_agg(d.fill_id order by d.fill_id))[1 : 5]
-from (
-    select f.fill_id from ledger.fills f
-    where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
-    group by f.fill_id having count(*) > 1
-) d
-union all
-select 'late correction or bust', count(*), (array_agg(f.fill_id order by f.fill_id))[1 : 5]
-from ledger.fills f
-where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
-  and f.kind in ('correct', 'bust');

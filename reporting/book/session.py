@@ -66,7 +66,7 @@ def trade(
     scale_q = max(int(control["quantity_scale"]), opening.quantity_scale)
     scale_p = max(int(control["price_scale"]), opening.price_scale)
     known = _known_instruments(instruments, marks, session_ms)
-    table, findings = _of_known_instruments(fills.table, known)
+    table, findings = _bookable(fills.table, known)
     quantity = rescale(table["quantity"].to_numpy(), scale_q - int(control["quantity_scale"]))
     price = rescale(table["price"].to_numpy(), scale_p - int(control["price_scale"]))
     findings += _off_grid(table, quantity, price, known, scale_q, scale_p)
@@ -122,23 +122,39 @@ def _known_instruments(instruments: Frame, marks: Frame, session_ms: int) -> dic
     return known
 
 
-def _of_known_instruments(
+def _bookable(
     table: pd.DataFrame, known: Mapping[str, _Instrument]
 ) -> tuple[pd.DataFrame, list[Finding]]:
     """Fills that can be booked at all; the others are counted, and make the day incomplete."""
+    table = _said(table, ("strategy", "agent", "fee_currency"))
     strange = [i for i in table["instrument_id"].cat.categories if i not in known]
     bad = table["instrument_id"].isin(strange) | (table["quantity"] <= 0)
     bad |= ~table["side"].isin([-1, 1])
+    # A null has no code: it would be taken for the last category.
+    bad |= table["instrument_id"].isna() | table["account_id"].isna()
+    bad |= (table["fee_currency"] == "") & (table["fee"] != 0)
     if not bad.any():
         return table, []
     finding = Finding(
         check="fill not booked",
         severity="error",
         count=int(bad.sum()),
-        detail="unknown instrument, quantity not above 0, or side neither 1 nor -1",
+        detail="instrument unknown, no account, quantity not above 0, side neither 1 nor -1, or a "
+        "fee without its currency",
         samples=tuple(table.loc[bad, "fill_id"].sort_values().head(SAMPLES)),
     )
     return table.loc[~bad], [finding]
+
+
+def _said(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The table with nulls of the categorical columns ``names`` as empty words."""
+    silent = [name for name in names if table[name].isna().any()]
+    for name in silent:
+        column = table[name]
+        if "" not in column.cat.categories:
+            column = column.cat.add_categories([""])
+        table = table.assign(**{name: column.fillna("")})
+    return table
 
 
 def _off_grid(
@@ -157,13 +173,12 @@ def _off_grid(
         ("price off its tick", price, scale_p, "tick"),
         ("quantity off its lot", quantity, scale_q, "lot"),
     ):
-        steps = ints(
-            [
-                max(int(EXACT.scaleb(getattr(known[n], step), scale)), 1) if n in known else 1
-                for n in names
-            ]
-        )
-        bad = (values % steps[codes] != 0) if len(values) else np.zeros(0, bool)
+        sizes = [getattr(known[n], step) if n in known else Decimal(0) for n in names]
+        # A step may have more digits than any number of the day: 100.5 is a multiple of 0.25.
+        digits = max([scale, *(-int(size.as_tuple().exponent) for size in sizes)])
+        steps = ints([int(EXACT.scaleb(size, digits)) or 1 for size in sizes])
+        fine = rescale(values, digits - scale)
+        bad = (fine % steps[codes] != 0) if len(fine) else np.zeros(0, bool)
         if bad.any():
             found.append(
                 Finding(
@@ -321,12 +336,12 @@ def _cell_sums(
     table: pd.DataFrame, amounts: _Amounts, fee_scale: int
 ) -> tuple[dict[tuple[str, ...], _Sums], dict[tuple[str, ...], Decimal]]:
     """Exact integer sums by cell, and fees by cell and fee currency."""
-    cell, cells = _grouped(table, CELL)
+    cell, cells = grouped(table, CELL)
     columns = {
         "fills": np.ones(len(table), np.int64),
         "bought": np.where(amounts.signed > 0, amounts.signed, 0),
         "sold": np.where(amounts.signed < 0, -amounts.signed, 0),
-        "paid": _product(amounts.signed, amounts.price),
+        "paid": product(amounts.signed, amounts.price),
         "realised": amounts.realised,
     }
     sums = {name: sum_by(cell, len(cells), values) for name, values in columns.items()}
@@ -334,14 +349,14 @@ def _cell_sums(
         key: _Sums(**{name: int(values[i]) for name, values in sums.items()})
         for i, key in enumerate(cells)
     }
-    payer, payers = _grouped(table, [*CELL, "fee_currency"])
+    payer, payers = grouped(table, [*CELL, "fee_currency"])
     fee = sum_by(payer, len(payers), table["fee"].to_numpy())
     return traded, {
         key: EXACT.scaleb(Decimal(int(fee[i])), -fee_scale) for i, key in enumerate(payers)
     }
 
 
-def _grouped(table: pd.DataFrame, by: list[str]) -> tuple[Ints, list[tuple[str, ...]]]:
+def grouped(table: pd.DataFrame, by: list[str]) -> tuple[Ints, list[tuple[str, ...]]]:
     """A code a row for the combination of categorical columns, and what each code stands for."""
     code = np.zeros(len(table), np.int64)
     for name in by:
@@ -370,7 +385,7 @@ def sum_by(code: Ints, groups: int, values: Ints) -> Ints:
     return out
 
 
-def _product(left: Ints, right: Ints) -> Ints:
+def product(left: Ints, right: Ints) -> Ints:
     """Elementwise product, in Python integers where int64 could overflow."""
     if left.dtype == object or right.dtype == object or not len(left):
         return np.asarray(left * right)
@@ -391,13 +406,13 @@ def _holdings(
     """Lots before and after the session by account × instrument, at cost and at the mark."""
     codes, unique = pd.factorize(stream.key, sort=True)
     n = len(unique)
-    turnover = _product(stream.quantity, stream.price)
+    turnover = product(stream.quantity, stream.price)
     is_carried = np.arange(len(stream.key)) < stream.carried
     carried_codes, carried = codes[is_carried], slice(0, stream.carried)
     sums = {
         "realised": sum_by(codes, n, realised),
         "cost_open": sum_by(carried_codes, n, turnover[carried]),
-        "cost_close": sum_by(codes, n, _product(open_units, stream.price)),
+        "cost_close": sum_by(codes, n, product(open_units, stream.price)),
         "position_open": sum_by(carried_codes, n, stream.quantity[carried]),
         "position_close": sum_by(codes, n, open_units),
     }

@@ -79,9 +79,10 @@ def parse_policy(thresholds: str, objectives: Mapping[str, str]) -> Policy:
     """
     try:
         table = tomllib.loads(thresholds)
-        parsed = tuple(
-            Threshold.model_validate(row, by_alias=True) for row in table.pop("threshold", [])
-        )
+        rows = table.pop("threshold", [])
+        if not isinstance(rows, list):
+            raise ValidationFailed("the policy file's 'threshold' is wrong: expected [[threshold]]")
+        parsed = tuple(Threshold.model_validate(row, by_alias=True) for row in rows)
     except tomllib.TOMLDecodeError as error:
         raise ValidationFailed(f"the policy file is not TOML: {error}") from None
     except ValidationError as error:
@@ -92,11 +93,22 @@ def parse_policy(thresholds: str, objectives: Mapping[str, str]) -> Policy:
         raise ValidationFailed(
             f"the policy file has unknown tables {sorted(table)}; expected [[threshold]] only"
         )
+    in_force: set[tuple[str, date]] = set()
+    for line in parsed:
+        if (line.id, line.since) in in_force:
+            raise ValidationFailed(
+                f"the policy file has {line.id!r} twice from {line.since}; expected one line a date"
+            )
+        in_force.add((line.id, line.since))
+    parsed_objectives = tuple(
+        o for name in sorted(objectives) for o in parse_objectives(objectives[name], name)
+    )
+    names = [o.id for o in parsed_objectives]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise ValidationFailed(f"objective {twice[0]!r} stands in two files; expected unique names")
     texts = [thresholds, *(f"{name}\n{objectives[name]}" for name in sorted(objectives))]
     return Policy(
         thresholds=parsed,
-        objectives=tuple(
-            o for name in sorted(objectives) for o in parse_objectives(objectives[name], name)
-        ),
+        objectives=parsed_objectives,
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
     )

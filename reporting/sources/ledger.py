@@ -1,13 +1,14 @@
 """The trade ledger, read through the contract views, in one snapshot, read-only.
 
-Fills are streamed through ``COPY … TO STDOUT`` into Arrow, with prices and quantities parsed as
-decimals and handed on as integers of a stated scale. Sums that SQL can do are done there.
+Fills and orders are streamed through ``COPY … TO STDOUT`` into Arrow, their numbers handed on as
+integers of a stated scale: summing a million NUMERICs by cell costs the server more than sending
+them, and joining and summing integers costs next to nothing (benchmarks/close.py).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,26 +17,49 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, plain
+from ..errors import SourceUnavailable
+from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
 from ..periods import TradingDay
 from ..postgres import Database, Query, Session, column_types, queries
 from ..resources import resource
 
 SOURCE = "ledger"
-FILES = ("pnl", "var", "slippage", "fill_rate")
+FILES = ("pnl", "var", "fill_rate")
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
-DETAIL = {
-    "fill without its order": "the order id is not in ledger.orders",
-    "fill of an unknown instrument": "not in ledger.instruments: it can not be booked",
-    "fill with quantity or side out of range": "quantity above 0 and side 1 or -1 are expected",
-    "fill recorded before it was executed": "recorded_at is earlier than executed_at",
-    "fill identifier used twice": "every row of ledger.fills has an identifier of its own",
-    "late correction or bust": "applied: the corrected row stands in the place of the first",
+TIME = pa.timestamp("us", tz="UTC")
+FILLS = {
+    "account_id": TEXT,
+    "instrument_id": TEXT,
+    "strategy": TEXT,
+    "agent": TEXT,
+    "side": pa.int64(),
+    "quantity": pa.string(),
+    "price": pa.string(),
+    "fee": pa.string(),
+    "fee_currency": TEXT,
+    "executed_us": TIME,
+    "fill_id": pa.string(),
+    "order_id": pa.string(),
+    "venue": TEXT,
 }
-
-
+ORDERS = {
+    "order_id": pa.string(),
+    "replaces": pa.string(),
+    "account_id": TEXT,
+    "instrument_id": TEXT,
+    "strategy": TEXT,
+    "agent": TEXT,
+    "quantity": pa.string(),
+    "arrival_price": pa.string(),
+    "status": TEXT,
+    "reject_reason": pa.string(),
+    "placed_us": TIME,
+    "done_us": TIME,
+    "recorded_us": TIME,
+}
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -45,9 +69,8 @@ FRAMES = {
     "fx_open": "fx_rates",
     "mark_history": "mark_history",
     "fx_history": "fx_history",
-    "slippage": "slippage_cells",
-    "orders": "fill_rate_cells",
-    "working": "orders_working",
+    "order_rows": "orders",
+    "earlier_fills": "earlier_fills",
 }
 
 
@@ -93,14 +116,15 @@ class Ledger:
         }
         with self._database.snapshot() as session:
             frames: dict[str, Frame | Missing] = {}
-            for name, query in FRAMES.items():
-                if name == "fills":
-                    frames[name] = self._fills(session, at)
-                    continue
-                # Opening rates are those before the session began.
-                moment = {**at, "end": at["start"]} if name == "fx_open" else at
-                frames[name] = self._frame(session, query, control.get(name, {}), **moment)
-            findings = self._checks(session, at)
+            for name in ("instruments", "marks", "fx_rates", "mark_history", "fx_history"):
+                frames[name] = self._frame(session, name, control.get(name, {}), **at)
+            # Opening rates are those before the session began.
+            opening = {**at, "end": at["start"]}
+            frames["fx_open"] = self._frame(session, "fx_rates", base, **opening)
+            fills, findings = self._fills(session, at)
+            orders = self._orders(session, at, fills)
+            frames |= {"fills": fills, "order_rows": orders}
+            frames["earlier_fills"] = self._earlier(session, at, orders)
         if _is_empty(frames, day):
             gone = Missing(why=Why.EMPTY, detail=f"no fill, order or mark for {day.day}")
             return dict.fromkeys(frames, gone), findings
@@ -160,73 +184,138 @@ class Ledger:
             control=dict(control),
         )
 
-    def _fills(self, session: Session, at: Mapping[str, Any]) -> Frame:
+    def _fills(self, session: Session, at: Mapping[str, Any]) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
-        query = self._queries["fills"]
         totals = session.rows(self._queries["fills_control"], **at)[0]
-        scales = {name: int(totals[f"{name}_scale"]) for name in ("quantity", "price", "fee")}
-        table = session.stream(
-            query,
-            {
-                "account_id": TEXT,
-                "instrument_id": TEXT,
-                "strategy": TEXT,
-                "agent": TEXT,
-                "side": pa.int64(),
-                **{name: pa.decimal128(38, scale) for name, scale in scales.items()},
-                "fee_currency": TEXT,
-                "executed_us": pa.int64(),
-                "fill_id": pa.string(),
-            },
-            **at,
-        )
-        frame = table.drop_columns(list(scales)).to_pandas()
-        for name, scale in scales.items():
-            frame[name] = _integers(table[name], scale)
-        control = {
-            "rows": str(totals["rows"]),
-            "quantity": plain(totals["quantity"]),
-            **{f"{name}_scale": str(scale) for name, scale in scales.items()},
-        }
-        return Frame(frame, self._coverage(query, len(frame), control))
-
-    def _checks(self, session: Session, at: Mapping[str, Any]) -> tuple[Finding, ...]:
-        return tuple(
-            Finding(
-                check=row["check"],
-                severity="note" if row["check"].startswith("late") else "warning",
-                count=int(row["count"]),
-                detail=DETAIL[row["check"]],
-                samples=tuple(row["samples"] or ()),
+        table = session.stream(self._queries["fills"], FILLS, **at)
+        order_id = table["order_id"].combine_chunks().dictionary_encode()
+        table = table.set_column(table.column_names.index("order_id"), "order_id", order_id)
+        frame, scales = _with_integers(table, ("quantity", "price", "fee"))
+        control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
+        if int(totals["rows"]) != len(frame):
+            raise SourceUnavailable(
+                f"the ledger counted {totals['rows']} fills and sent {len(frame)}; try again"
             )
-            for row in session.rows(self._queries["checks"], **at)
-            if row["count"]
+        findings = [
+            _finding("late correction or bust", "note", totals["late"], totals["late_samples"],
+                     "applied: what it corrects or busts is left out"),
+            _finding("fill recorded before it was executed", "warning", totals["crossed"],
+                     totals["crossed_samples"], "recorded_at is earlier than executed_at"),
+            _duplicates(table["fill_id"]),
+        ]  # fmt: skip
+        coverage = self._coverage(self._queries["fills"], len(frame), control)
+        return Frame(frame, coverage), tuple(f for f in findings if f.count)
+
+    def _orders(self, session: Session, at: Mapping[str, Any], fills: Frame) -> Frame:
+        """The session's orders, then, until none is missing, those that it refers to by id."""
+        query, by_id = self._queries["orders"], self._queries["orders_by_id"]
+        day = session.stream(query, ORDERS, **at)
+        old = pc.less(day["placed_us"], pa.scalar(at["start"], TIME))
+        asked = pc.unique(day["order_id"].filter(old))
+        parts = [day.filter(pc.invert(old))]
+        known = pc.unique(parts[0]["order_id"])
+        wanted = pa.array(fills.table["order_id"].cat.categories, pa.string())
+        while len(asked := pa.concat_arrays([asked, _lacking(parts[-1], wanted, known)])):
+            # Asked for once: what does not exist is a finding.
+            ids = {"known_at": at["known_at"], "order_ids": pc.unique(asked).to_pylist()}
+            parts.append(session.stream(by_id, ORDERS, **ids))
+            known = pa.concat_arrays([known, asked])
+            wanted, asked = wanted[:0], asked[:0]
+        table = pa.concat_tables(parts, promote_options="permissive").unify_dictionaries()
+        frame, scales = _with_integers(table, ("quantity", "arrival_price"))
+        frame["has_arrival"] = table["arrival_price"].is_valid().to_numpy()
+        return Frame(frame, self._coverage(query, len(frame), scales))
+
+    def _earlier(self, session: Session, at: Mapping[str, Any], orders: Frame) -> Frame:
+        """What the orders placed before the session had filled before it."""
+        query = self._queries["earlier_fills"]
+        start_us = epoch_ms(at["start"]) * 1000
+        old = orders.table.loc[orders.table["placed_us"] < start_us, "order_id"].unique().tolist()
+        types = {"order_id": pa.string(), "quantity": pa.string()}
+        table = session.stream(
+            query, types, start=at["start"], known_at=at["known_at"], order_ids=old
         )
+        frame, scales = _with_integers(table, ("quantity",))
+        return Frame(frame, self._coverage(query, len(frame), scales))
 
 
-def _integers(column: pa.ChunkedArray, scale: int) -> npt.NDArray[Any]:
-    """A decimal128 column (n,) in units of 10^-scale: int64, or Python integers if one won't fit.
+def _lacking(orders: pa.Table, wanted: pa.Array, known: pa.Array) -> pa.Array:
+    """Identifiers in ``wanted`` or replaced by ``orders`` that are not among ``known``."""
+    replaced = pc.unique(orders["replaces"].drop_null())
+    needed = pc.unique(pa.concat_arrays([wanted, replaced]))
+    return needed.filter(pc.invert(pc.is_in(needed, value_set=known)))
 
-    The 128-bit words are read as they lie in Arrow's buffers: no number is converted one by one.
+
+def _with_integers(table: pa.Table, names: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A table whose decimal texts ``names`` became integers, and the scale of each of them.
+
+    A null becomes 0; who has to tell it apart looks at the text. Times become microseconds since
+    1970, a null -1.
     """
+    for at, column in enumerate(table.schema):
+        if column.type == TIME:
+            whole = table.column(at).cast(pa.int64()).fill_null(-1)
+            table = table.set_column(at, column.name, whole)
+    frame = table.drop_columns(list(names)).to_pandas()
+    scales = {}
+    for name in names:
+        frame[name], scale = _integers(table[name])
+        scales[f"{name}_scale"] = str(scale)
+    return frame, scales
+
+
+def _integers(texts: pa.ChunkedArray) -> tuple[npt.NDArray[Any], int]:
+    """Decimal texts (n,) as integers in units of 10^-scale: int64, or Python's if one won't fit.
+
+    Arrow parses them; the 128-bit words are read as they lie in its buffers, so that no number is
+    converted one by one.
+    """
+    texts = texts.fill_null("0")
+    points = pc.find_substring(texts, ".")
+    digits = pc.subtract(pc.subtract(pc.utf8_length(texts), points), 1)
+    scale = int(pc.max(pc.if_else(pc.equal(points, -1), 0, digits)).as_py() or 0)
+    try:
+        column = texts.cast(pa.decimal128(38, scale))
+    except pa.ArrowInvalid:  # more than 38 digits
+        return _python_integers(texts, scale), scale
     parts = []
     for chunk in column.chunks:
-        filled = chunk.fill_null(Decimal(0)) if chunk.null_count else chunk
-        words = np.frombuffer(filled.buffers()[1], dtype=np.int64).reshape(-1, 2)
-        words = words[filled.offset : filled.offset + len(filled)]
+        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64).reshape(-1, 2)
+        words = words[chunk.offset : chunk.offset + len(chunk)]
         if (words[:, 1] != words[:, 0] >> 63).any():
-            return np.array(
-                [int(EXACT.scaleb(d or Decimal(0), scale)) for d in column.to_pylist()],
-                dtype=object,
-            )
+            return _python_integers(texts, scale), scale
         parts.append(words[:, 0])
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return (np.concatenate(parts) if parts else np.zeros(0, np.int64)), scale
+
+
+def _python_integers(texts: pa.ChunkedArray, scale: int) -> npt.NDArray[Any]:
+    values = [int(EXACT.scaleb(Decimal(text), scale)) for text in texts.to_pylist()]
+    return np.array(values, dtype=object)
+
+
+def _finding(check: str, severity: str, count: int, samples: Any, detail: str) -> Finding:
+    return Finding(
+        check=check,
+        severity=severity,  # type: ignore[arg-type]
+        count=int(count),
+        detail=detail,
+        samples=tuple(sorted(samples or ())),
+    )
+
+
+def _duplicates(fill_id: pa.ChunkedArray) -> Finding:
+    twice: list[str] = []
+    if pc.count_distinct(fill_id).as_py() != len(fill_id):
+        counts = fill_id.value_counts()
+        twice = [row["values"] for row in counts.to_pylist() if row["counts"] > 1]
+    detail = "every row of ledger.fills has an identifier of its own; all were booked"
+    return _finding("fill identifier used twice", "error", len(twice), sorted(twice)[:5], detail)
 
 
 def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:
     """Whether the ledger holds nothing at all of this session."""
     assert day.trading is not None
-    for name in ("fills", "orders"):
+    for name in ("fills", "order_rows"):
         frame = frames[name]
         if isinstance(frame, Frame) and len(frame.table):
             return False
