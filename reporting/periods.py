@@ -37,6 +37,11 @@ def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
             f"calendar {calendar!r} is not known; expected a name of exchange_calendars such as "
             "XNYS, XLON, 24/5 or 24/7 (REPORTING_CALENDAR)"
         ) from None
+    except (ValueError, NotImplementedError) as error:  # its holidays are not known for all years
+        raise UsageError(
+            f"calendar {calendar!r} can not be had for {FIRST_YEAR} to {LAST_YEAR}: {error}; expected "
+            "one that covers these years, such as XNYS, XLON, 24/5 or 24/7 (REPORTING_CALENDAR)"
+        ) from None
     zone = cal.tz
     early = {
         stamp.date(): cal.session_close(stamp).tz_convert(zone).strftime("%H:%M")
@@ -120,7 +125,13 @@ def next_session(day: date, calendar: str) -> date:
     """The first session on or after ``day``."""
     _check_range(day)
     sessions, _ = _sessions(calendar)
-    return sessions[_index(sessions, day)]
+    at = _index(sessions, day)
+    if at == len(sessions):
+        raise UsageError(
+            f"{calendar} has no known session from {day} on; expected a day up to {sessions[-1]}; "
+            "update exchange-calendars and reporting/periods.py for later years"
+        )
+    return sessions[at]
 
 
 def days_between(first: date, last: date) -> Iterator[date]:

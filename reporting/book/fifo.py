@@ -41,7 +41,9 @@ def match_fifo(keys: Ints, quantity: Ints, price: Ints) -> Matched:
         return Matched(np.zeros(0, np.int64), np.zeros(0, np.int64))
     if quantity.dtype == object or price.dtype == object:
         return match_fifo_reference(keys, quantity, price)
-    turnover = np.abs(quantity).astype(np.float64) @ np.abs(price).astype(np.float64)
+    # Quantities are summed too, whatever their price.
+    prices = np.maximum(np.abs(price), 1).astype(np.float64)
+    turnover = np.abs(quantity).astype(np.float64) @ prices
     if turnover >= INT64_SAFE:
         return match_fifo_reference(keys, quantity, price)
 

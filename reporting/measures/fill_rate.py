@@ -62,24 +62,26 @@ def of_day(day: TradingDay, frames: Frames) -> FillRateFact | Missing:
     assert isinstance(instruments, Frame)
     if orders.table.empty:
         return Missing(why=Why.NO_ORDERS, detail=f"no order became final on {day.day}")
-    symbol = dict(zip(instruments.table["instrument_id"], instruments.table["symbol"], strict=True))
+    symbol = {row["instrument_id"]: row["symbol"] for row in instruments.table.to_dict("records")}
+    found = [
+        FillRateCell(
+            strategy=row["strategy"],
+            agent=row["agent"],
+            account=row["account_id"],
+            instrument=row["instrument_id"],
+            symbol=symbol.get(row["instrument_id"], row["instrument_id"]),
+            reject_reason=row["reject_reason"],
+            orders=int(row["orders"]),
+            orders_full=int(row["orders_full"]),
+            orders_any=int(row["orders_any"]),
+            ordered=row["ordered"],
+            filled=row["filled"],
+        )
+        for row in orders.table.to_dict("records")
+    ]
+    # The source's collation is its own; ours is the same everywhere.
     return FillRateFact(
-        cells=tuple(
-            FillRateCell(
-                strategy=row["strategy"],
-                agent=row["agent"],
-                account=row["account_id"],
-                instrument=row["instrument_id"],
-                symbol=symbol.get(row["instrument_id"], row["instrument_id"]),
-                reject_reason=row["reject_reason"],
-                orders=int(row["orders"]),
-                orders_full=int(row["orders_full"]),
-                orders_any=int(row["orders_any"]),
-                ordered=row["ordered"],
-                filled=row["filled"],
-            )
-            for row in orders.table.to_dict("records")
-        ),
+        cells=tuple(sorted(found, key=lambda c: c.key)),
         working=int(working.table["orders"].iloc[0]),
     )
 

@@ -76,25 +76,25 @@ def of_day(day: TradingDay, frames: Frames) -> SlippageFact | Missing:
     if cells.table.empty:
         return Missing(why=Why.NO_TRADES, detail=f"no fill on {day.day}")
     symbol = dict(zip(instruments.table["instrument_id"], instruments.table["symbol"], strict=True))
-    return SlippageFact(
-        cells=tuple(
-            SlippageCell(
-                strategy=row["strategy"],
-                agent=row["agent"],
-                account=row["account_id"],
-                instrument=row["instrument_id"],
-                symbol=symbol.get(row["instrument_id"], row["instrument_id"]),
-                currency=row["currency"],
-                venue=row["venue"],
-                fills=int(row["fills"]),
-                fills_covered=int(row["fills_covered"]),
-                notional=row["notional"],
-                cost=row["cost"],
-                arrival_notional=row["arrival_notional"],
-            )
-            for row in cells.table.to_dict("records")
+    found = [
+        SlippageCell(
+            strategy=row["strategy"],
+            agent=row["agent"],
+            account=row["account_id"],
+            instrument=row["instrument_id"],
+            symbol=symbol.get(row["instrument_id"], row["instrument_id"]),
+            currency=row["currency"],
+            venue=row["venue"],
+            fills=int(row["fills"]),
+            fills_covered=int(row["fills_covered"]),
+            notional=row["notional"],
+            cost=row["cost"],
+            arrival_notional=row["arrival_notional"],
         )
-    )
+        for row in cells.table.to_dict("records")
+    ]
+    # The source's collation is its own; ours is the same everywhere.
+    return SlippageFact(cells=tuple(sorted(found, key=lambda c: c.key)))
 
 
 def merge(days: Sequence[tuple[Any, SlippageFact]]) -> SlippageFact:
@@ -143,7 +143,9 @@ def verdict_of(measured: Bps, target: Target | None) -> Verdict | None:
         return None
     if measured.value is None:
         return Verdict.UNKNOWN
-    return Verdict.MET if measured.value < target.value else Verdict.MISSED
+    inclusive = target.comparator == "le"
+    met = measured.value <= target.value if inclusive else measured.value < target.value
+    return Verdict.MET if met else Verdict.MISSED
 
 
 def section(

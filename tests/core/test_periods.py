@@ -1,0 +1,199 @@
+"""Sessions and periods as absolute time: nothing is lost between two days, nothing counted twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from reporting.errors import UsageError
+from reporting.periods import (
+    calendar_day,
+    days_between,
+    month_span,
+    next_session,
+    previous_session,
+    sessions_between,
+    span,
+    trading_day,
+    week_span,
+)
+
+NEW_YORK = "America/New_York"
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("day", "zone", "hours"),
+    [
+        ("2026-03-08", NEW_YORK, 23),
+        ("2026-11-01", NEW_YORK, 25),
+        ("2026-11-02", NEW_YORK, 24),
+        ("2026-03-29", "Europe/London", 23),
+        ("2026-10-25", "Europe/London", 25),
+        ("2026-04-05", "Australia/Lord_Howe", 24.5),  # daylight saving of half an hour
+        ("2018-11-04", "America/Sao_Paulo", 23),  # midnight itself is skipped
+        ("2018-02-17", "America/Sao_Paulo", 25),  # 23:00 to midnight happens twice
+        ("2021-03-28", "Asia/Beirut", 23),
+        ("2026-07-01", "Asia/Kolkata", 24),
+    ],
+)
+def test_a_local_day_is_23_24_or_25_hours(day: str, zone: str, hours: float) -> None:
+    window = calendar_day(date.fromisoformat(day), zone)
+    assert window.end_ms - window.start_ms == hours * 3_600_000
+
+
+def test_a_skipped_midnight_starts_after_the_gap() -> None:
+    # On 4 November 2018 São Paulo went from 23:59:59 −03 straight to 01:00:00 −02.
+    window = calendar_day(date(2018, 11, 4), "America/Sao_Paulo")
+    assert window.start == utc("2018-11-04T03:00:00")
+    assert window.end == utc("2018-11-05T02:00:00")
+
+
+ZONES = (
+    NEW_YORK, "Europe/London", "America/Sao_Paulo", "Asia/Beirut", "America/Havana",
+    "Atlantic/Azores", "Australia/Lord_Howe", "America/Asuncion", "Africa/Cairo", "UTC",
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(ZONES), st.dates(date(2001, 1, 2), date(2027, 12, 30)))
+@example("America/Sao_Paulo", date(2018, 11, 3))
+@example("America/Sao_Paulo", date(2018, 11, 4))
+@example("Asia/Beirut", date(2021, 3, 28))
+def test_local_days_tile_time(zone: str, day: date) -> None:
+    window, tomorrow = calendar_day(day, zone), calendar_day(day + timedelta(1), zone)
+    assert window.end == tomorrow.start
+    # The first and the last instant read as that day, the one after as the next.
+    local = ZoneInfo(zone)
+    assert window.start.astimezone(local).date() == day
+    assert (window.end - timedelta(milliseconds=1)).astimezone(local).date() == day
+    assert window.end.astimezone(local).date() == day + timedelta(1)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "zone"),
+    [
+        ("XNYS", NEW_YORK),
+        ("XNYS", "Asia/Beirut"),  # a firm far from its exchange
+        ("XLON", "Europe/London"),
+        ("BVMF", "America/Sao_Paulo"),
+        ("24/5", "America/Sao_Paulo"),
+        ("24/7", "America/Havana"),
+    ],
+)
+def test_trading_windows_tile_time(calendar: str, zone: str) -> None:
+    sessions = sessions_between(date(2018, 9, 1), date(2019, 4, 30), calendar)
+    windows = [trading_day(day, calendar, zone).trading for day in sessions]
+    assert len(windows) > 150
+    for before, after in pairwise(windows):
+        assert before is not None and after is not None
+        assert before.end == after.start
+
+
+def test_a_weekend_belongs_to_the_next_session() -> None:
+    monday = trading_day(date(2026, 3, 9), "XNYS", NEW_YORK)
+    assert monday.trading is not None
+    # From the end of Friday 6 March (−05) to the end of Monday 9 March (−04).
+    assert monday.trading.start == utc("2026-03-07T05:00:00")
+    assert monday.trading.end == utc("2026-03-10T04:00:00")
+    assert monday.window.start == utc("2026-03-09T04:00:00")
+    assert trading_day(date(2026, 3, 7), "XNYS", NEW_YORK).trading is None
+
+
+@pytest.mark.parametrize(
+    ("day", "session", "note"),
+    [
+        (date(2025, 11, 26), True, "regular session"),
+        (date(2025, 11, 27), False, "XNYS closed (holiday)"),  # Thanksgiving
+        (date(2025, 11, 28), True, "early close at 13:00"),
+        (date(2025, 11, 29), False, "XNYS closed (weekend)"),
+        (date(2026, 7, 3), False, "XNYS closed (holiday)"),  # Independence Day, observed
+    ],
+)
+def test_what_kind_of_day_it_is(day: date, session: bool, note: str) -> None:
+    described = trading_day(day, "XNYS", NEW_YORK)
+    assert described.is_session is session
+    assert described.note == note
+
+
+def test_neighbours_of_a_holiday() -> None:
+    thanksgiving = date(2025, 11, 27)
+    assert previous_session(thanksgiving, "XNYS") == date(2025, 11, 26)
+    assert next_session(thanksgiving, "XNYS") == date(2025, 11, 28)
+    assert next_session(date(2025, 11, 28), "XNYS") == date(2025, 11, 28)
+    assert previous_session(date(2025, 11, 28), "XNYS") == date(2025, 11, 26)
+    week = sessions_between(date(2025, 11, 24), date(2025, 11, 30), "XNYS")
+    assert [d.day for d in week] == [24, 25, 26, 28]
+    assert sessions_between(date(2025, 11, 29), date(2025, 11, 30), "XNYS") == ()
+
+
+@pytest.mark.parametrize(
+    ("day", "label", "first", "last"),
+    [
+        ("2024-12-30", "2025-W01", "2024-12-30", "2025-01-05"),
+        ("2024-12-29", "2024-W52", "2024-12-23", "2024-12-29"),
+        ("2027-01-03", "2026-W53", "2026-12-28", "2027-01-03"),
+        ("2027-01-04", "2027-W01", "2027-01-04", "2027-01-10"),
+        ("2026-11-22", "2026-W47", "2026-11-16", "2026-11-22"),
+    ],
+)
+def test_iso_weeks_at_the_ends_of_years(day: str, label: str, first: str, last: str) -> None:
+    week = week_span(date.fromisoformat(day))
+    assert (week.label, week.first.isoformat(), week.last.isoformat()) == (label, first, last)
+
+
+@pytest.mark.parametrize(
+    ("day", "last"),
+    [("2024-02-10", 29), ("2026-02-10", 28), ("2026-12-31", 31), ("2026-11-01", 30)],
+)
+def test_months(day: str, last: int) -> None:
+    month = month_span(date.fromisoformat(day))
+    assert (month.label, month.first.day, month.last.day) == (day[:7], 1, last)
+
+
+@settings(deadline=None)
+@given(
+    st.dates(date(2001, 1, 1), date(2027, 12, 31)), st.sampled_from(["daily", "weekly", "monthly"])
+)
+def test_every_day_of_a_period_names_the_same_period(day: date, kind: str) -> None:
+    period = span(kind, day)
+    assert period.first <= day <= period.last
+    assert {span(kind, d) for d in days_between(period.first, period.last)} == {period}
+
+
+def test_unknown_kinds_and_calendars_are_named() -> None:
+    with pytest.raises(UsageError, match="'yearly'.*daily, weekly, monthly"):
+        span("yearly", date(2026, 1, 1))
+    with pytest.raises(UsageError, match="'NOPE'.*REPORTING_CALENDAR"):
+        trading_day(date(2026, 3, 2), "NOPE", "UTC")
+
+
+@pytest.mark.parametrize("calendar", ["XBOM", "XSHG"])
+def test_a_calendar_that_ends_too_early_is_named(calendar: str) -> None:
+    with pytest.raises(UsageError, match=calendar):
+        trading_day(date(2026, 3, 2), calendar, "UTC")
+
+
+@pytest.mark.parametrize("day", [date(1999, 12, 31), date(2000, 6, 1), date(2028, 1, 3)])
+def test_years_that_no_calendar_knows_are_refused(day: date) -> None:
+    for ask in (
+        lambda: trading_day(day, "XNYS", NEW_YORK),
+        lambda: previous_session(day, "XNYS"),
+        lambda: next_session(day, "XNYS"),
+    ):
+        with pytest.raises(UsageError, match=str(day)):
+            ask()
+
+
+def test_no_session_is_left_at_the_end_of_the_known_years() -> None:
+    # Stockholm is closed on New Year's Eve; what comes next is not known.
+    with pytest.raises(UsageError, match="2027-12-31"):
+        next_session(date(2027, 12, 31), "XSTO")
