@@ -47,12 +47,12 @@ report: setup ## issue one report: KIND=… DATE=… [REASON=…]
 verify: setup ## check every issued report and the audit log
 	@$(REPORTING) verify
 
-sample: setup ## make the demo's reports anew and show what differs from reports/sample; FORCE=1 replaces it
-	@rm -rf var/sample
+sample: setup ## compare reports/sample with what the demo makes now; FORCE=1 replaces it
+	@rm -rf var/sample && mkdir -p reports/sample
 	@$(PY) -m reporting demo --var-dir var/sample --reports-dir var/sample/reports
 	@if git --no-pager diff --no-index --stat reports/sample var/sample/reports; then \
 		echo "reports/sample is what the code makes"; \
-	elif [ "$(FORCE)" = 1 ] || [ ! -d reports/sample ]; then \
+	elif [ "$(FORCE)" = 1 ] || [ -z "$$(ls reports/sample)" ]; then \
 		rm -rf reports/sample && cp -r var/sample/reports reports/sample && echo "replaced reports/sample"; \
 	else \
 		echo "it differs; to replace reports/sample: make sample FORCE=1"; exit 4; \
