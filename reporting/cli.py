@@ -110,7 +110,7 @@ def _print_version(wanted: bool) -> None:
 def _common(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version."),
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print it and end."),
     ] = False,
 ) -> None:
     pass

@@ -6,7 +6,7 @@ report is built from sealed days alone; the sources are never asked again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,6 +18,7 @@ from .measures import Context, Measure
 from .measures.fill_rate import FillRateFact, in_full
 from .measures.pnl import PnlFact, daily_net
 from .measures.slippage import SlippageFact, bps
+from .measures.uptime import UPTIME, UptimeFact
 from .measures.var import LEVELS, VarFact, plain_pct
 from .model import (
     EXACT,
@@ -112,7 +113,7 @@ def build(
     exceptions = _exceptions(facts)
     headline = _headline(sections, facts, span, issue.base)
     findings = _findings(days)
-    attention = _attention(sections, gaps, exceptions, findings, days)
+    attention = _attention(sections, facts, gaps, exceptions, findings, days)
     status = Status.INCOMPLETE if gaps else Status.RESTATED if issue.revision > 1 else Status.FINAL
     verdict = _verdict(sections, gaps)
     document = Document(
@@ -414,8 +415,8 @@ def _fill_rate(fact: FillRateFact) -> Exact | Missing:
 
 
 def _rounded(value: Decimal) -> Decimal:
-    """Six places: for sparklines and changes only, never for a figure."""
-    return value.quantize(Decimal("0.000001"))
+    """Four places: for sparklines and changes only, never for a figure."""
+    return value.quantize(Decimal("0.0001"))
 
 
 def _with_change(figure: Figure, points: Sequence[Point]) -> Figure:
@@ -442,7 +443,7 @@ def _worst_availability(section: Section, facts: _Facts) -> Figure:
     """The promised target with the worst verdict, then the lowest availability."""
     promised = [f for f in section.figures if f.target is not None]
     if not promised:
-        reason = facts.merged(MEASURES[-1])
+        reason = facts.merged(UPTIME)
         if not isinstance(reason, Missing):
             reason = Missing(why=Why.NOT_MEASURED, detail="no target is promised")
         return Figure(id="uptime.worst", label="Availability", value=reason)
@@ -485,6 +486,7 @@ def _findings(days: Sequence[Cited]) -> tuple[Finding, ...]:
 
 def _attention(
     sections: Sequence[Section],
+    facts: _Facts,
     gaps: Sequence[Gap],
     tests: Sequence[Backtest],
     findings: Sequence[Finding],
@@ -500,8 +502,10 @@ def _attention(
                     f"{test.day}: the loss of {-test.net:,.0f} {test.currency} was beyond "
                     f"VaR {pct} % of {test.var[i]:,.0f} {test.currency}."
                 )
-                severity = "alarm" if i == len(LEVELS) - 1 else "warning"
-                found.append(Attention(severity=severity, text=words, section="var"))
+                last = i == len(LEVELS) - 1
+                found.append(
+                    Attention(severity="alarm" if last else "warning", text=words, section="var")
+                )
                 break
     for section in sections:
         for figure in section.figures:
@@ -512,10 +516,11 @@ def _attention(
                 Attention(
                     severity="alarm" if missed else "warning",
                     text=f"{figure.label}: target {figure.target.words()} "
-                    f"{'missed' if missed else 'can be neither met nor missed: too much is unknown'}.",
+                    f"{'missed' if missed else 'not decidable, too much is unknown'}.",
                     section=section.id,
                 )
             )
+    found += _unseen(facts.merged(UPTIME), sections)
     last = fact_from(MEASURES[0], days[-1].sealed.facts["pnl"])
     if isinstance(last, PnlFact):
         for mark in last.marks:
@@ -561,6 +566,28 @@ def _attention(
     return tuple(sorted(found, key=lambda a: rank[a.severity]))
 
 
+def _unseen(fact: UptimeFact | Missing, sections: Sequence[Section]) -> list[Attention]:
+    """Targets without a promise that were partly or wholly out of sight."""
+    if isinstance(fact, Missing):
+        return []
+    promised = {f.id for section in sections for f in section.figures}
+    unseen = [t for t in fact.targets if t.unknown_ms and f"uptime.{t.id}" not in promised]
+    if not unseen:
+        return []
+    unseen.sort(key=lambda t: (-t.unknown_ms, t.id))
+    listed = ", ".join(
+        f"{t.title} ({Decimal(t.unknown_ms * 100) / t.window_ms:.1f} %)" for t in unseen[:4]
+    )
+    more = f" and {len(unseen) - 4} more" if len(unseen) > 4 else ""
+    return [
+        Attention(
+            severity="warning",
+            text=f"No data for part of the time, so neither up nor down: {listed}{more}.",
+            section="uptime",
+        )
+    ]
+
+
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
     verdicts = [s.verdict for s in sections]
     if Verdict.MISSED in verdicts:
@@ -573,10 +600,14 @@ def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
 def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) -> str:
     judged = [s for s in sections if s.verdict is not None]
     if verdict is Verdict.MISSED:
-        missed = [s.title.lower() for s in judged if s.verdict is Verdict.MISSED]
-        return (
-            f"No: {_listed(missed)} missed {'its target' if len(missed) == 1 else 'their targets'}."
-        )
+        missed = [s for s in judged if s.verdict is Verdict.MISSED]
+        short = [s.title.lower() for s in missed if s.id != "var"]
+        words = []
+        if short:
+            words.append(f"{_listed(short)} missed {'its' if len(short) == 1 else 'their'} target")
+        if len(short) < len(missed):
+            words.append(f"a loss went beyond VaR {plain_pct(LEVELS[-1])} %")
+        return f"No: {' and '.join(words)}."
     if verdict is Verdict.UNKNOWN:
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
         because = f"{_listed(unknown)} can not be judged" if unknown else ""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from .model import Exact, Finding, Missing, Shown, Text, Value
+from .model import Exact, Finding, Missing, Shown, Text, Value, plain
 
 SCHEMA = "reporting/document/v1"
 
@@ -54,7 +54,7 @@ class Target(Value):
     def words(self) -> str:
         """For the page: "at least 99.9 %"."""
         word = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}[self.comparator]
-        return f"{word} {self.value} {self.unit}".strip()
+        return f"{word} {plain(self.value)} {self.unit}".strip()
 
 
 class Point(Value):

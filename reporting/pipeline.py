@@ -20,10 +20,9 @@ from . import __version__, render
 from .book import EMPTY_BOOK, Book, BookDay
 from .document import Cited, Issue, build, content
 from .errors import NotReady, SourceUnavailable, UsageError, ValidationFailed
-from .facts import fact_from, facts_of, worked_out
-from .facts import MEASURES as MEASURES
+from .facts import MEASURES, fact_from, facts_of, worked_out
 from .model import Coverage, Finding, Frame, Missing, Value, Why
-from .page import Document, Kind, Status
+from .page import Document, Kind
 from .periods import (
     Span,
     TradingDay,
@@ -36,7 +35,6 @@ from .periods import (
 )
 from .policy import Policy, parse_policy
 from .postgres import APP_ROLE, Database, Embedded, database, migrate, start_embedded
-from .resources import resource
 from .seal import ChainReport, SealedDay, canonical, digest, verify_chain
 from .settings import Settings, secret_of
 from .sources.ledger import Ledger
@@ -796,16 +794,15 @@ def _checkpoints(service: Service) -> dict[int, str]:
 def status(service: Service) -> dict[str, Any]:
     """What is sealed and issued, what is open, and the audit log's head; plain data."""
     index = service.store.day_index()
-    sealed = {row["day"] for row in index}
-    first, last = (index[0]["day"], index[-1]["day"]) if index else (None, None)
-    holes = [d.isoformat() for d in days_between(first, last) if d not in sealed] if index else []
+    sealed = [row["day"] for row in index]
+    holes = set(days_between(sealed[0], sealed[-1])) - set(sealed) if sealed else set()
     head = service.store.checkpoint()
     known = service.store.known_until()
     return {
         "sealed_days": len(index),
-        "first_day": first.isoformat() if first else None,
-        "last_day": last.isoformat() if last else None,
-        "unsealed_between": holes,
+        "first_day": sealed[0].isoformat() if sealed else None,
+        "last_day": sealed[-1].isoformat() if sealed else None,
+        "unsealed_between": [day.isoformat() for day in sorted(holes)],
         "restated": [
             {"day": row["day"].isoformat(), "revision": row["revision"]}
             for row in index

@@ -1,4 +1,4 @@
-"""The one door to PostgreSQL: connections, named SQL, streaming reads, migrations, the embedded server.
+"""The one door to PostgreSQL: connections, named SQL, streams, migrations, the embedded server.
 
 SQLAlchemy 2.1 reads a bare ``postgresql://`` URL as psycopg 3; ours is psycopg2, so URLs are
 rewritten here and users may paste what their database gave them.
@@ -33,7 +33,8 @@ READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local ti
 
 def queries(name: str) -> Mapping[str, Query]:
     """The named queries of ``sql/<name>.sql``, by name."""
-    loaded = aiosql.from_path(resource("sql") / f"{name}.sql", "psycopg2", mandatory_parameters=False)
+    path = resource("sql") / f"{name}.sql"
+    loaded = aiosql.from_path(path, "psycopg2", mandatory_parameters=False)
     return {
         name: Query(name, getattr(loaded, name).sql)
         for name in loaded.available_queries
@@ -243,7 +244,7 @@ def newest_version() -> str:
 
 def schema_version(target: Database) -> str:
     """The version that the store's schema has, or "" where it has none."""
-    probe = Query("schema_version", "select to_regclass('reporting.schema_version') is not null as ok")
+    probe = Query("probe", "select to_regclass('reporting.schema_version') is not null as ok")
     version = Query("version", "select version_num from reporting.schema_version")
     with target.snapshot() as session:
         if not session.rows(probe)[0]["ok"]:

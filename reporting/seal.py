@@ -24,7 +24,7 @@ GENESIS = bytes(32)
 def canonical(value: Value | Mapping[str, Any] | Sequence[Any]) -> bytes:
     """RFC 8785 bytes of a value; money and quantities come out as strings."""
     plain = value.model_dump(mode="json") if isinstance(value, Value) else value
-    return rfc8785.dumps(plain)  # type: ignore[arg-type]
+    return rfc8785.dumps(plain)
 
 
 def digest(content: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,7 +116,7 @@ def _known_instruments(instruments: Frame, marks: Frame, session_ms: int) -> dic
             price=mark["price"] if mark else None,
             source=mark["source"] if mark else "",
             marked_at=mark["marked_at"].isoformat() if mark else "",
-            stale=bool(mark) and epoch_ms(mark["marked_at"]) < session_ms,
+            stale=mark is not None and epoch_ms(mark["marked_at"]) < session_ms,
         )
     return known
 
@@ -276,7 +275,9 @@ def _cells(
     known: Mapping[str, _Instrument],
 ) -> tuple[Cell, ...]:
     """Add the session's fills to the carried cells; a cell once known is carried for ever."""
-    carried = {(c.strategy, c.agent, c.account, c.instrument, c.currency): c for c in opening.cells}
+    carried: dict[tuple[str, ...], CellRow] = {
+        (c.strategy, c.agent, c.account, c.instrument, c.currency): c for c in opening.cells
+    }
     traded, fees = _cell_sums(table, amounts, fee_scale)
     keys = {*carried}
     keys |= {(*key, known[key[3]].currency) for key in traded}

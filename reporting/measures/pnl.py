@@ -15,7 +15,7 @@ Source of the definitions: measures.md "P&L"; clean P&L as in Basel MAR32.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..model import (
     Frame,
     Frames,
     Missing,
+    Moment,
     Money,
     Number,
     Shown,
@@ -352,7 +353,7 @@ def _pnl_row(fact: PnlFact, cells: Sequence[Cell]) -> tuple[Shown, ...]:
     fills = Count(value=sum(c.fills for c in cells))
     if isinstance(total, Missing):
         return (total, total, total, total, total, fills)
-    if all(c.instrument in total.unvalued for c in cells):
+    if cells and all(c.instrument in total.unvalued for c in cells):
         missing = Missing(why=Why.NO_MARK, detail="never marked")
         return (missing, missing, missing, missing, missing, fills)
     amounts = (total.net, total.gross, total.realised, total.fees, total.fx)
@@ -414,7 +415,7 @@ def _marks_table(fact: PnlFact) -> Table:
                 missing if m.price is None else Number(value=m.price, unit=m.currency),
                 missing if m.value is None else Money(amount=m.value, currency=m.currency),
                 text(m.source),
-                text(m.marked_at),
+                Moment(at=datetime.fromisoformat(m.marked_at)) if m.marked_at else missing,
             )
         )
     return Table(
@@ -456,7 +457,8 @@ def _fx_table(fact: PnlFact) -> Table:
 
 
 def _chart(series: Sequence[Point], base: str) -> BarsChart:
-    running, cumulative = Decimal(0), []
+    running = Decimal(0)
+    cumulative: list[Decimal | None] = []
     for point in series:
         if isinstance(point.value, Missing):
             cumulative.append(None)

@@ -194,8 +194,8 @@ def section(
         ),
         tables=tuple(_by(fact, name, label) for name, label in BREAKDOWNS),
         notes=(
-            "Positive basis points are cost to us, weighted by notional at the arrival price of the "
-            "order chain. Currencies are never added up.",
+            "Positive basis points are cost to us, weighted by notional at the arrival price of the"
+            " order chain. Currencies are never added up.",
         ),
     )
 

@@ -29,6 +29,7 @@ from ..model import (
     Frames,
     Missing,
     Money,
+    Shown,
     Value,
     Why,
     exact_sum,
@@ -101,6 +102,9 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
     prices = _in_base(marks.table, rates.table, book, base)
     left_out |= {name for name in exposures if name not in prices.columns}
     names = sorted(set(exposures) - left_out)
+    if left_out and not names:
+        listed = ", ".join(sorted(left_out))
+        return Missing(why=Why.NO_DATA, detail=f"no mark, rate or history of {listed}")
     if not names:
         return Missing(why=Why.NO_TRADES, detail="no position is open at the close")
     returns = prices[names].dropna().pct_change().dropna().tail(window)
@@ -158,6 +162,9 @@ def _exposures(book: BookDay, fx: pd.DataFrame, base: str) -> tuple[dict[str, De
 def _in_base(marks: pd.DataFrame, rates: pd.DataFrame, book: BookDay, base: str) -> pd.DataFrame:
     """Price × exchange rate by day and instrument, as floats; a gap stays a gap."""
     currency = {h.instrument: h.currency for h in book.holdings}
+    # A source without rows gives no columns either.
+    marks = marks.reindex(columns=["instrument_id", "day", "price"])
+    rates = rates.reindex(columns=["base", "quote", "day", "rate"])
     held = marks[marks["instrument_id"].isin(list(currency))]
     prices = held.assign(price=held["price"].astype(float)).pivot(
         index="day", columns="instrument_id", values="price"
@@ -250,7 +257,7 @@ def _series(days: Sequence[tuple[Any, VarFact | Missing]], level: str) -> tuple[
 
 
 def _table(fact: VarFact) -> Table:
-    rows = []
+    rows: list[tuple[Shown, ...]] = []
     for d in fact.days:
         amounts = [a for level in d.levels for a in (level.var, level.es)]
         rows.append((text(d.day.isoformat()), *(Money(amount=a, currency=d.base) for a in amounts)))
