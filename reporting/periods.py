@@ -40,7 +40,8 @@ def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
     except (ValueError, NotImplementedError) as error:  # its holidays are not known for all years
         raise UsageError(
             f"calendar {calendar!r} can not be had for {FIRST_YEAR} to {LAST_YEAR}: {error}; "
-            "expected one that covers these years, such as XNYS, XLON, 24/5 or 24/7 (REPORTING_CALENDAR)"
+            "expected one that covers these years, such as XNYS, XLON, 24/5 or 24/7 "
+            "(REPORTING_CALENDAR)"
         ) from None
     zone = cal.tz
     early = {

@@ -281,7 +281,7 @@ def _cells(
     traded, fees = _cell_sums(table, amounts, fee_scale)
     keys = {*carried}
     keys |= {(*key, known[key[3]].currency) for key in traded}
-    keys |= {key for key, fee in fees.items() if fee}
+    keys |= {*fees}
     cells = []
     for key in sorted(keys):
         strategy, agent, account, name, currency = key
@@ -351,9 +351,14 @@ def _cell_sums(
         for i, key in enumerate(cells)
     }
     payer, payers = grouped(table, [*CELL, "fee_currency"])
-    fee = sum_by(payer, len(payers), table["fee"].to_numpy())
+    charged = table["fee"].to_numpy()
+    fee = sum_by(payer, len(payers), charged)
+    # A fee and its rebate that sum to 0 were paid all the same: their cell stays.
+    times = sum_by(payer, len(payers), (charged != 0).astype(np.int64))
     return traded, {
-        key: EXACT.scaleb(Decimal(int(fee[i])), -fee_scale) for i, key in enumerate(payers)
+        key: EXACT.scaleb(Decimal(int(fee[i])), -fee_scale)
+        for i, key in enumerate(payers)
+        if times[i]
     }
 
 

@@ -90,7 +90,9 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
     base = str(closing_fx.coverage.control["base"])
     first = rates(opening_fx.table, base) if isinstance(opening_fx, Frame) else {}
     last = rates(closing_fx.table, base)
-    currencies = sorted({c.currency for c in book.cells})
+    # Every quoted currency, used or not: one that is first traded later in a period has to have
+    # the period's opening rate.
+    currencies = sorted({c.currency for c in book.cells} | {*first} | {*last})
     return PnlFact(
         base=base,
         cells=book.cells,
@@ -259,7 +261,7 @@ def section(
         summary=f"The book {direction} money net of fees; the cash identity holds to the last unit."
         if not total.identity_gap
         else "The cash identity does not hold: see the difference below.",
-        verdict=Verdict.MET if not total.identity_gap else Verdict.MISSED,
+        verdict=Verdict.MISSED if total.identity_gap else None,
         figures=figures,
         charts=charts,
         tables=(
@@ -411,7 +413,7 @@ def _marks_table(fact: PnlFact) -> Table:
         rows.append(
             (
                 text(m.symbol),
-                text("missing" if m.price is None else "stale" if m.stale else "of the session"),
+                text("missing" if m.price is None else "stale" if m.stale else "fresh"),
                 missing if m.price is None else Number(value=m.price, unit=m.currency),
                 missing if m.value is None else Money(amount=m.value, currency=m.currency),
                 text(m.source),
@@ -435,6 +437,7 @@ def _marks_table(fact: PnlFact) -> Table:
 
 def _fx_table(fact: PnlFact) -> Table:
     missing = Missing(why=Why.NO_DATA, detail="no rate")
+    used = {c.currency for c in fact.cells}
     return Table(
         id="pnl_fx",
         title=f"Rates to {fact.base}",
@@ -452,6 +455,7 @@ def _fx_table(fact: PnlFact) -> Table:
                 text(r.source),
             )
             for r in fact.fx
+            if r.currency in used
         ),
     )
 

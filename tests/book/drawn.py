@@ -217,13 +217,11 @@ class Oracle:
     def worth(self, marks: Mapping[str, str], rates: Mapping[str, str]) -> Fraction:
         """Cash and market value of everything, in base."""
         value = self.value(marks)
-        return sum(
-            (
-                (self.cash.get(key, Fraction(0)) + value.get(key, Fraction(0))) * Fraction(rates[key[4]])
-                for key in {*self.cash, *value}
-            ),
-            Fraction(0),
-        )  # fmt: skip
+        total = Fraction(0)
+        for key in {*self.cash, *value}:
+            native = self.cash.get(key, Fraction(0)) + value.get(key, Fraction(0))
+            total += native * Fraction(rates[key[4]])
+        return total
 
 
 def _add(sums: dict[tuple[str, ...], Fraction], key: tuple[str, ...], amount: Fraction) -> None:

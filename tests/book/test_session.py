@@ -313,10 +313,12 @@ def test_the_book_equals_the_oracle(fills: list[Fill]) -> None:
         assert Fraction(cell.position_close) == oracle.position.get(cell.key, 0)
         assert cell.value_close is not None
         assert Fraction(cell.value_close) == value.get(cell.key, 0)
-    fees = {key for key, fee in oracle.fees.items() if fee}
-    assert {c.key for c in day.cells} == {*oracle.position, *fees} | {
-        key for key, cash in oracle.cash.items() if cash
+    paid = {
+        (f.strategy, f.agent, f.account, f.instrument, f.fee_currency)
+        for f in fills
+        if Fraction(f.fee)
     }
+    assert {c.key for c in day.cells} == {*oracle.position, *paid}
     lots = {
         (row.account, row.instrument): [
             (Fraction(int(u), 10**day.closing.quantity_scale),

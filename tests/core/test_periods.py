@@ -1,4 +1,4 @@
-"""Sessions and periods as absolute time: nothing is lost between two days, nothing counted twice."""
+"""Sessions and periods as absolute time: nothing is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -170,9 +170,9 @@ def test_every_day_of_a_period_names_the_same_period(day: date, kind: str) -> No
 
 
 def test_unknown_kinds_and_calendars_are_named() -> None:
-    with pytest.raises(UsageError, match="'yearly'.*daily, weekly, monthly"):
+    with pytest.raises(UsageError, match=r"'yearly'.*daily, weekly, monthly"):
         span("yearly", date(2026, 1, 1))
-    with pytest.raises(UsageError, match="'NOPE'.*REPORTING_CALENDAR"):
+    with pytest.raises(UsageError, match=r"'NOPE'.*REPORTING_CALENDAR"):
         trading_day(date(2026, 3, 2), "NOPE", "UTC")
 
 

@@ -87,7 +87,7 @@ def test_what_is_wrong_with_the_file_is_named(text: str, named: str) -> None:
 
 
 def test_two_thresholds_of_one_date_are_refused() -> None:
-    with pytest.raises(ValidationFailed, match="slippage_bps.*2025-01-01"):
+    with pytest.raises(ValidationFailed, match=r"slippage_bps.*2025-01-01"):
         parse_policy(TWO.replace("2026-02-01", "2025-01-01"), {})
 
 
