@@ -34,8 +34,8 @@ app = typer.Typer(
     help="SLA and business-metrics reports that an auditor can check without us.",
     epilog="Exit codes: 0 ok, 2 usage, 3 data not ready, 4 validation failed, 75 try again.",
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 MARK = {Verdict.MET: "✔", Verdict.MISSED: "✘", Verdict.UNKNOWN: "?"}
 
@@ -295,9 +295,9 @@ def doctor(
         raise SystemExit(4)
 
 
-@app.command(epilog="Example: reporting demo --reports-dir reports")
+@app.command(epilog="Example: reporting demo")
 def demo(
-    reports_dir: Annotated[Path, typer.Option(help="Where the reports go.")] = Path("reports"),
+    reports_dir: Annotated[Path, typer.Option(help="Where the reports go.")] = Path("reports/demo"),
     var_dir: Annotated[Path, typer.Option(help="Where the demo's servers and data live.")] = Path(
         "var/demo"
     ),

@@ -16,7 +16,7 @@ from . import __version__
 from .facts import MEASURES, fact_from
 from .measures import Context, Measure
 from .measures.fill_rate import FillRateFact, in_full
-from .measures.pnl import PnlFact, daily_net
+from .measures.pnl import PnlFact, daily_net, totals
 from .measures.slippage import SlippageFact, bps
 from .measures.uptime import UPTIME, UptimeFact
 from .measures.var import LEVELS, VarFact, plain_pct
@@ -360,7 +360,30 @@ def _gaps(facts: _Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
         for day, fact in facts.of(measure):
             if isinstance(fact, Missing) and fact.why not in NO_GAP:
                 gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
+            elif isinstance(fact, PnlFact):
+                gaps += _unvalued(day, fact)
+    for sealed in facts.days:
+        for finding in sealed.findings:
+            if finding.severity == "error":
+                reason = Missing(why=Why.NOT_MEASURED, detail=finding.detail)
+                what = f"{finding.check} ({finding.count})"
+                gaps.append(Gap(what=what, when=sealed.day.isoformat(), reason=reason))
     return tuple(gaps)
+
+
+def _unvalued(day: date, fact: PnlFact) -> list[Gap]:
+    """What the day's P&L in base lacks though its trades are known: a rate, or a first mark."""
+    total = totals(fact)
+    if isinstance(total, Missing):
+        return [Gap(what="P&L in base", when=day.isoformat(), reason=total)]
+    return [
+        Gap(
+            what=f"P&L of {instrument}",
+            when=day.isoformat(),
+            reason=Missing(why=Why.NO_MARK, detail="never marked"),
+        )
+        for instrument in total.unvalued
+    ]
 
 
 def _headline(
@@ -386,7 +409,8 @@ def _headline(
         if not isinstance(reason, Missing):
             reason = Missing(why=Why.NO_DATA, detail=f"no {key}")
         chosen.append(Figure(id=key, label=section.title, value=reason))
-    return (*chosen, _worst_availability(by_id["uptime"], facts))
+    exposure = [figures[key] for key in ("var.gross",) if key in figures]
+    return (*chosen, _worst_availability(by_id["uptime"], facts), *exposure)
 
 
 def _series(facts: _Facts, name: str, value: Any) -> list[Point]:
@@ -592,7 +616,7 @@ def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
     verdicts = [s.verdict for s in sections]
     if Verdict.MISSED in verdicts:
         return Verdict.MISSED
-    if gaps or Verdict.UNKNOWN in verdicts:
+    if gaps or Verdict.UNKNOWN in verdicts or not any(verdicts):
         return Verdict.UNKNOWN
     return Verdict.MET
 
@@ -612,6 +636,8 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
         because = f"{_listed(unknown)} can not be judged" if unknown else ""
         missing = f"{len(gaps)} values are missing" if gaps else ""
+        if not (because or missing):
+            return "Not known: no target could be judged."
         return f"Not known: {' and '.join(x for x in (because, missing) if x)}."
     return "Yes: every target was met."
 

@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from .. import pipeline
+from ..errors import UsageError
 from ..periods import days_between
 from ..pipeline import Issued, Service, Verified
 from ..postgres import Database, database, start_embedded
@@ -32,6 +33,11 @@ REPORTS = (
     ("weekly", date(2025, 12, 5)),
     ("monthly", date(2025, 11, 28)),
 )
+
+#: Says that a folder of reports is the demo's own.
+MARKER = ".made-by-demo"
+#: What, beside the package, a report depends on.
+RESOURCES = ("sql", "templates", "config")
 
 Progress = Callable[[str], None]
 
@@ -106,6 +112,7 @@ def run(var: Path, reports: Path, progress: Progress) -> Made:
     """Run the demo with its data under ``var`` and its reports under ``reports``."""
     var.mkdir(parents=True, exist_ok=True)
     tools = var.parent
+    start_over_if_changed(var, reports)
     with ThreadPoolExecutor(1) as worker:
         # promtool works while the ledger is generated and loaded: two cores, two jobs.
         blocks = worker.submit(_metrics, var, tools)
@@ -123,6 +130,29 @@ def run(var: Path, reports: Path, progress: Progress) -> Made:
             for kind, day in REPORTS
         )
         return Made(days, sealed, issued, tuple(pipeline.verify(service, progress=progress)))
+
+
+def start_over_if_changed(var: Path, reports: Path) -> None:
+    """Forget what other code made: the same report from other code would be a revision.
+
+    Only what the demo itself made is removed; a folder that holds anything else is refused.
+    """
+    marker = reports / MARKER
+    if reports.is_dir() and any(reports.iterdir()) and not marker.is_file():
+        raise UsageError(
+            f"{reports} holds files that the demo did not make; expected an empty folder or one "
+            "of an earlier demo: reporting demo --reports-dir reports/demo"
+        )
+    stamp = _stamp(Path(pipeline.__file__).parent, *(resource(n) for n in RESOURCES))
+    if _is_current(var / "code.stamp", stamp) and marker.is_file():
+        return
+    (var / "code.stamp").unlink(missing_ok=True)
+    server = start_embedded(var / "postgres")
+    server.drop_database("reporting")
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+    marker.write_text("Made by `reporting demo`, which removes and replaces it.\n", "utf-8")
+    (var / "code.stamp").write_text(stamp)
 
 
 def close_all(service: Service, progress: Progress) -> tuple[int, int]:
@@ -218,7 +248,6 @@ def _stamp(*roots: Path) -> str:
     total = hashlib.sha256()
     for root in roots:
         for path in [root] if root.is_file() else sorted(root.rglob("*")):
-            if path.is_file() and path.suffix in (".py", ".sql"):
+            if path.is_file() and "__pycache__" not in path.parts:
                 total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
-
