@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -111,6 +112,11 @@ class Service:
             files = sorted(s.objectives_dir.glob("*.yaml"))
             texts = {file.name: file.read_text("utf-8") for file in files}
             return parse_policy(s.policy_file.read_text("utf-8"), texts)
+        except ValidationFailed as error:
+            raise ValidationFailed(
+                f"{error} (REPORTING_POLICY_FILE is {s.policy_file}, REPORTING_OBJECTIVES_DIR is "
+                f"{s.objectives_dir})"
+            ) from None
         except OSError as error:
             raise UsageError(
                 f"the policy can't be read: {error} (REPORTING_POLICY_FILE, "
@@ -408,7 +414,13 @@ class _Closer:
             return Missing(
                 why=Why.NO_DATA, detail=f"the book of {earlier} is not known; close it again"
             )
-        return Book.model_validate_json(self.service.store.book(sealed.closing_book))
+        body = _book(self.service.store, sealed.closing_book)
+        if body is None:
+            raise ValidationFailed(
+                f"the closing book of {earlier} is missing or was changed in the store; restore it "
+                "from a backup"
+            )
+        return Book.model_validate_json(body)
 
 
 def _sealed(row: SealedRow) -> SealedDay:
@@ -419,6 +431,12 @@ def _sealed(row: SealedRow) -> SealedDay:
             "store was changed; restore it from a backup"
         )
     return SealedDay.model_validate_json(row.body)
+
+
+def _book(store: Store, name: str) -> bytes | None:
+    """A closing book by its digest; None where it is missing or was changed."""
+    body = store.book(name)
+    return body if body is not None and digest(body) == name else None
 
 
 # --- build and issue ---------------------------------------------------------------------------
@@ -557,10 +575,11 @@ def issue(
         issued_at=now,
         reason=document.reason,
     )
-    # Files first, and flushed to disk: what the log says was issued is there to be found.
-    _write(folder, {**files, "provenance.json": provenance})
     with service.store.writing() as writer:
         writer.add_report(row)
+        # Files before the commit, and flushed to disk: what the log says was issued is there to be
+        # found. After the row: whoever issues the same revision at the same time waits for it.
+        _write(folder, {**files, "provenance.json": provenance})
         head = writer.log(
             "report issued",
             {
@@ -598,7 +617,7 @@ def _provenance(service: Service, document: Document, files: Mapping[str, bytes]
     queries = dict(service.ledger.query_texts())
     for row in service.store.days(document.period.first, document.period.last):
         queries |= {c.query_digest: c.text for c in _sealed(row).sources if c.text}
-    return {
+    made = {
         "report": document.id,
         "files": {name: digest(body) for name, body in sorted(files.items())},
         "sealed_days": [
@@ -612,6 +631,16 @@ def _provenance(service: Service, document: Document, files: Mapping[str, bytes]
         "queries": queries,
         "checkpoint_before": document.checkpoint.model_dump(mode="json"),
     }
+    return _with_digest(made)
+
+
+def _with_digest(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance with the digest of the rest of it: a changed byte shows in the folder alone.
+
+    Whoever changes both is found out by the audit log, which knows the digest of the file.
+    """
+    rest = {key: value for key, value in provenance.items() if key != "digest"}
+    return {**rest, "digest": digest(canonical(rest))}
 
 
 def _code_digest() -> str:
@@ -695,6 +724,8 @@ def verify_folder(folder: Path) -> list[Verified]:
     try:
         provenance_bytes = (folder / "provenance.json").read_bytes()
         recorded = json.loads(provenance_bytes)
+        if canonical(_with_digest(recorded)) != provenance_bytes:
+            return [Verified(f"{name}/provenance.json", "does not match its own digest")]
         facts = (folder / "facts.json").read_bytes()
         document = Document.model_validate_json(facts)
     except (OSError, ValueError) as error:
@@ -712,6 +743,8 @@ def verify_folder(folder: Path) -> list[Verified]:
     results.append(Verified(f"{name}/facts.json canonical", canonical_problem))
     if recorded["report"] != document.id:
         results.append(Verified(f"{name}/provenance.json", f"speaks of {recorded['report']}"))
+    if any(not r.ok for r in results):
+        return results
     if recorded["native"] == dict(render.native_versions()) and (
         recorded["templates"] == render.template_digest()
     ):
@@ -719,6 +752,9 @@ def verify_folder(folder: Path) -> list[Verified]:
         differing = [n for n, want in wanted.items() if digest(again.get(n, b"")) != want]
         problem = f"{', '.join(differing)} differ" if differing else ""
         results.append(Verified(f"{name} rendered again from its facts", problem))
+    else:
+        made = "made with other templates or libraries, so not rendered again"
+        results.append(Verified(f"{name}: {made}", ""))
     return results
 
 
@@ -729,64 +765,107 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
     chain, logged = _walk_log(service)
     results.append(Verified(f"audit log, {chain.size} entries", chain.problem))
     progress("sealed days")
-    index = store.day_index()
-    if index:
-        for row in store.days(index[0]["day"], index[-1]["day"]):
-            problem = "" if digest(row.body) == row.digest else "does not match its digest"
-            if not problem and row.digest not in logged:
-                problem = "is not in the audit log"
-            if problem:
-                results.append(Verified(f"sealed day {row.day} r{row.revision}", problem))
-        results.append(Verified(f"sealed days, {len(index)}", ""))
+    results += _verify_days(store, logged)
+    for name, digests in logged.reports.items():
+        kind, period, revision = name.split("/")
+        progress(f"report {name}")
+        stored = store.report(kind, period, int(revision.removeprefix("r")))
+        if stored is None:
+            results.append(Verified(name, "is in the audit log and missing in the store"))
+        elif (digest(stored.body), digest(stored.provenance)) != digests:
+            results.append(Verified(name, "in the store does not match the audit log"))
+        folder = service.settings.reports_dir / name
+        if not folder.is_dir():
+            again = f"`reporting issue --kind {kind}` writes the newest again"
+            results.append(Verified(name, f"has no files in {folder}; {again}"))
+            continue
+        results += verify_folder(folder)
+        for file, want in zip(("facts.json", "provenance.json"), digests, strict=True):
+            path = folder / file
+            if not path.is_file() or digest(path.read_bytes()) != want:
+                results.append(Verified(f"{name}/{file}", "is not what was issued"))
     for entry in store.report_index():
-        for revision in range(1, entry["revision"] + 1):
-            stored = store.report(entry["kind"], entry["period"], revision)
-            name = f"{entry['kind']}/{entry['period']}/r{revision}"
-            progress(f"report {name}")
-            if stored is None:
-                results.append(Verified(name, "is missing in the store"))
-                continue
-            if digest(stored.body) != stored.digest or stored.digest not in logged:
-                results.append(Verified(name, "in the store does not match the audit log"))
-            folder = service.settings.reports_dir / name
-            if not folder.is_dir():
-                again = f"`reporting issue --kind {entry['kind']}` writes the newest again"
-                results.append(Verified(name, f"has no files in {folder}; {again}"))
-                continue
-            results += verify_folder(folder)
-            if (folder / "facts.json").read_bytes() != stored.body:
-                results.append(Verified(name, "facts.json is not what was issued"))
-            if (folder / "provenance.json").read_bytes() != stored.provenance:
-                results.append(Verified(name, "provenance.json is not what was issued"))
+        for number in range(1, entry["revision"] + 1):
+            name = f"{entry['kind']}/{entry['period']}/r{number}"
+            if name not in logged.reports:
+                results.append(Verified(name, "is in the store and not in the audit log"))
     return results
 
 
-def _walk_log(service: Service) -> tuple[ChainReport, set[str]]:
-    """The chain against every outside checkpoint, and all digests that the log speaks of."""
-    logged: set[str] = set()
+@dataclass
+class _Logged:
+    """What the audit log says there is: digests by what they are of."""
+
+    days: dict[tuple[str, int], str] = field(default_factory=dict)
+    reports: dict[str, tuple[str, str]] = field(default_factory=dict)  # facts, provenance
+
+    def take(self, entry: bytes) -> None:
+        """Remember what one entry speaks of."""
+        found = json.loads(entry)
+        body = found["body"]
+        if found["event"] in ("day sealed", "day restated"):
+            self.days[body["day"], body["revision"]] = body["digest"]
+        elif found["event"] == "report issued":
+            self.reports[body["report"]] = (body["facts"], body["provenance"])
+
+
+def _verify_days(store: Store, logged: _Logged) -> list[Verified]:
+    """Every revision of every sealed day and its book: all that the log knows, and nothing else."""
+    results, open_ = [], dict(logged.days)
+    for index in store.day_index():
+        for row in store.revisions(index["day"]):
+            name = f"sealed day {row.day} r{row.revision}"
+            want = open_.pop((row.day.isoformat(), row.revision), None)
+            if want is None:
+                results.append(Verified(name, "is not in the audit log"))
+            elif not digest(row.body) == row.digest == want:
+                results.append(Verified(name, "does not match its digest"))
+            elif (book := _sealed(row).closing_book) and _book(store, book) is None:
+                results.append(Verified(name, "its closing book is missing or changed"))
+    for day, revision in open_:
+        problem = "is in the audit log and missing in the store"
+        results.append(Verified(f"sealed day {day} r{revision}", problem))
+    results.append(Verified(f"sealed days, {len(logged.days)} revisions", ""))
+    return results
+
+
+def _walk_log(service: Service) -> tuple[ChainReport, _Logged]:
+    """The chain against every outside checkpoint, and what the log says there is."""
+    logged = _Logged()
 
     def entries() -> Iterator[Any]:
         for entry in service.store.log():
-            body = json.loads(entry.entry)["body"]
-            logged.update(str(body[key]) for key in ("digest", "facts") if key in body)
+            # An entry that was edited can say anything: the chain names it.
+            with suppress(ValueError, KeyError, TypeError):
+                logged.take(entry.entry)
             yield entry
 
     return verify_chain(entries(), _checkpoints(service)), logged
 
 
 def _checkpoints(service: Service) -> dict[int, str]:
-    """Checkpoints kept outside the database: the witness file, and every report's own."""
+    """Checkpoints kept outside the database: the witness file, and every report's own.
+
+    Where two disagree the witness counts; a report that can't be read is reported by its own check.
+    """
     found: dict[int, str] = {}
     witness = service.settings.reports_dir / WITNESS
     if witness.is_file():
-        for line in witness.read_text("utf-8").splitlines():
-            note = json.loads(line)
-            found[int(note["size"])] = str(note["chain_hash"])
-    for entry in service.store.report_index():
-        folder = service.settings.reports_dir / entry["kind"] / entry["period"]
-        for path in folder.glob("r*/facts.json"):
+        for number, line in enumerate(witness.read_text("utf-8").splitlines(), 1):
+            try:
+                note = json.loads(line)
+                found[int(note["size"])] = str(note["chain_hash"])
+            except (ValueError, KeyError, TypeError):
+                raise ValidationFailed(
+                    f"{witness}, line {number} is no checkpoint: the file was changed; restore it "
+                    "from a backup"
+                ) from None
+    for path in sorted(service.settings.reports_dir.glob("*/*/r*/facts.json")):
+        try:
             note = json.loads(path.read_bytes())["checkpoint"]
-            found[int(note["size"])] = str(note["chain_hash"])
+            found.setdefault(int(note["size"]), str(note["chain_hash"]))
+        except (ValueError, KeyError, TypeError):
+            continue
     found.pop(0, None)
     return found
 

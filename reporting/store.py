@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from .errors import SourceUnavailable
 from .page import Checkpoint
 from .postgres import Database, Session, newest_version, queries, schema_version
 from .seal import GENESIS, LogEntry, canonical
@@ -80,9 +81,14 @@ class Store:
         found: datetime | None = self._rows("known_until")[0]["known_at"]
         return found
 
-    def book(self, digest: str) -> bytes:
-        """A closing book's canonical JSON."""
-        return bytes(self._rows("closing_book", digest=digest)[0]["body"])
+    def revisions(self, day: date) -> list[SealedRow]:
+        """All revisions of a day, the first one first."""
+        return [SealedRow(**row) for row in self._rows("day_revisions", day=day)]
+
+    def book(self, digest: str) -> bytes | None:
+        """A closing book's canonical JSON, or None where there is none of that digest."""
+        rows = self._rows("closing_book", digest=digest)
+        return bytes(rows[0]["body"]) if rows else None
 
     def report(self, kind: str, period: str, revision: int | None = None) -> ReportRow | None:
         """The newest revision of a report, or the one that is asked for."""
@@ -112,7 +118,7 @@ class Store:
             after = rows[-1]["seq"]
 
     def check(self) -> str:
-        """"" if the schema is the one that this code expects, else what to do."""
+        """ "" if the schema is the one that this code expects, else what to do."""
         have, want = schema_version(self._database), newest_version()
         if have == want:
             return ""
@@ -131,16 +137,17 @@ class Writer:
         self._queries = named
 
     def add_day(self, row: SealedRow) -> None:
-        """Append a revision of a day."""
-        self._session.run(self._queries["add_day"], **vars(row))
+        """Append a revision of a day; :class:`SourceUnavailable` if another process just did."""
+        self._once("add_day", f"{row.day} r{row.revision} has just been sealed", row)
 
     def add_book(self, digest: str, body: bytes) -> None:
         """Keep a closing book; the same one twice is stored once."""
         self._session.run(self._queries["add_closing_book"], digest=digest, body=body)
 
     def add_report(self, row: ReportRow) -> None:
-        """Append a revision of a report."""
-        self._session.run(self._queries["add_report"], **vars(row))
+        """Append a revision of a report; :class:`SourceUnavailable` if another process just did."""
+        name = f"{row.kind}/{row.period}/r{row.revision}"
+        self._once("add_report", f"{name} has just been issued", row)
 
     def log(self, event: str, body: Mapping[str, Any]) -> Checkpoint:
         """Append to the audit log; the log's new head."""
@@ -148,3 +155,7 @@ class Writer:
             self._queries["append_log"], event=event, body=canonical(body).decode("utf-8")
         )
         return Checkpoint(size=rows[0]["seq"], chain_hash=rows[0]["chain_hash"].hex())
+
+    def _once(self, name: str, taken: str, row: SealedRow | ReportRow) -> None:
+        if not self._session.run(self._queries[name], **vars(row)):
+            raise SourceUnavailable(f"{taken} by another process; run the command again to compare")

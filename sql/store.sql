@@ -15,8 +15,8 @@ select day, max(revision) as revision, max(known_at) as known_at
 from reporting.sealed_day group by day order by day;
 
 -- name: day_revisions
--- All revisions of a day, for its history.
-select day, revision, digest, known_at, sealed_at, reason
+-- All revisions of a day.
+select day, revision, digest, body, known_at, sealed_at, reason
 from reporting.sealed_day where day = :day order by revision;
 
 -- name: day_revision
@@ -29,9 +29,10 @@ from reporting.sealed_day where day = :day and revision = :revision;
 select max(known_at) as known_at from reporting.sealed_day;
 
 -- name: add_day!
--- Append one revision; a second writer of the same revision is refused by the key.
+-- Append one revision; a second writer of the same revision adds no row, and is told so.
 insert into reporting.sealed_day (day, revision, digest, body, known_at, sealed_at, reason)
-values (:day, :revision, :digest, :body, :known_at, :sealed_at, :reason);
+values (:day, :revision, :digest, :body, :known_at, :sealed_at, :reason)
+on conflict do nothing;
 
 -- name: closing_book
 -- A closing book by its digest.
@@ -63,7 +64,8 @@ from reporting.issued_report group by kind, period order by kind, period;
 -- Append one revision of a report.
 insert into reporting.issued_report
     (kind, period, revision, digest, body, provenance, issued_at, reason)
-values (:kind, :period, :revision, :digest, :body, :provenance, :issued_at, :reason);
+values (:kind, :period, :revision, :digest, :body, :provenance, :issued_at, :reason)
+on conflict do nothing;
 
 -- name: append_log
 -- The only way into the audit log.

@@ -55,7 +55,7 @@ def test_an_unreachable_source_stops_the_close_and_nothing_is_sealed(
 
 
 def test_a_gap_is_sealed_printed_and_filled(site: Site, prometheus: str) -> None:
-    """Both sources gone on the day; both back later; the second revision has what the first lacks."""
+    """Both sources gone on the day, back later: the second revision has what the first lacks."""
     day = date(2025, 12, 5)
     right = facts(site.store, day)
     only(site, day)

@@ -1,4 +1,4 @@
-"""Laws of the line: sealed days are enough, late events append, the same in gives the same bytes."""
+"""Laws of the line: sealed days are enough, late events append, same in gives the same bytes."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def by_id(document: Document) -> dict[str, Any]:
 @pytest.mark.parametrize(("kind", "day"), [
     ("daily", date(2025, 12, 3)), ("weekly", date(2025, 11, 26)), ("monthly", date(2025, 10, 9)),
 ])  # fmt: skip
-def test_reports_are_issued_while_both_sources_are_gone(
-    site: Site, kind: str, day: date
-) -> None:
+def test_reports_are_issued_while_both_sources_are_gone(site: Site, kind: str, day: date) -> None:
     service = site.service(ledger_url=CLOSED_DATABASE, prometheus_url=CLOSED)
     issued = pipeline.issue(service, kind, day, ISSUED_AT)
     assert issued.outcome == "issued"
@@ -104,9 +102,10 @@ def test_a_late_fill_restates_its_day_and_what_follows_and_nothing_before(site: 
 
     assert total(new["slippage"], "notional") - total(old["slippage"], "notional") == 10 * price
     assert total(new["pnl"], "fees") - total(old["pnl"], "fees") == 1
-    assert sealed_day(site.store, LATE_DAY).previous == site.store.day(
-        LATE_DAY, before[LATE_DAY]
-    ).digest  # type: ignore[union-attr]
+    assert (
+        sealed_day(site.store, LATE_DAY).previous
+        == site.store.day(LATE_DAY, before[LATE_DAY]).digest
+    )  # type: ignore[union-attr]
 
 
 def test_an_issued_week_gets_a_second_revision_that_lists_what_differs(site: Site) -> None:

@@ -1,0 +1,116 @@
+"""A report's folder, changed by a byte or a file: what is noticed with and without the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from reporting import pipeline
+
+from .site import Demo, Site, files_of
+
+
+@pytest.fixture
+def folder(demo: Demo, tmp_path: Path) -> Path:
+    """A copy of the issued daily report."""
+    return Path(
+        shutil.copytree(demo.reports / "daily" / "2025-12-05" / "r1", tmp_path / "report")
+    )
+
+
+def wrong(folder: Path) -> list[str]:
+    return [f"{v.what}: {v.problem}" for v in pipeline.verify_folder(folder) if not v.ok]
+
+
+def test_an_untouched_folder_is_accepted_and_rendered_again(folder: Path) -> None:
+    found = pipeline.verify_folder(folder)
+    assert all(v.ok for v in found)
+    assert any("rendered again" in v.what for v in found)
+
+
+def test_no_changed_byte_is_accepted(folder: Path) -> None:
+    """A dozen places of every file, each with another byte there, or one less, or one more."""
+    chance = random.Random(20251205)
+    accepted, tried = [], 0
+    for name, body in files_of(folder).items():
+        path = folder / name
+        for number in range(24 if name.endswith((".json", ".pdf")) else 12):
+            place = chance.randrange(len(body))
+            other = bytes([chance.choice([b for b in range(256) if b != body[place]])])
+            changed = (
+                body[:place] + other + body[place + 1 :],
+                body[:place] + body[place + 1 :],
+                body[:place] + other + body[place:],
+            )[number % 3]
+            path.write_bytes(changed)
+            tried += 1
+            if not wrong(folder):
+                accepted.append((name, place))
+        path.write_bytes(body)
+    assert tried > 250
+    assert accepted == []
+    assert wrong(folder) == []
+
+
+def test_files_that_are_missing_or_too_many_are_named(folder: Path) -> None:
+    (folder / "tables" / "pnl_fx.csv").unlink()
+    (folder / "notes.txt").write_text("hello")
+    found = wrong(folder)
+    assert len(found) == 2
+    assert found[0].endswith("tables/pnl_fx.csv: is missing")
+    assert found[1].endswith("notes.txt: is not part of the report")
+
+
+@pytest.mark.parametrize("name", ["facts.json", "provenance.json", "report.pdf"])
+def test_a_folder_without_one_of_its_files_is_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    found = wrong(folder)
+    assert found and any(name in words for words in found)
+
+
+def forge(folder: Path) -> None:
+    """A careful forger: another table, and provenance that agrees with it down to its digest."""
+    table = folder / "tables" / "pnl_fx.csv"
+    table.write_bytes(table.read_bytes().replace(b"1.14", b"1.15"))
+    path = folder / "provenance.json"
+    made: dict[str, Any] = json.loads(path.read_bytes())
+    made["files"]["tables/pnl_fx.csv"] = hashlib.sha256(table.read_bytes()).hexdigest()
+    del made["digest"]
+    made["digest"] = hashlib.sha256(rfc8785.dumps(made)).hexdigest()
+    path.write_bytes(rfc8785.dumps(made))
+
+
+def test_a_forged_table_is_found_by_rendering_again(folder: Path) -> None:
+    forge(folder)
+    assert [w for w in wrong(folder) if "rendered again" in w and "pnl_fx" in w]
+
+
+def test_what_the_folder_can_not_show_the_audit_log_does(site: Site) -> None:
+    """The log alone vouches for queries and code digest: a forged file agrees with itself."""
+    path = site.reports / "daily" / "2025-12-05" / "r1" / "provenance.json"
+    made = json.loads(path.read_bytes())
+    made["queries"]["fills"] = "select 1"
+    del made["digest"]
+    made["digest"] = hashlib.sha256(rfc8785.dumps(made)).hexdigest()
+    path.write_bytes(rfc8785.dumps(made))
+    assert wrong(path.parent) == []
+    found = [f"{v.what}: {v.problem}" for v in pipeline.verify(site.service()) if not v.ok]
+    assert found == ["daily/2025-12-05/r1/provenance.json: is not what was issued"]
+
+
+def test_the_full_check_names_damaged_files_and_does_not_stop(site: Site) -> None:
+    (site.reports / "daily" / "2025-12-05" / "r1" / "facts.json").write_bytes(b"{")
+    (site.reports / "weekly" / "2025-W49" / "r1" / "facts.json").unlink()
+    shutil.rmtree(site.reports / "monthly")
+    found = [f"{v.what}: {v.problem}" for v in pipeline.verify(site.service()) if not v.ok]
+    assert any("daily/2025-12-05/r1/facts.json: is not what was issued" in w for w in found)
+    assert any("weekly/2025-W49/r1/facts.json: is not what was issued" in w for w in found)
+    assert any("monthly/2025-11/r1: has no files" in w for w in found)
+    assert not any("audit log" in w for w in found)
