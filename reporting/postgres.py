@@ -27,6 +27,8 @@ from .errors import SourceUnavailable, UsageError, ValidationFailed
 from .resources import resource
 
 APP_ROLE = "reporting_app"
+# Arrow's own allocators keep what they free; a day of a million fills then peaks a quarter higher.
+pa.set_memory_pool(pa.system_memory_pool())
 #: A day's aggregates are a few large hashes and no compiled expression is worth its compilation.
 READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"
 
@@ -67,7 +69,16 @@ class Database:
             with raw.cursor() as cursor:
                 cursor.execute(READ_SETTINGS)
             yield Session(connection)
-            connection.rollback()
+            raw.rollback()
+
+    @contextmanager
+    def snapshots(self) -> Iterator[tuple[Session, Session]]:
+        """Two read-only sessions that see the same instant, to be used from two threads."""
+        with self.snapshot() as first, self.snapshot() as second:
+            # The snapshot has to be taken over before the second session's own first query.
+            name = first.rows(Query("export", "select pg_export_snapshot() as name"))[0]["name"]
+            second.adopt(str(name))
+            yield first, second
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -107,6 +118,13 @@ class Session:
         assert raw is not None
         self._raw: Any = raw
 
+    def adopt(self, snapshot: str) -> None:
+        """Start over as a reader of another session's snapshot."""
+        self._raw.rollback()
+        with self._raw.cursor() as cursor:
+            cursor.execute("set transaction snapshot %s", (snapshot,))
+            cursor.execute(READ_SETTINGS)
+
     def commit(self) -> None:
         """Commit on the driver itself: SQLAlchemy does not see what its raw cursors did."""
         self._raw.commit()
@@ -137,10 +155,13 @@ class Session:
         with self._raw.cursor() as cursor, path.open("rb") as file:
             cursor.copy_expert(f"copy {table} from stdin (format csv, header)", file)
 
-    def stream(self, query: Query, types: Mapping[str, Any], **parameters: object) -> pa.Table:
-        """The rows of ``query`` through ``COPY … TO STDOUT`` into Arrow, parsed while they arrive.
+    def batches(
+        self, query: Query, types: Mapping[str, Any], **parameters: object
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of ``query`` through ``COPY … TO STDOUT`` into Arrow, parsed as they arrive.
 
-        ``types`` names each column with its Arrow type, in the order of the query.
+        ``types`` names each column with its Arrow type, in the order of the query. What the caller
+        does with a batch is done while the server prepares the next ones.
         """
         with self._raw.cursor() as cursor:
             inner = cursor.mogrify(query.sql.rstrip().rstrip(";"), parameters).decode("utf-8")
@@ -153,7 +174,7 @@ class Session:
                     with os.fdopen(write_fd, "wb", buffering=1 << 20) as sink:
                         cursor.copy_expert(sql, sink, 1 << 16)
                 except BrokenPipeError:
-                    pass  # the parser gave up first and says why
+                    pass  # the reader gave up first and says why
                 except BaseException as error:  # handed to the caller's thread below
                     failure.append(error)
 
@@ -161,30 +182,35 @@ class Session:
             thread.start()
             try:
                 with os.fdopen(read_fd, "rb") as source:
-                    table = _parse(source, types)
+                    yield from _parsed(source, types)
             finally:
                 thread.join()
             if failure:
                 raise failure[0]
-            return table
+
+    def stream(self, query: Query, types: Mapping[str, Any], **parameters: object) -> pa.Table:
+        """All rows of ``query`` as one table; no rows is an empty table."""
+        schema = pa.schema(list(types.items()))
+        return pa.Table.from_batches(list(self.batches(query, types, **parameters)), schema)
 
 
-def _parse(source: Any, types: Mapping[str, Any]) -> pa.Table:
-    """Parse CSV as it streams in; no rows is an empty table, not an error."""
+def _parsed(source: Any, types: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    """Parse CSV as it streams in; no rows is no batch, not an error."""
     try:
-        with pacsv.open_csv(
+        reader = pacsv.open_csv(
             source,
             read_options=pacsv.ReadOptions(column_names=list(types), block_size=1 << 22),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False
             ),
-        ) as reader:
-            return pa.Table.from_batches(list(reader), schema=reader.schema)
+        )
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
-            return pa.schema(list(types.items())).empty_table()
+            return
         raise
+    with reader:
+        yield from reader
 
 
 def _psycopg2_errors() -> Any:
@@ -200,7 +226,7 @@ def database(url: str, label: str, *, role: str | None = None) -> Database:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise UsageError(
             f"REPORTING_{label.upper()}_URL is not a database URL; expected "
             "postgresql://user:password@host:5432/name"
@@ -280,6 +306,13 @@ class Embedded:
             if known is None:
                 connection.exec_driver_sql(f'create database "{name}"')
         return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def drop_database(self, name: str) -> None:
+        """Remove database ``name`` with everything in it, if it exists."""
+        server = database(self.url, "store")
+        with server.engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql(f'drop database if exists "{name}" with (force)')
 
 
 def start_embedded(folder: Path) -> Embedded:
