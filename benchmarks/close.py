@@ -34,7 +34,8 @@ create table ledger.instruments as
     from generate_series(1, 50) i;
 create table ledger.orders as
     select 'O' || lpad(n::text, 9, '0') as order_id, null::text as replaces,
-           'A' || n % 10 as account_id, 'I' || lpad((1 + n / 10 % 50)::text, 3, '0') as instrument_id,
+           'A' || n % 10 as account_id,
+           'I' || lpad((1 + n / 10 % 50)::text, 3, '0') as instrument_id,
            'strategy-' || n % 10 % 7 as strategy, 'agent-' || n % 10 % 3 as agent,
            (case when hashint8(n) % 2 = 0 then 1 else -1 end)::smallint as side,
            400::numeric as quantity,

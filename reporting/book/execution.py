@@ -16,7 +16,7 @@ from ..errors import ValidationFailed
 from ..model import EXACT, Finding, Frame
 from ..periods import TradingDay
 from .fifo import Ints, rescale
-from .session import CELL, SAMPLES, grouped, product, sum_by
+from .session import CELL, SAMPLES, bookable, grouped, product, sum_by
 
 FINAL = ("filled", "cancelled", "rejected", "expired")
 #: A chain longer than this is a circle.
@@ -89,6 +89,9 @@ def executions(
     """
     assert day.trading is not None
     start_us, end_us = day.trading.start_ms * 1000, day.trading.end_ms * 1000
+    known = set(instruments.table["instrument_id"]) if len(instruments.table) else set()
+    # What can't be booked is in no figure; the book's findings say so.
+    fills = Frame(bookable(fills.table, known)[0], fills.coverage)
     chains = _chains(orders)
     order_of_fill = chains.of_fills(fills.table)
     table = chains.table
@@ -133,7 +136,7 @@ def _slippage(
     # The row -1 of a fill without an order reads the sentinel appended at the end.
     arrivals = rescale(chains.table["arrival_price"].to_numpy(), scale - scale_a)
     root = np.append(chains.root(), -1)[order_of_fill]
-    covered = np.append(chains.table["has_arrival"].to_numpy(), False)[root]
+    covered = np.append(chains.table["arrival_price_known"].to_numpy(), False)[root]
     arrival = np.where(covered, np.append(arrivals, 0)[root], 0)
     quantity = table["quantity"].to_numpy()
     signed = quantity * table["side"].to_numpy()
@@ -148,9 +151,7 @@ def _slippage(
     totals = {name: sum_by(code, len(cells), values) for name, values in sums.items()}
     rows = []
     for i, key in sorted(enumerate(cells), key=lambda cell: cell[1]):
-        instrument = known.get(key[3])
-        if instrument is None:
-            continue  # not booked either: the book's findings say so
+        instrument = known[key[3]]
         unit = EXACT.scaleb(instrument["multiplier"], -scale_q - scale)
         rows.append(
             {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
+from ..errors import ValidationFailed
 from ..model import EXACT, Finding, Frame, epoch_ms
 from . import Book, BookDay, Cell, CellRow, Holding, LotsRow, MarkUsed
 from .fifo import Ints, ints, match_fifo, rescale
@@ -65,7 +66,8 @@ def trade(
     scale_q = max(int(control["quantity_scale"]), opening.quantity_scale)
     scale_p = max(int(control["price_scale"]), opening.price_scale)
     known = _known_instruments(instruments, marks, session_ms)
-    table, findings = _bookable(fills.table, known)
+    _all_held_are_known(opening, known)
+    table, findings = bookable(fills.table, known)
     quantity = rescale(table["quantity"].to_numpy(), scale_q - int(control["quantity_scale"]))
     price = rescale(table["price"].to_numpy(), scale_p - int(control["price_scale"]))
     findings += _off_grid(table, quantity, price, known, scale_q, scale_p)
@@ -121,9 +123,16 @@ def _known_instruments(instruments: Frame, marks: Frame, session_ms: int) -> dic
     return known
 
 
-def _bookable(
-    table: pd.DataFrame, known: Mapping[str, _Instrument]
-) -> tuple[pd.DataFrame, list[Finding]]:
+def _all_held_are_known(opening: Book, known: Container[str]) -> None:
+    held = {row.instrument for row in opening.lots} | {c.instrument for c in opening.cells}
+    if lost := sorted(name for name in held if name not in known):
+        raise ValidationFailed(
+            f"{lost[0]!r} is in the book and no longer in ledger.instruments; expected a row for "
+            "every instrument that was ever traded: restore it there"
+        )
+
+
+def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, list[Finding]]:
     """Fills that can be booked at all; the others are counted, and make the day incomplete."""
     table = _said(table, ("strategy", "agent", "fee_currency"))
     strange = [i for i in table["instrument_id"].cat.categories if i not in known]
@@ -132,14 +141,16 @@ def _bookable(
     # A null has no code: it would be taken for the last category.
     bad |= table["instrument_id"].isna() | table["account_id"].isna()
     bad |= (table["fee_currency"] == "") & (table["fee"] != 0)
+    if "price_known" in table:
+        bad |= ~table["price_known"]
     if not bad.any():
         return table, []
     finding = Finding(
         check="fill not booked",
         severity="error",
         count=int(bad.sum()),
-        detail="instrument unknown, no account, quantity not above 0, side neither 1 nor -1, or a "
-        "fee without its currency",
+        detail="instrument unknown, no account, no price, quantity not above 0, side neither 1 nor "
+        "-1, or a fee without its currency",
         samples=tuple(table.loc[bad, "fill_id"].sort_values().head(SAMPLES)),
     )
     return table.loc[~bad], [finding]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..book.fifo import rescale
 from ..errors import SourceUnavailable
 from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
 from ..periods import TradingDay
@@ -114,17 +116,23 @@ class Ledger:
             "fx_open": base,
             "mark_history": {"window": str(window), "minimum": str(minimum)},
         }
-        with self._database.snapshot() as session:
-            frames: dict[str, Frame | Missing] = {}
-            for name in ("instruments", "marks", "fx_rates", "mark_history", "fx_history"):
-                frames[name] = self._frame(session, name, control.get(name, {}), **at)
-            # Opening rates are those before the session began.
-            opening = {**at, "end": at["start"]}
-            frames["fx_open"] = self._frame(session, "fx_rates", base, **opening)
-            fills, findings = self._fills(session, at)
-            orders = self._orders(session, at, fills)
-            frames |= {"fills": fills, "order_rows": orders}
-            frames["earlier_fills"] = self._earlier(session, at, orders)
+        # Two cores, two jobs: the server streams while we work on what it sent before.
+        with ThreadPoolExecutor(1) as worker, self._database.snapshots() as (session, beside):
+            small = worker.submit(self._small, beside, at, control)
+            streamed = _Columns(FILLS, ("quantity", "price", "fee"))
+            for batch in session.batches(self._queries["fills"], FILLS, **at):
+                streamed.take(batch)
+            order_id = streamed.encode("order_id")
+            frames, totals = small.result()
+            booked = worker.submit(self._fills, streamed, totals)
+            del streamed
+            orders = self._orders(session, at, order_id)
+            frames |= {
+                "order_rows": orders,
+                "earlier_fills": self._earlier(session, at, orders),
+            }
+            frames["fills"], findings = booked.result()
+        pa.default_memory_pool().release_unused()
         if _is_empty(frames, day):
             gone = Missing(why=Why.EMPTY, detail=f"no fill, order or mark for {day.day}")
             return dict.fromkeys(frames, gone), findings
@@ -184,13 +192,28 @@ class Ledger:
             control=dict(control),
         )
 
-    def _fills(self, session: Session, at: Mapping[str, Any]) -> tuple[Frame, tuple[Finding, ...]]:
+    def _small(
+        self,
+        session: Session,
+        at: Mapping[str, Any],
+        control: Mapping[str, Mapping[str, str]],
+    ) -> tuple[dict[str, Frame | Missing], Mapping[str, Any]]:
+        """Every frame of few rows, and the control totals of the fills."""
+        names = ("instruments", "marks", "fx_rates", "mark_history", "fx_history")
+        frames: dict[str, Frame | Missing] = {
+            name: self._frame(session, name, control.get(name, {}), **at) for name in names
+        }
+        # Opening rates are those before the session began.
+        opening = {**at, "end": at["start"]}
+        frames["fx_open"] = self._frame(session, "fx_rates", control["fx_open"], **opening)
+        return frames, session.rows(self._queries["fills_control"], **at)[0]
+
+    def _fills(
+        self, streamed: _Columns, totals: Mapping[str, Any]
+    ) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
-        totals = session.rows(self._queries["fills_control"], **at)[0]
-        table = session.stream(self._queries["fills"], FILLS, **at)
-        order_id = table["order_id"].combine_chunks().dictionary_encode()
-        table = table.set_column(table.column_names.index("order_id"), "order_id", order_id)
-        frame, scales = _with_integers(table, ("quantity", "price", "fee"))
+        duplicates = _duplicates(streamed.column("fill_id"))
+        frame, scales = streamed.frame()
         control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
         if int(totals["rows"]) != len(frame):
             raise SourceUnavailable(
@@ -201,29 +224,33 @@ class Ledger:
                      "applied: what it corrects or busts is left out"),
             _finding("fill recorded before it was executed", "warning", totals["crossed"],
                      totals["crossed_samples"], "recorded_at is earlier than executed_at"),
-            _duplicates(table["fill_id"]),
+            duplicates,
         ]  # fmt: skip
         coverage = self._coverage(self._queries["fills"], len(frame), control)
         return Frame(frame, coverage), tuple(f for f in findings if f.count)
 
-    def _orders(self, session: Session, at: Mapping[str, Any], fills: Frame) -> Frame:
-        """The session's orders, then, until none is missing, those that it refers to by id."""
+    def _orders(self, session: Session, at: Mapping[str, Any], wanted: pa.Array) -> Frame:
+        """The session's orders, then, until none is missing, those that it refers to by id.
+
+        ``wanted`` are the identifiers that the fills name.
+        """
         query, by_id = self._queries["orders"], self._queries["orders_by_id"]
         day = session.stream(query, ORDERS, **at)
         old = pc.less(day["placed_us"], pa.scalar(at["start"], TIME))
         asked = pc.unique(day["order_id"].filter(old))
         parts = [day.filter(pc.invert(old))]
         known = pc.unique(parts[0]["order_id"])
-        wanted = pa.array(fills.table["order_id"].cat.categories, pa.string())
         while len(asked := pa.concat_arrays([asked, _lacking(parts[-1], wanted, known)])):
             # Asked for once: what does not exist is a finding.
             ids = {"known_at": at["known_at"], "order_ids": pc.unique(asked).to_pylist()}
             parts.append(session.stream(by_id, ORDERS, **ids))
             known = pa.concat_arrays([known, asked])
             wanted, asked = wanted[:0], asked[:0]
-        table = pa.concat_tables(parts, promote_options="permissive").unify_dictionaries()
-        frame, scales = _with_integers(table, ("quantity", "arrival_price"))
-        frame["has_arrival"] = table["arrival_price"].is_valid().to_numpy()
+        columns = _Columns(ORDERS, ("quantity", "arrival_price"))
+        for part in parts:
+            for batch in part.to_batches():
+                columns.take(batch)
+        frame, scales = columns.frame()
         return Frame(frame, self._coverage(query, len(frame), scales))
 
     def _earlier(self, session: Session, at: Mapping[str, Any], orders: Frame) -> Frame:
@@ -232,10 +259,11 @@ class Ledger:
         start_us = epoch_ms(at["start"]) * 1000
         old = orders.table.loc[orders.table["placed_us"] < start_us, "order_id"].unique().tolist()
         types = {"order_id": pa.string(), "quantity": pa.string()}
-        table = session.stream(
-            query, types, start=at["start"], known_at=at["known_at"], order_ids=old
-        )
-        frame, scales = _with_integers(table, ("quantity",))
+        columns = _Columns(types, ("quantity",))
+        named = {"start": at["start"], "known_at": at["known_at"], "order_ids": old}
+        for batch in session.batches(query, types, **named):
+            columns.take(batch)
+        frame, scales = columns.frame()
         return Frame(frame, self._coverage(query, len(frame), scales))
 
 
@@ -246,25 +274,69 @@ def _lacking(orders: pa.Table, wanted: pa.Array, known: pa.Array) -> pa.Array:
     return needed.filter(pc.invert(pc.is_in(needed, value_set=known)))
 
 
-def _with_integers(table: pa.Table, names: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A table whose decimal texts ``names`` became integers, and the scale of each of them.
+class _Columns:
+    """Streamed batches, their decimal texts turned into integers as they arrive.
 
-    A null becomes 0; who has to tell it apart looks at the text. Times become microseconds since
-    1970, a null -1.
+    Times become microseconds since 1970, a null -1; a null number becomes 0, and its column
+    ``<name>_known`` says so.
     """
-    for at, column in enumerate(table.schema):
-        if column.type == TIME:
-            whole = table.column(at).cast(pa.int64()).fill_null(-1)
-            table = table.set_column(at, column.name, whole)
-    frame = table.drop_columns(list(names)).to_pandas()
-    scales = {}
-    for name in names:
-        frame[name], scale = _integers(table[name])
-        scales[f"{name}_scale"] = str(scale)
-    return frame, scales
+
+    def __init__(self, types: Mapping[str, Any], decimals: Sequence[str]) -> None:
+        self._plain = pa.schema([(n, t) for n, t in types.items() if n not in decimals])
+        self._batches: list[pa.RecordBatch] = []
+        self._encoded: dict[str, pa.DictionaryArray] = {}
+        self._integers: dict[str, list[tuple[npt.NDArray[Any], int]]] = {n: [] for n in decimals}
+        self._known: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in decimals}
+
+    def take(self, batch: pa.RecordBatch) -> None:
+        """Add a batch; its texts are not kept."""
+        for name, parts in self._integers.items():
+            column = batch.column(name)
+            parts.append(_integers(column))
+            self._known[name].append(column.is_valid().to_numpy(zero_copy_only=False))
+        self._batches.append(batch.select(self._plain.names))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column that is no decimal."""
+        return pa.Table.from_batches(self._batches, self._plain)[name]
+
+    def encode(self, name: str) -> pa.Array:
+        """Keep a text column as codes; its distinct values."""
+        self._encoded[name] = self.column(name).combine_chunks().dictionary_encode()
+        return self._encoded[name].dictionary
+
+    def frame(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """Everything as one table, and the scale of each decimal column; leaves this empty."""
+        table = pa.Table.from_batches(self._batches, self._plain)
+        self._batches.clear()
+        for at, column in enumerate(table.schema):
+            if column.name in self._encoded:
+                table = table.set_column(at, column.name, self._encoded.pop(column.name))
+            elif column.type == TIME:
+                whole = table.column(at).cast(pa.int64()).fill_null(-1)
+                table = table.set_column(at, column.name, whole)
+        frame = table.unify_dictionaries().to_pandas(split_blocks=True)
+        scales = {}
+        for name, parts in self._integers.items():
+            scale = max((s for _, s in parts), default=0)
+            whole_numbers = [rescale(values, scale - s) for values, s in parts]
+            frame[name] = _joined(whole_numbers)
+            frame[f"{name}_known"] = _joined(self._known[name]).astype(bool)
+            scales[f"{name}_scale"] = str(scale)
+            parts.clear()
+        return frame, scales
 
 
-def _integers(texts: pa.ChunkedArray) -> tuple[npt.NDArray[Any], int]:
+def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Integers in one array, as Python's if any part needs them."""
+    if not parts:
+        return np.zeros(0, np.int64)
+    if any(part.dtype == object for part in parts):
+        return np.array([v for part in parts for v in part.tolist()], dtype=object)
+    return np.concatenate(parts)
+
+
+def _integers(texts: pa.Array) -> tuple[npt.NDArray[Any], int]:
     """Decimal texts (n,) as integers in units of 10^-scale: int64, or Python's if one won't fit.
 
     Arrow parses them; the 128-bit words are read as they lie in its buffers, so that no number is
@@ -278,17 +350,14 @@ def _integers(texts: pa.ChunkedArray) -> tuple[npt.NDArray[Any], int]:
         column = texts.cast(pa.decimal128(38, scale))
     except pa.ArrowInvalid:  # more than 38 digits
         return _python_integers(texts, scale), scale
-    parts = []
-    for chunk in column.chunks:
-        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64).reshape(-1, 2)
-        words = words[chunk.offset : chunk.offset + len(chunk)]
-        if (words[:, 1] != words[:, 0] >> 63).any():
-            return _python_integers(texts, scale), scale
-        parts.append(words[:, 0])
-    return (np.concatenate(parts) if parts else np.zeros(0, np.int64)), scale
+    words = np.frombuffer(column.buffers()[1], dtype=np.int64).reshape(-1, 2)
+    words = words[column.offset : column.offset + len(column)]
+    if (words[:, 1] != words[:, 0] >> 63).any():
+        return _python_integers(texts, scale), scale
+    return np.ascontiguousarray(words[:, 0]), scale
 
 
-def _python_integers(texts: pa.ChunkedArray, scale: int) -> npt.NDArray[Any]:
+def _python_integers(texts: pa.Array, scale: int) -> npt.NDArray[Any]:
     values = [int(EXACT.scaleb(Decimal(text), scale)) for text in texts.to_pylist()]
     return np.array(values, dtype=object)
 
