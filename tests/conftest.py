@@ -60,6 +60,7 @@ def prometheus(demo: Demo) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def empty_store(server: Server) -> str:
     """The name of a migrated store without a row, to be cloned."""
+    server.drop("empty_store")
     server.run("create database empty_store")
     migrate(database(server.database("empty_store"), "store"))
     return "empty_store"

@@ -146,7 +146,8 @@ CAUSES = {
     ),
     "a Prometheus that is away": (
         ("close", "--date", "2025-12-08", "--now", "2025-12-09T12:00:00Z"),
-        {"prometheus_url": f"http://me:{SECRET}@127.0.0.1:1"}, 75, ("127.0.0.1:1", "reporting doctor"),
+        {"prometheus_url": f"http://me:{SECRET}@127.0.0.1:1"}, 75,
+        ("127.0.0.1:1", "reporting doctor"),
     ),
 }  # fmt: skip
 
@@ -227,8 +228,9 @@ def test_doctor_names_each_broken_thing_and_its_mend(site: Site, prometheus: str
     assert done.returncode == 4
     assert set(found) == {"policy", "store", "ledger contract", "prometheus"}
     assert "view ledger.marks is missing" in found["ledger contract"][0]
-    assert "ledger.fx_rates.rate is double precision, expected numeric" in (
-        found["ledger contract"][0]
+    assert (
+        "ledger.fx_rates.rate is double precision, expected numeric"
+        in (found["ledger contract"][0])
     )
     assert "ledger.fx_rates has no column recorded_at" in found["ledger contract"][0]
     assert "doctor --migrate" in found["store"][1]
@@ -292,10 +294,15 @@ def test_a_terminated_demo_leaves_no_server_behind(demo: Demo, tmp_path: Path) -
         (shutil.copytree if source.is_dir() else shutil.copy)(source, var / name)
     command = [sys.executable, "-m", "reporting", "demo", "--var-dir", str(var),
                "--reports-dir", str(tmp_path / "reports")]  # fmt: skip
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=file,
+            stderr=file,
+        )
     try:
 
         def both_up() -> bool:
@@ -303,7 +310,8 @@ def test_a_terminated_demo_leaves_no_server_behind(demo: Demo, tmp_path: Path) -
             up = any("storage.tsdb.path" in w for w in words)
             return up and (var / "postgres" / "postmaster.pid").is_file()
 
-        assert wait_for(both_up, 90), "the demo did not start its servers"
+        assert wait_for(lambda: both_up() or process.poll() is not None, 90)
+        assert process.poll() is None, output.read_text()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
         assert wait_for(lambda: not children_of(var), 10), children_of(var)

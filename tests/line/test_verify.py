@@ -20,9 +20,7 @@ from .site import Demo, Site, files_of
 @pytest.fixture
 def folder(demo: Demo, tmp_path: Path) -> Path:
     """A copy of the issued daily report."""
-    return Path(
-        shutil.copytree(demo.reports / "daily" / "2025-12-05" / "r1", tmp_path / "report")
-    )
+    return Path(shutil.copytree(demo.reports / "daily" / "2025-12-05" / "r1", tmp_path / "report"))
 
 
 def wrong(folder: Path) -> list[str]:
