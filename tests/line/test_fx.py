@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -16,7 +17,7 @@ from reporting import pipeline
 from reporting.page import Document
 
 from ..integration import fx_orders
-from .site import Server, Site
+from .site import ROOT, Server, Site
 
 pytestmark = pytest.mark.skipif(
     bool(fx_orders.ABSENT), reason=f"the real FX orders are not at hand: {fx_orders.ABSENT}"
@@ -41,8 +42,15 @@ def fx_ledger(server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def fx(fx_ledger: str, empty_store: str, make_site: Callable[..., Site]) -> Site:
-    return make_site(fx_ledger, empty_store, calendar="24/5", zone="UTC", base_currency="USD")
+def fx(fx_ledger: str, empty_store: str, make_site: Callable[..., Site], tmp_path: Path) -> Site:
+    """A site of currencies, under the same policy from before they were traded."""
+    policy = tmp_path / "policy.toml"
+    text = (ROOT / "config" / "policy.toml").read_text("utf-8")
+    policy.write_text(text.replace("from = 2025-01-01", "from = 2017-01-01"), "utf-8")
+    return make_site(
+        fx_ledger, empty_store, calendar="24/5", zone="UTC", base_currency="USD",
+        policy_file=policy,
+    )  # fmt: skip
 
 
 def test_322_orders_in_every_currency_of_their_own(fx: Site) -> None:

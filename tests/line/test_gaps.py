@@ -92,6 +92,32 @@ def test_a_gap_is_sealed_printed_and_filled(site: Site, prometheus: str) -> None
     assert (second.revision, second.status, second.gaps) == (2, Status.RESTATED, ())
 
 
+def test_filling_a_gap_does_what_followed_again(site: Site, prometheus: str) -> None:
+    """Without the book of Thursday, Friday had nothing to open with; then Thursday is filled."""
+    thursday, friday = date(2025, 12, 4), date(2025, 12, 5)
+    right = {day: facts(site.store, day) for day in (thursday, friday)}
+    only(site, thursday)
+    away = site.service(ledger_url=CLOSED_DATABASE, prometheus_url=prometheus)
+    pipeline.close(away, thursday, closing_time(thursday), allow_gaps=True)
+    back = site.service(prometheus_url=prometheus)
+    pipeline.close(back, friday, closing_time(friday))
+    assert why(facts(site.store, friday)["pnl"]) == "no data"
+    assert facts(site.store, friday)["slippage"] == right[friday]["slippage"]
+
+    results = pipeline.close(back, thursday, after(LAST, 1))
+    assert [(c.day, c.outcome) for c in results] == [(thursday, "revised"), (friday, "revised")]
+    assert {day: facts(site.store, day) for day in (thursday, friday)} == right
+
+
+def test_closing_again_without_the_ledger_loses_nothing(site: Site) -> None:
+    day = date(2025, 12, 5)
+    before = sealed(site.store, day)
+    away = site.service(ledger_url=CLOSED_DATABASE)
+    results = pipeline.close(away, day, after(LAST, 1), allow_gaps=True)
+    assert [c.outcome for c in results] == ["unchanged"]
+    assert sealed(site.store, day) == before
+
+
 def test_a_forgetful_prometheus_never_erases_a_sealed_uptime(
     site: Site, tmp_path_factory: pytest.TempPathFactory, demo: Demo
 ) -> None:

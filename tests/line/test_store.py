@@ -69,7 +69,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-def test_the_service_can_not_change_what_it_wrote(site: Site) -> None:
+def test_the_service_can_not_change_what_it_wrote(site: Site, tmp_path: Path) -> None:
     columns = {"reporting.sealed_day": "day", "reporting.issued_report": "kind",
                "reporting.closing_book": "digest", "audit.log": "seq"}  # fmt: skip
     before = site.rows()
@@ -83,7 +83,7 @@ def test_the_service_can_not_change_what_it_wrote(site: Site) -> None:
         allowed.append(statement)
     assert allowed == []
     assert site.rows() == before
-    assert problems(site) == []
+    assert [p for p in problems(log_only(site, tmp_path)) if "has no files" not in p] == []
 
 
 def test_even_the_superuser_is_stopped_by_the_triggers(site: Site) -> None:
@@ -170,12 +170,10 @@ def log_only(site: Site, tmp_path: Path) -> Site:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_verify_catches_a_superuser(site: Site, tmp_path: Path, attack: str) -> None:
-    quick = log_only(site, tmp_path)
-    missing_files = [p for p in problems(quick) if "has no files" not in p]
-    assert missing_files == []
     sql, expected = ATTACKS[attack]
     tamper(site, sql)
-    assert [p for p in problems(quick) if expected in p], problems(quick)
+    found = [p for p in problems(log_only(site, tmp_path)) if "has no files" not in p]
+    assert [p for p in found if expected in p], found
 
 
 def rewritten(rows: list[tuple[int, bytes]]) -> str:
@@ -225,10 +223,12 @@ def test_a_rewritten_chain_without_any_checkpoint_can_not_be_seen(
 
 def test_a_witness_that_was_changed_is_a_finding_and_no_crash(site: Site) -> None:
     witness = site.reports / "audit-witness.jsonl"
-    witness.write_bytes(witness.read_bytes()[:-10] + b"\n")
+    whole = witness.read_bytes()
+    witness.write_bytes(whole[:-10] + b"\n")
     done = site.command("verify", "--json")
     assert done.returncode == 4
-    assert "audit-witness.jsonl, line 3" in json.loads(done.stdout)["error"]
+    last = len(whole.splitlines())
+    assert f"audit-witness.jsonl, line {last} is no" in json.loads(done.stdout)["error"]
 
 
 def test_a_book_that_was_changed_is_not_traded_upon(fresh: Site) -> None:
