@@ -164,11 +164,15 @@ def close(
             f"{day} ends at {target.window.end.isoformat()}, it is {now.isoformat()}; close it then"
         )
     closer = _Closer(service, now, reason, allow_gaps, dry_run)
-    days = list(dict.fromkeys([*closer.late_days(), *closer.unsealed_until(day), day]))
+    todo = {*closer.late_days(), *closer.unsealed_until(day), day}
     results = []
-    for each in sorted(days):
+    while todo:
+        each = min(todo)
+        todo.remove(each)
         progress(f"closing {each}")
         results.append(closer.close(each))
+        if closer.book_changed:  # what follows opened with the book that was sealed before
+            todo |= set(closer.sealed_sessions(after=each))
     return results
 
 
@@ -182,6 +186,7 @@ class _Closer:
     allow_gaps: bool
     dry_run: bool
     books: dict[date, Book | Missing] = field(default_factory=dict)
+    book_changed: bool = False  # whether the last close revised the closing book of its day
 
     def unsealed_until(self, day: date) -> list[date]:
         """Days after the last sealed one, or from the ledger's first event on, up to ``day``."""
@@ -232,10 +237,12 @@ class _Closer:
         first = self._session_of(at)
         if not self.reason:
             self.reason = f"late ledger events recorded after {after.isoformat()}"
-        return [row["day"] for row in index if row["day"] >= first and self._is_session(row["day"])]
+        return self.sealed_sessions(after=first - timedelta(1))
 
-    def _is_session(self, day: date) -> bool:
-        return self.service.trading_day(day).is_session
+    def sealed_sessions(self, after: date) -> list[date]:
+        """Sealed days after ``after`` that are sessions, in order."""
+        days = (row["day"] for row in self.service.store.day_index() if row["day"] > after)
+        return [d for d in days if self.service.trading_day(d).is_session]
 
     def close(self, day: date) -> Closed:
         """Read, measure, compare with what is sealed, and append if it differs."""
@@ -246,17 +253,7 @@ class _Closer:
             raise NotReady(f"{day} has not ended at {self.now.isoformat()}")
         frames, sources, findings = self._read(described, sealed_before)
         facts = self._facts(described, frames, sealed_before)
-        book = frames.get("book")
-        closing = book.closing if isinstance(book, BookDay) else None
-        body = canonical(closing) if closing is not None else b""
-        if described.is_session:
-            self.books[day] = (
-                closing
-                if closing is not None
-                else Missing(
-                    why=Why.NO_DATA, detail=f"the book of {day} is not known: {book or 'no ledger'}"
-                )
-            )
+        closing, body = self._closing_book(described, frames.get("book"), sealed_before)
         draft = SealedDay(
             day=day,
             revision=(before.revision + 1) if before else 1,
@@ -273,8 +270,9 @@ class _Closer:
             facts={name: fact.model_dump(mode="json") for name, fact in facts.items()},
             sources=sources,
             findings=findings,
-            closing_book=digest(body) if body else "",
+            closing_book=closing,
         )
+        self.book_changed = sealed_before is not None and sealed_before.closing_book != closing
         gaps = tuple(
             f"{name}: {fact}"
             for name, fact in facts.items()
@@ -288,6 +286,28 @@ class _Closer:
         self._append(draft, body)
         outcome = "revised" if before else "sealed"
         return Closed(day, draft.revision, outcome, draft.reason, gaps)
+
+    def _closing_book(
+        self, day: TradingDay, book: Frame | Value | None, before: SealedDay | None
+    ) -> tuple[str, bytes]:
+        """Digest and bytes of the closing book, both empty where it is not known.
+
+        One that is sealed already is kept while the ledger can't be read.
+        """
+        if not day.is_session:
+            return "", b""
+        if isinstance(book, BookDay):
+            self.books[day.day] = book.closing
+            body = canonical(book.closing)
+            return digest(body), body
+        if before is not None and before.closing_book and _not_measured(book):
+            body = self._stored_book(day.day, before.closing_book)
+            self.books[day.day] = Book.model_validate_json(body)
+            return before.closing_book, body
+        self.books[day.day] = Missing(
+            why=Why.NO_DATA, detail=f"the book of {day.day} is not known: {book}"
+        )
+        return "", b""
 
     def _append(self, draft: SealedDay, body: bytes) -> None:
         content_bytes = canonical(draft)
@@ -337,10 +357,17 @@ class _Closer:
             if isinstance(made["book"], BookDay):
                 findings += made["book"].findings
         findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
-        if before is not None and not metrics:
-            sources += [c for c in before.sources if c.source != "ledger"]
-            # Findings of metrics that are not read again stay with the day.
-            findings += [f for f in before.findings if f.check.startswith("uptime")]
+        if before is not None:
+            # What is not read again stays with the day, as it was sealed.
+            stays = {"ledger": _not_measured(frames.get("fills")), "metrics": not metrics}
+            sources += [
+                c for c in before.sources if stays["ledger" if c.source == "ledger" else "metrics"]
+            ]
+            findings += [
+                f
+                for f in before.findings
+                if stays["metrics" if f.check.startswith("uptime.") else "ledger"]
+            ]
         return frames, tuple(sources), tuple(findings)
 
     def _ledger_frames(
@@ -390,11 +417,7 @@ class _Closer:
         for measure in MEASURES:
             sealed = fact_from(measure, before.facts[measure.name])
             gone = facts[measure.name]
-            if (
-                isinstance(gone, Missing)
-                and gone.why in (Why.UNREACHABLE, Why.NOT_MEASURED)
-                and not isinstance(sealed, Missing)
-            ):
+            if _not_measured(gone) and not isinstance(sealed, Missing):
                 facts[measure.name] = sealed
         return facts
 
@@ -414,13 +437,21 @@ class _Closer:
             return Missing(
                 why=Why.NO_DATA, detail=f"the book of {earlier} is not known; close it again"
             )
-        body = _book(self.service.store, sealed.closing_book)
+        return Book.model_validate_json(self._stored_book(earlier, sealed.closing_book))
+
+    def _stored_book(self, day: date, wanted: str) -> bytes:
+        body = _book(self.service.store, wanted)
         if body is None:
             raise ValidationFailed(
-                f"the closing book of {earlier} is missing or was changed in the store; restore it "
+                f"the closing book of {day} is missing or was changed in the store; restore it "
                 "from a backup"
             )
-        return Book.model_validate_json(body)
+        return body
+
+
+def _not_measured(value: object) -> bool:
+    """Whether a value is absent because nobody could look, which says nothing about the day."""
+    return isinstance(value, Missing) and value.why in (Why.UNREACHABLE, Why.NOT_MEASURED)
 
 
 def _sealed(row: SealedRow) -> SealedDay:
