@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -38,14 +37,13 @@ def worked_out(
         if isinstance(frame, Missing):
             return dict.fromkeys(("book", "slippage", "orders", "working"), frame)
     instruments, fills, marks, orders, earlier = (f for f in needed if isinstance(f, Frame))
-    with ThreadPoolExecutor(1) as beside:  # neither needs the other, and numpy lets both run
-        summing = beside.submit(executions, day, fills, orders, earlier, instruments)
-        found["book"] = (
-            opening
-            if isinstance(opening, Missing)
-            else trade(opening, instruments, fills, marks, day.trading.start_ms)
-        )
-        made = summing.result()
+    # One after the other: side by side they are a quarter faster and need 100 MiB more at once.
+    found["book"] = (
+        opening
+        if isinstance(opening, Missing)
+        else trade(opening, instruments, fills, marks, day.trading.start_ms)
+    )
+    made = executions(day, fills, orders, earlier, instruments)
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
     found["orders"] = Frame(made.orders, orders.coverage)
     found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)
