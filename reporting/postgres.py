@@ -199,7 +199,7 @@ def _parsed(source: Any, types: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
     try:
         reader = pacsv.open_csv(
             source,
-            read_options=pacsv.ReadOptions(column_names=list(types), block_size=1 << 22),
+            read_options=pacsv.ReadOptions(column_names=list(types), block_size=1 << 20),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False

@@ -315,7 +315,9 @@ class _Columns:
             elif column.type == TIME:
                 whole = table.column(at).cast(pa.int64()).fill_null(-1)
                 table = table.set_column(at, column.name, whole)
-        frame = table.unify_dictionaries().to_pandas(split_blocks=True)
+        table = table.unify_dictionaries()
+        frame = table.to_pandas(split_blocks=True, self_destruct=True)
+        del table
         scales = {}
         for name, parts in self._integers.items():
             scale = max((s for _, s in parts), default=0)
