@@ -17,7 +17,7 @@ from reporting.page import Status
 from .site import CLOSED, CLOSED_DATABASE, LAST, Demo, Site, after, facts, revisions, sealed
 
 FIRST = date(2025, 9, 2)
-METRICS = date(2025, 11, 7)
+LAST_SESSION = date(2025, 12, 5)
 TABLES = ("executions", "child_events", "children", "parents", "closing_prices")
 BOOKED = ("pnl", "var", "slippage", "fill_rate")
 
@@ -51,6 +51,14 @@ def test_an_unreachable_source_stops_the_close_and_nothing_is_sealed(
         pipeline.close(service, date(2025, 12, 5), closing_time(date(2025, 12, 5)))
     assert error.value.exit_code == 75
     assert gone.split("_")[0] in str(error.value).lower()
+    assert site.rows() == before
+
+
+def test_closing_again_without_the_ledger_is_no_success(site: Site) -> None:
+    """Nothing late is looked for up to the last close's own time: the day itself is read."""
+    before = site.rows()
+    with pytest.raises(SourceUnavailable, match="ledger"):
+        pipeline.close(site.service(ledger_url=CLOSED_DATABASE), LAST_SESSION, closing_time(LAST))
     assert site.rows() == before
 
 
