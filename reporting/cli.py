@@ -189,23 +189,32 @@ def issue(
     kind: KindOption,
     date_: DateOption,
     reason: ReasonOption = "",
+    revision: Annotated[
+        int, typer.Option("--revision", min=0, help="Write this issued revision again.")
+    ] = 0,
     allow_gaps: GapsOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     now: NowOption = "",
 ) -> None:
     """Issue a report as HTML, PDF and data, or write an issued one again byte for byte."""
+    service, day, at = _service(), _date(date_), _now(now)
     with _progress(as_json) as progress:
-        result = pipeline.issue(
-            _service(),
-            kind.value,
-            _date(date_),
-            _now(now),
-            reason=reason,
-            allow_gaps=allow_gaps,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        if revision:
+            result = pipeline.rewrite(
+                service, kind.value, day, revision, dry_run=dry_run, progress=progress
+            )
+        else:
+            result = pipeline.issue(
+                service,
+                kind.value,
+                day,
+                at,
+                reason=reason,
+                allow_gaps=allow_gaps,
+                dry_run=dry_run,
+                progress=progress,
+            )
     document = result.document
     if as_json:
         return _json(
@@ -255,7 +264,10 @@ def status(as_json: JsonOption = False) -> None:
         return _json(**found)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row(
-        "Sealed days", f"{found['sealed_days']}, {found['first_day']} to {found['last_day']}"
+        "Sealed days",
+        f"{found['sealed_days']}, {found['first_day']} to {found['last_day']}"
+        if found["sealed_days"]
+        else "none yet",
     )
     table.add_row("Not sealed between", ", ".join(found["unsealed_between"]) or "none")
     table.add_row("Restated days", str(len(found["restated"])))
@@ -335,6 +347,10 @@ def _now(given: str) -> datetime:
         raise UsageError(f"--now {given!r} is not an ISO 8601 time") from None
     if at.tzinfo is None:
         raise UsageError(f"--now {given!r} has no offset; write 2025-12-08T06:00:00-05:00")
+    clock = datetime.now(UTC)
+    if at > clock:
+        # What is recorded until then would never be looked at again.
+        raise UsageError(f"--now {given} is in the future; expected at most {clock.isoformat()}")
     return at.astimezone(UTC)
 
 
@@ -351,12 +367,28 @@ def _json(**fields: Any) -> None:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A status line on a terminal, plain lines elsewhere would only be noise."""
-    if quiet or not err.is_terminal:
+    """A status line on a terminal; elsewhere a line whenever another kind of work begins."""
+    if quiet:
         yield pipeline.silent
+        return
+    if not err.is_terminal:
+        yield _Stages()
         return
     with err.status("starting") as line:
         yield lambda words: line.update(_plain(words))
+
+
+class _Stages:
+    """Prints the first of several steps that begin with the same word."""
+
+    def __init__(self) -> None:
+        self._verb = ""
+
+    def __call__(self, words: str) -> None:
+        verb = words.split()[0]
+        if verb != self._verb:
+            self._verb = verb
+            err.print(f"{_plain(words)} …")
 
 
 def _summary(document: Document) -> None:

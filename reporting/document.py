@@ -30,8 +30,8 @@ from .model import (
     Missing,
     Money,
     Number,
-    Ratio,
     Shown,
+    Text,
     Value,
     Why,
     exact_sum,
@@ -55,7 +55,7 @@ from .page import (
     Status,
     Verdict,
 )
-from .periods import Span
+from .periods import Span, previous_session
 from .policy import Policy
 from .seal import SealedDay, canonical
 
@@ -163,7 +163,7 @@ def content(document: Document) -> bytes:
             mode="json",
             exclude={
                 "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
-                "differences", "status",
+                "differences", "status", "issuer", "policy_digest",
             },
         )
     )  # fmt: skip
@@ -175,27 +175,31 @@ def differences(before: Document, after: Document, reason: str) -> tuple[Differe
     gone = Missing(why=Why.NOT_MEASURED, detail="not in this revision")
     found = []
     for key in [*old, *(k for k in new if k not in old)]:
-        was, now = old.get(key), new.get(key)
-        if was is not None and now is not None and was.value == now.value:
-            continue
-        named = now or was
-        assert named is not None
-        found.append(
-            Difference(
-                figure=key,
-                label=named.label,
-                before=was.value if was else gone,
-                after=now.value if now else gone,
-                reason=reason,
-            )
-        )
+        label, was = old.get(key, ("", gone))
+        label, now = new.get(key, (label, gone))
+        if was != now:
+            found.append(Difference(figure=key, label=label, before=was, after=now, reason=reason))
     return tuple(found)
 
 
-def _all_figures(document: Document) -> dict[str, Figure]:
-    figures = {f.id: f for f in document.headline}
-    figures |= {f.id: f for section in document.sections for f in section.figures}
-    return figures
+def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
+    """Label and value of every figure by id, then of every cell of every table.
+
+    A cell is ``<table>[<the words that its row begins with>].<column>``.
+    """
+    found: dict[str, tuple[str, Shown]] = {f.id: (f.label, f.value) for f in document.headline}
+    for section in document.sections:
+        found |= {f.id: (f.label, f.value) for f in section.figures}
+    for table in (t for section in document.sections for t in section.tables):
+        rows = [*table.rows, *([table.total] if table.total else [])]
+        for row in rows:
+            words = [cell.text for cell in row if isinstance(cell, Text)]
+            name = " / ".join(w for w in words if w)
+            for column, cell in zip(table.columns, row, strict=True):
+                if not isinstance(cell, Text):
+                    label = f"{table.title}: {name}, {column.label}"
+                    found[f"{table.id}[{name}].{column.key}"] = (label, cell)
+    return found
 
 
 class _Facts:
@@ -260,14 +264,14 @@ def backtests(
     pnl: Sequence[tuple[date, PnlFact | Missing]],
     var: Sequence[tuple[date, VarFact | Missing]],
     since: date,
+    calendar: str,
 ) -> tuple[Backtest, ...]:
     """Sessions from ``since`` on that have both a P&L and a VaR of the close before."""
     estimates = dict(var)
-    days = [day for day, _ in pnl]
     base = {day: fact.base for day, fact in pnl if not isinstance(fact, Missing)}
     found = []
-    for i, point in enumerate(daily_net(list(pnl))):
-        estimate = estimates.get(days[i - 1]) if i else None
+    for point in daily_net(list(pnl)):
+        estimate = estimates.get(previous_session(point.day, calendar))
         if point.day < since or not isinstance(estimate, VarFact):
             continue
         if isinstance(point.value, Missing):
@@ -286,7 +290,8 @@ def backtests(
 
 def _exceptions(facts: _Facts) -> tuple[Backtest, ...]:
     since = facts.days[0].day
-    return backtests(facts.with_trail("pnl"), facts.with_trail("var"), since)
+    calendar = facts.days[0].calendar
+    return backtests(facts.with_trail("pnl"), facts.with_trail("var"), since, calendar)
 
 
 def _with_backtest(section: Section, facts: _Facts) -> Section:
@@ -299,12 +304,10 @@ def _with_backtest(section: Section, facts: _Facts) -> Section:
         Figure(
             id=f"var.exceptions_{plain_pct(level)}",
             label=f"Losses beyond VaR {plain_pct(level)} %",
-            value=Ratio(
-                numerator=Decimal(sum(t.is_exception(i) for t in tests)),
-                denominator=Decimal(len(tests)),
-            )
-            if len(tests) > 1
-            else Count(value=int(tests[0].is_exception(i)), unit="of 1 session"),
+            value=Count(
+                value=sum(t.is_exception(i) for t in tests),
+                unit=f"of {len(tests)} session{'s' if len(tests) > 1 else ''}",
+            ),
             note=", ".join(t.day.isoformat() for t in tests if t.is_exception(i)),
         )
         for i, level in enumerate(LEVELS)

@@ -183,8 +183,8 @@ def span(kind: str, day: date) -> Span:
 def _check_range(day: date) -> None:
     if not FIRST_YEAR < day.year <= LAST_YEAR:
         raise UsageError(
-            f"{day} lies outside the calendar's known years; expected {FIRST_YEAR + 1} to "
-            f"{LAST_YEAR}; update exchange-calendars and reporting/periods.py for later years"
+            f"{day} lies outside the years that the calendar is known for; expected a day from "
+            f"{FIRST_YEAR + 1} to {LAST_YEAR}"
         )
 
 

@@ -40,11 +40,14 @@ from .seal import ChainReport, SealedDay, canonical, digest, verify_chain
 from .settings import Settings, secret_of
 from .sources.ledger import Ledger
 from .sources.prometheus import PrometheusSource
-from .store import ReportRow, SealedRow, Store
+from .store import ReportRow, SealedRow, Store, Writer
 
 #: How many sessions before a daily report stand in its sparklines.
 TRAIL = 10
 WITNESS = "audit-witness.jsonl"
+#: Late events are looked for from this long before the last look: a row may have been committed
+#: after it with an earlier time of its own.
+OVERLAP = timedelta(minutes=15)
 
 Progress = Callable[[str], None]
 
@@ -166,6 +169,7 @@ def close(
     closer = _Closer(service, now, reason, allow_gaps, dry_run)
     todo = {*closer.late_days(), *closer.unsealed_until(day), day}
     results = []
+    last_sealed = max((row["day"] for row in service.store.day_index()), default=None)
     while todo:
         each = min(todo)
         todo.remove(each)
@@ -173,12 +177,18 @@ def close(
         results.append(closer.close(each))
         if closer.book_changed:  # what follows opened with the book that was sealed before
             todo |= set(closer.sealed_sessions(after=each))
+        # A restatement is whole or not at all: half of one would never be looked for again.
+        if last_sealed is None or not todo or min(todo) > last_sealed:
+            closer.flush()
     return results
 
 
 @dataclass
 class _Closer:
-    """One run of ``close`` over several days, each sealed in a transaction of its own."""
+    """One run of ``close`` over several days.
+
+    New days are sealed in a transaction of their own, all restated ones together.
+    """
 
     service: Service
     now: datetime
@@ -187,6 +197,8 @@ class _Closer:
     dry_run: bool
     books: dict[date, Book | Missing] = field(default_factory=dict)
     book_changed: bool = False  # whether the last close revised the closing book of its day
+    known_at: datetime | None = None  # until when late events were looked for, if not until now
+    pending: list[tuple[SealedDay, bytes]] = field(default_factory=list)
 
     def unsealed_until(self, day: date) -> list[date]:
         """Days after the last sealed one, or from the ledger's first event on, up to ``day``."""
@@ -227,9 +239,10 @@ class _Closer:
         index = store.day_index()
         end = self.service.trading_day(index[-1]["day"]).window.end
         try:
-            at = self.service.ledger.first_late_event(after, self.now, end)
+            at = self.service.ledger.first_late_event(after - OVERLAP, self.now, end)
         except SourceUnavailable:
             if self.allow_gaps:
+                self.known_at = after  # nobody looked, so the next close looks again
                 return []
             raise
         if at is None:
@@ -265,7 +278,7 @@ class _Closer:
             note=described.note,
             window=described.window,
             trading=described.trading,
-            known_at=self.now,
+            known_at=self.known_at or self.now,
             policy_digest=self.service.policy.digest,
             facts={name: fact.model_dump(mode="json") for name, fact in facts.items()},
             sources=sources,
@@ -283,7 +296,7 @@ class _Closer:
             return Closed(day, before.revision, "unchanged", "", gaps)
         if self.dry_run:
             return Closed(day, 0, "revised" if before else "sealed", draft.reason, gaps)
-        self._append(draft, body)
+        self.pending.append((draft, body))
         outcome = "revised" if before else "sealed"
         return Closed(day, draft.revision, outcome, draft.reason, gaps)
 
@@ -300,6 +313,12 @@ class _Closer:
             self.books[day.day] = book.closing
             body = canonical(book.closing)
             return digest(body), body
+        opening = self._opening(day)
+        if isinstance(book, Missing) and book.why is Why.EMPTY and isinstance(opening, Book):
+            # Nothing happened that we know of: the next session opens with the same book.
+            self.books[day.day] = opening
+            body = canonical(opening)
+            return digest(body), body
         if before is not None and before.closing_book and _not_measured(book):
             body = self._stored_book(day.day, before.closing_book)
             self.books[day.day] = Book.model_validate_json(body)
@@ -309,7 +328,15 @@ class _Closer:
         )
         return "", b""
 
-    def _append(self, draft: SealedDay, body: bytes) -> None:
+    def flush(self) -> None:
+        """Append what was closed since the last flush, in one transaction."""
+        if self.pending:
+            with self.service.store.writing() as writer:
+                for draft, body in self.pending:
+                    self._append(writer, draft, body)
+        self.pending.clear()
+
+    def _append(self, writer: Writer, draft: SealedDay, body: bytes) -> None:
         content_bytes = canonical(draft)
         row = SealedRow(
             day=draft.day,
@@ -320,23 +347,22 @@ class _Closer:
             sealed_at=self.now,
             reason=draft.reason,
         )
-        with self.service.store.writing() as writer:
-            if body:
-                writer.add_book(draft.closing_book, body)
-            writer.add_day(row)
-            writer.log(
-                "day sealed" if draft.revision == 1 else "day restated",
-                {
-                    "day": draft.day.isoformat(),
-                    "revision": draft.revision,
-                    "digest": row.digest,
-                    "previous": draft.previous,
-                    "known_at": draft.known_at.isoformat(),
-                    "policy": draft.policy_digest,
-                    "reason": draft.reason,
-                    "version": __version__,
-                },
-            )
+        if body:
+            writer.add_book(draft.closing_book, body)
+        writer.add_day(row)
+        writer.log(
+            "day sealed" if draft.revision == 1 else "day restated",
+            {
+                "day": draft.day.isoformat(),
+                "revision": draft.revision,
+                "digest": row.digest,
+                "previous": draft.previous,
+                "known_at": draft.known_at.isoformat(),
+                "policy": draft.policy_digest,
+                "reason": draft.reason,
+                "version": __version__,
+            },
+        )
 
     def _read(
         self, day: TradingDay, before: SealedDay | None
@@ -375,12 +401,19 @@ class _Closer:
     ) -> tuple[Mapping[str, Frame | Value], tuple[Finding, ...]]:
         policy = self.service.policy
         try:
-            return self.service.ledger.read(
+            frames, findings = self.service.ledger.read(
                 day,
                 self.now,
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
             )
+            fills = frames["fills"]
+            if isinstance(fills, Missing) and not self.allow_gaps:
+                raise NotReady(
+                    f"the ledger has {fills.detail}, a session of {day.calendar}; load it and "
+                    "close the day again, or say --allow-gaps if the session did not take place"
+                )
+            return frames, findings
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise
@@ -584,7 +617,7 @@ def issue(
             if not dry_run:
                 progress(f"writing {issued.id} again")
                 _regenerate(service, issued, last.provenance, folder)
-            return Issued(issued, folder, "regenerated")
+            return Issued(issued, folder, "would-regenerate" if dry_run else "regenerated")
         if not document.reason:
             raise UsageError(
                 f"{kind} {document.period.label} differs from revision {last.revision}, and no "
@@ -626,6 +659,31 @@ def issue(
         )
     _witness(service, head.size, head.chain_hash)
     return Issued(document, folder, "issued")
+
+
+def rewrite(
+    service: Service,
+    kind: str,
+    day: date,
+    revision: int,
+    *,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Issued:
+    """Write one issued revision again, byte for byte, whatever was issued or sealed since."""
+    label = period_of(service, kind, day).label
+    row = service.store.report(kind, label, revision)
+    if row is None:
+        raise UsageError(
+            f"{kind} {label} has no revision {revision}; `reporting status` lists what was issued"
+        )
+    issued = Document.model_validate_json(row.body)
+    folder = _folder(service, issued)
+    if dry_run:
+        return Issued(issued, folder, "would-regenerate")
+    progress(f"writing {issued.id} again")
+    _regenerate(service, issued, row.provenance, folder)
+    return Issued(issued, folder, "regenerated")
 
 
 def _folder(service: Service, document: Document) -> Path:
@@ -807,8 +865,9 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
             results.append(Verified(name, "in the store does not match the audit log"))
         folder = service.settings.reports_dir / name
         if not folder.is_dir():
-            again = f"`reporting issue --kind {kind}` writes the newest again"
-            results.append(Verified(name, f"has no files in {folder}; {again}"))
+            day = json.loads(stored.body)["period"]["last"] if stored else "…"
+            again = f"reporting issue --kind {kind} --date {day} --revision {revision[1:]}"
+            results.append(Verified(name, f"has no files in {folder}; `{again}` writes them again"))
             continue
         results += verify_folder(folder)
         for file, want in zip(("facts.json", "provenance.json"), digests, strict=True):
@@ -973,10 +1032,16 @@ def doctor(service: Service, today: date) -> list[Check]:
         ahead = next_session(today + timedelta(days=365), service.settings.calendar)
         return f"{service.settings.calendar} is known for a year ahead (next: {ahead})"
 
+    def bound() -> str:
+        if service.store.may_rewrite():
+            raise ValidationFailed("the role of REPORTING_STORE_URL may change what is sealed")
+        return "may add and never change"
+
     return [
         *(Check(c.name, c.ok, c.detail, c.mend) for c in render.check()),
         attempt("policy", lambda: f"digest {service.policy.digest[:12]}", "mend the file named"),
         attempt("store", migrated, "reporting doctor --migrate"),
+        attempt("store role", bound, "use reporting_app, which the migration makes"),
         attempt("ledger contract", contract_holds, "see sql/ledger/examples/README.md"),
         attempt("prometheus", metrics, "set REPORTING_PROMETHEUS_URL to a server that answers"),
         attempt("calendar", calendar_known, "update exchange-calendars"),

@@ -117,6 +117,10 @@ class Store:
                 yield LogEntry(**row)
             after = rows[-1]["seq"]
 
+    def may_rewrite(self) -> bool:
+        """Whether the role that we run as could change or remove what was sealed or logged."""
+        return bool(self._rows("may_rewrite")[0]["may"])
+
     def check(self) -> str:
         """ "" if the schema is the one that this code expects, else what to do."""
         have, want = schema_version(self._database), newest_version()

@@ -62,21 +62,74 @@ where fixed_at < :end and recorded_at <= :known_at
 order by base, quote, fixed_at desc, recorded_at desc;
 
 -- name: first_late_event
--- The earliest moment of business that something recorded in (:after, :known_at] belongs to.
-select min(at) as at from (
-    select min(executed_at) as at from ledger.fills
-    where recorded_at > :after and recorded_at <= :known_at and executed_at < :before
-    union all
-    select min(coalesce(done_at, placed_at)) from ledger.orders
+-- The earliest moment of business before :before that is changed by what was recorded in
+-- (:after, :known_at]: by a fill, by what it corrects or busts, by a mark or a rate, by a new or
+-- another end of an order, or by another meaning of an order or an instrument that was filled.
+with late_fill as (
+    select fill_id, executed_at, refers_to from ledger.fills
     where recorded_at > :after and recorded_at <= :known_at
-      and coalesce(done_at, placed_at) < :before
+      and (executed_at < :before or refers_to is not null)
+),
+late_order as (
+    select o.order_id, o.placed_at, o.done_at, e.done_at as earlier_done_at,
+           e.order_id is null as is_new,
+           e.order_id is not null and
+               (o.replaces, o.account_id, o.instrument_id, o.strategy, o.agent, o.side, o.quantity,
+                o.placed_at, o.arrival_price)
+               is distinct from
+               (e.replaces, e.account_id, e.instrument_id, e.strategy, e.agent, e.side, e.quantity,
+                e.placed_at, e.arrival_price) as means_other
+    from ledger.orders o
+    left join lateral (
+        select * from ledger.orders e
+        where e.order_id = o.order_id and e.recorded_at < o.recorded_at
+        order by e.recorded_at desc limit 1
+    ) e on true
+    where o.recorded_at > :after and o.recorded_at <= :known_at
+      and (o.placed_at < :before or o.done_at < :before)
+),
+late_instrument as (
+    select i.instrument_id
+    from ledger.instruments i
+    join lateral (
+        select * from ledger.instruments e
+        where e.instrument_id = i.instrument_id and e.recorded_at < i.recorded_at
+        order by e.recorded_at desc limit 1
+    ) e on (i.currency, i.multiplier) is distinct from (e.currency, e.multiplier)
+    where i.recorded_at > :after and i.recorded_at <= :known_at
+    union
+    -- An instrument that comes later than its first fill.
+    select i.instrument_id
+    from ledger.instruments i
+    where i.recorded_at > :after and i.recorded_at <= :known_at
+      and not exists (
+          select from ledger.instruments e
+          where e.instrument_id = i.instrument_id and e.recorded_at < i.recorded_at
+      )
+)
+select min(at) as at from (
+    select executed_at as at from late_fill
+    union all
+    select f.executed_at from ledger.fills f
+    where f.fill_id in (select refers_to from late_fill where refers_to is not null)
+    union all
+    select coalesce(done_at, case when is_new then placed_at end) from late_order
+    union all
+    select earlier_done_at from late_order
+    union all
+    select least(o.placed_at, f.executed_at)
+    from late_order o left join ledger.fills f using (order_id) where o.means_other
+    union all
+    select min(f.executed_at) from ledger.fills f
+    where f.instrument_id in (select instrument_id from late_instrument)
     union all
     select min(marked_at) from ledger.marks
     where recorded_at > :after and recorded_at <= :known_at and marked_at < :before
     union all
     select min(fixed_at) from ledger.fx_rates
     where recorded_at > :after and recorded_at <= :known_at and fixed_at < :before
-) late;
+) late
+where at < :before;
 
 -- name: first_activity
 -- When trading began, as known at :known_at.

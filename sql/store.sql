@@ -79,3 +79,10 @@ select seq, chain_hash from audit.log order by seq desc limit 1;
 -- The log in order, from an entry on.
 select seq, entry, prev_hash, leaf_hash, chain_hash from audit.log
 where seq > :after order by seq limit :most;
+
+-- name: may_rewrite
+-- Whether the current role could change the past (as an owner or a superuser can).
+select bool_or(has_table_privilege(name, privilege)) as may
+from unnest(array['audit.log', 'reporting.sealed_day', 'reporting.closing_book',
+                  'reporting.issued_report']) name,
+     unnest(array['update', 'delete', 'truncate']) privilege;

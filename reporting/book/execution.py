@@ -34,7 +34,8 @@ class _Chains:
         """The row of each fill's order, -1 where the ledger has no such order."""
         column = fills["order_id"]
         rows = pd.Index(self.table["order_id"]).get_indexer(pd.Index(column.cat.categories))
-        return np.asarray(rows[column.cat.codes.to_numpy()] if len(rows) else rows)
+        # A fill without an order id has the code -1, which reads the sentinel at the end.
+        return np.asarray(np.append(rows, -1)[column.cat.codes.to_numpy()])
 
     def root(self) -> Ints:
         """The first order of each order's chain."""

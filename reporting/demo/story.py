@@ -77,7 +77,7 @@ class Made:
     def in_words(self) -> str:
         """For people: what was made, where it lies, what to open first."""
         lines = [
-            f"{self.closed_days} days are sealed, {self.sealed_now} revisions of them now; reports:",
+            f"{self.closed_days} days are sealed, {self.sealed_now} revisions now; reports:",
             *(
                 f"  {i.outcome:<12} {i.folder}/  {i.document.status.value}: {i.document.answer}"
                 for i in self.issued

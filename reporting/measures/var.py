@@ -35,7 +35,7 @@ from ..model import (
     exact_sum,
 )
 from ..page import Column, Figure, Point, Section, Table, text
-from ..periods import TradingDay
+from ..periods import TradingDay, sessions_between
 from . import Context, Measure
 
 LEVELS = ("0.95", "0.99")
@@ -107,7 +107,10 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
         return Missing(why=Why.NO_DATA, detail=f"no mark, rate or history of {listed}")
     if not names:
         return Missing(why=Why.NO_TRADES, detail="no position is open at the close")
-    returns = prices[names].dropna().pct_change().dropna().tail(window)
+    # A return is from one session to the next: where a mark lacks, both its returns do.
+    sessions = sessions_between(prices.index.min(), prices.index.max(), day.calendar)
+    daily = prices[names].reindex(pd.Index(sessions))
+    returns = daily.pct_change(fill_method=None).dropna().tail(window)
     if len(returns) < least:
         return Missing(
             why=Why.TOO_SHORT,

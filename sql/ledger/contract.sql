@@ -39,7 +39,8 @@ create or replace view ledger.orders as select
     null::timestamptz as recorded_at
 where false;
 
--- One row an execution, correction or bust. A correction or bust names what it replaces.
+-- One row an execution, correction or bust. A correction or bust names what it replaces. What it
+-- replaces stops to count on its own day, and a correction counts on the day of its executed_at.
 create or replace view ledger.fills as select
     null::text        as fill_id,
     null::text        as order_id,

@@ -16,7 +16,7 @@ from reporting.measures.fill_rate import FillRateCell, FillRateFact
 from reporting.measures.pnl import FxRate, PnlFact
 from reporting.measures.uptime import UptimeFact
 from reporting.measures.var import VarDay, VarFact, VarLevel
-from reporting.model import Count, Finding, Missing, Money, Ratio, Value, Why, Window
+from reporting.model import Count, Finding, Missing, Money, Value, Why, Window
 from reporting.page import Checkpoint, Document, Status, Verdict
 from reporting.periods import day_span, week_span
 from reporting.policy import Policy, parse_policy
@@ -116,7 +116,7 @@ def test_the_var_of_the_close_before_is_the_one_that_counts() -> None:
     losses = [(day(0), pnl("0")), (day(1), pnl("-50")), (day(2), pnl("-50"))]
     limits = [(day(0), var(day(0), "40", "45")), (day(1), var(day(1), "60", "70")),
               (day(2), var(day(2), "1", "1"))]  # fmt: skip
-    found = backtests(losses, limits, day(0))
+    found = backtests(losses, limits, day(0), "24/7")
     assert [(t.day, t.var) for t in found] == [(day(1), (40, 45)), (day(2), (60, 70))]
     # −50 is beyond Monday's 40 and 45; on Wednesday it is within Tuesday's 60, whatever
     # Wednesday's own close says.
@@ -128,18 +128,23 @@ def test_the_var_of_the_close_before_is_the_one_that_counts() -> None:
 )
 def test_a_loss_of_exactly_var_is_no_exception(net: str, exception: bool) -> None:
     found = backtests(
-        [(day(0), pnl("0")), (day(1), pnl(net))], [(day(0), var(day(0), "50", "100"))], day(0)
+        [(day(0), pnl("0")), (day(1), pnl(net))],
+        [(day(0), var(day(0), "50", "100"))],
+        day(0),
+        "24/7",
     )
     assert [t.is_exception(1) for t in found] == [exception]
 
 
 def test_no_estimate_before_or_no_result_is_no_test() -> None:
     gone = Missing(why=Why.TOO_SHORT)
-    assert backtests([(day(0), pnl("-9"))], [(day(0), var(day(0), "1", "1"))], day(0)) == ()
+    assert backtests([(day(0), pnl("-9"))], [(day(0), var(day(0), "1", "1"))], day(0), "24/7") == ()
     series = [(day(0), pnl("0")), (day(1), pnl("-9"))]
-    assert backtests(series, [(day(0), gone), (day(1), var(day(1), "1", "1"))], day(0)) == ()
+    assert (
+        backtests(series, [(day(0), gone), (day(1), var(day(1), "1", "1"))], day(0), "24/7") == ()
+    )
     series = [(day(0), pnl("0")), (day(1), Missing(why=Why.EMPTY))]
-    assert backtests(series, [(day(0), var(day(0), "1", "1"))], day(0)) == ()
+    assert backtests(series, [(day(0), var(day(0), "1", "1"))], day(0), "24/7") == ()
 
 
 def test_the_first_session_is_tested_against_the_trail() -> None:
@@ -159,12 +164,8 @@ def test_exceptions_over_a_week() -> None:
         for i, net in enumerate(["-30", "-30", "-15", "5"])
     ]
     document = made(days, weekly=True)
-    assert figure(document, "var.exceptions_95") == Ratio(
-        numerator=Decimal(2), denominator=Decimal(3)
-    )
-    assert figure(document, "var.exceptions_99") == Ratio(
-        numerator=Decimal(1), denominator=Decimal(3)
-    )
+    assert figure(document, "var.exceptions_95") == Count(value=2, unit="of 3 sessions")
+    assert figure(document, "var.exceptions_99") == Count(value=1, unit="of 3 sessions")
     assert document.verdict is Verdict.MISSED
     assert document.attention[0].severity == "alarm"
     assert document.attention[0].text.startswith("2026-03-03")

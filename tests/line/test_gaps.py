@@ -160,7 +160,9 @@ def test_without_prometheus_uptime_is_not_measured(site: Site) -> None:
 def test_a_session_of_an_empty_ledger_is_missing_and_not_zero(fresh: Site) -> None:
     for table in TABLES:
         fresh.ledger_sql(f"truncate firm.{table}")
-    pipeline.close(fresh.service(), FIRST, closing_time(FIRST))
+    with pytest.raises(NotReady, match="allow-gaps"):
+        pipeline.close(fresh.service(), FIRST, closing_time(FIRST))
+    pipeline.close(fresh.service(), FIRST, closing_time(FIRST), allow_gaps=True)
     found = facts(fresh.store, FIRST)
     assert {why(found[name]) for name in BOOKED} == {"source empty"}
     document = pipeline.issue(fresh.service(), "daily", FIRST, after(FIRST, 1)).document

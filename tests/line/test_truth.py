@@ -311,7 +311,7 @@ def test_the_var_exception_is_on_the_planted_day(monthly: Document, truth: dict[
     var = next(s for s in monthly.sections if s.id == "var")
     beyond = next(f for f in var.figures if f.id == "var.exceptions_99")
     assert beyond.note == truth["planted"]["var_exception"]["session"] == "2025-11-20"
-    assert (beyond.value.numerator, beyond.value.denominator) == (1, 19)
+    assert (beyond.value.value, beyond.value.unit) == (1, "of 19 sessions")
     assert any("2025-11-20" in a.text and a.severity == "alarm" for a in monthly.attention)
 
 

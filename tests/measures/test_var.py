@@ -264,17 +264,19 @@ def test_a_book_of_which_nothing_can_be_estimated_is_a_gap(
 
 
 def test_a_day_without_a_mark_is_not_a_return_of_zero() -> None:
-    # 100, nothing, 80: one return of −20 % on what is worth 80, not one of 0 and one of −20 %.
+    # 100, nothing, 80, 80, 64: the gap has no return on either side; then 0 and −20 % on 64.
     day = day_of(
         estimate(
             [Fill("1", 1, "1", "90"), Fill("2", 1, "1", "90", "BBB", "acc2")],
-            {"AAA": ["100", None, "80", "80"], "BBB": ["100", "50", "100", "100"]},
-            fx={"EUR": ["1", "1", "1", "1"]},
+            {
+                "AAA": ["100", None, "80", "80", "64"],
+                "BBB": ["100", "50", "100", "100", "100"],
+            },
+            fx={"EUR": ["1", "1", "1", "1", "1"]},
         )
     )
     assert day.observations == 2
-    # BBB's 50 falls on the day that AAA has no mark: the common days show BBB unchanged.
-    assert [level.var for level in day.levels] == [Decimal(80) * 20 / 100] * 2
+    assert [level.var for level in day.levels] == [Decimal(64) * 20 / 100] * 2
 
 
 def test_a_ledger_of_one_currency_needs_no_rates() -> None:
