@@ -375,6 +375,12 @@ class _Closer:
             frames |= read
             findings += found
         metrics = self._metrics_frames(day, before)
+        fills = frames.get("fills")
+        if isinstance(fills, Missing) and not self.allow_gaps:
+            raise NotReady(
+                f"the ledger has {fills.detail}, a session of {day.calendar}; load it and close "
+                "the day again, or say --allow-gaps if the session did not take place"
+            )
         frames |= metrics
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
         if day.is_session:
@@ -401,19 +407,12 @@ class _Closer:
     ) -> tuple[Mapping[str, Frame | Value], tuple[Finding, ...]]:
         policy = self.service.policy
         try:
-            frames, findings = self.service.ledger.read(
+            return self.service.ledger.read(
                 day,
                 self.now,
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
             )
-            fills = frames["fills"]
-            if isinstance(fills, Missing) and not self.allow_gaps:
-                raise NotReady(
-                    f"the ledger has {fills.detail}, a session of {day.calendar}; load it and "
-                    "close the day again, or say --allow-gaps if the session did not take place"
-                )
-            return frames, findings
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise

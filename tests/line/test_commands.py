@@ -56,7 +56,7 @@ def test_version(tmp_path: Path) -> None:
 
 def test_dry_runs_write_nothing_and_json_is_one_object(site: Site, prometheus: str) -> None:
     rows, files = site.rows(), files_of(site.var)
-    close_ = ("close", "--date", "2025-12-08", "--now", "2025-12-09T12:00:00Z")
+    close_ = ("close", "--date", "2025-12-08", "--now", "2025-12-09T12:00:00Z", "--allow-gaps")
     for words in (
         close_,
         ("issue", "--kind", "daily", "--date", "2025-12-04", *NOW),
@@ -81,6 +81,11 @@ def test_a_day_from_close_to_status(site: Site, prometheus: str) -> None:
     done = site.command(
         "close", "--date", "2025-12-08", *later, "--json", prometheus_url=prometheus
     )
+    assert (done.returncode, "--allow-gaps" in done.stdout) == (3, True)
+    done = site.command(
+        "close", "--date", "2025-12-08", *later, "--allow-gaps", "--json",
+        prometheus_url=prometheus,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     [closed] = one_object(done.stdout)["closed"]
     assert (closed["day"], closed["outcome"], closed["revision"]) == ("2025-12-08", "sealed", 1)
