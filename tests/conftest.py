@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,15 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def demo_var(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the session's demo."""
-    return tmp_path_factory.mktemp("demo") / "var"
+def demo_var() -> Path:
+    """The folder of the session's demo.
+
+    Not below pytest's own: as root the server runs as another user, and every new session of
+    pytest closes that folder to others, which makes a running server stop within a minute.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="reporting-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has stopped
+    return folder / "var"
 
 
 @pytest.fixture(scope="session")
