@@ -12,8 +12,10 @@ arrive. Aim: ratio 2 or below, peak memory of the closing process 600 MiB or bel
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -163,25 +165,25 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        root = Path(folder)
-        url, server = prepare(root, arguments.fills)
-        from reporting.postgres import Embedded
+    root = Path(tempfile.mkdtemp(prefix="bench-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)  # after the server has stopped
+    url, server = prepare(root, arguments.fills)
+    from reporting.postgres import Embedded
 
-        floors, closes = [], []
-        for run in range(arguments.runs):
-            floors.append(floor(url))
-            closes.append(one_close(root, url, Embedded(server).database_url(f"store{run}")))
-        low = statistics.median(floors)
-        taken = statistics.median(c["seconds"] for c in closes)
-        peak = max(c["peak_mib"] for c in closes)
-        result = {
-            "fills": arguments.fills,
-            "copy_s": round(low, 3),
-            "close_s": round(taken, 3),
-            "ratio": round(taken / low, 2),
-            "peak_mib": round(peak),
-        }
+    floors, closes = [], []
+    for run in range(arguments.runs):
+        floors.append(floor(url))
+        closes.append(one_close(root, url, Embedded(server).database_url(f"store{run}")))
+    low = statistics.median(floors)
+    taken = statistics.median(c["seconds"] for c in closes)
+    peak = max(c["peak_mib"] for c in closes)
+    result = {
+        "fills": arguments.fills,
+        "copy_s": round(low, 3),
+        "close_s": round(taken, 3),
+        "ratio": round(taken / low, 2),
+        "peak_mib": round(peak),
+    }
     if arguments.json:
         print(json.dumps(result))
     else:
