@@ -19,7 +19,7 @@ from typing import Any
 
 from . import __version__, render
 from .book import EMPTY_BOOK, Book, BookDay
-from .document import Cited, Issue, build, content
+from .document import NO_GAP, Cited, Issue, build, content
 from .errors import NotReady, SourceUnavailable, UsageError, ValidationFailed
 from .facts import MEASURES, fact_from, facts_of, worked_out
 from .model import Coverage, Finding, Frame, Missing, Value, Why
@@ -289,8 +289,7 @@ class _Closer:
         gaps = tuple(
             f"{name}: {fact}"
             for name, fact in facts.items()
-            if isinstance(fact, Missing)
-            and fact.why not in (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
+            if isinstance(fact, Missing) and fact.why not in NO_GAP
         )
         if sealed_before is not None and before and sealed_before.content() == draft.content():
             return Closed(day, before.revision, "unchanged", "", gaps)

@@ -137,3 +137,12 @@ def rescale(values: Ints, power: int) -> Ints:
     if values.dtype != object and float(np.abs(values).max()) * factor < INT64_SAFE:
         return np.asarray(values * factor)
     return np.array([int(v) * factor for v in values.tolist()], dtype=object)
+
+
+def joined(parts: Sequence[Ints]) -> Ints:
+    """Integers in one array, as Python's if any part needs them."""
+    if not parts:
+        return np.zeros(0, np.int64)
+    if any(part.dtype == object for part in parts):
+        return np.array([v for part in parts for v in part.tolist()], dtype=object)
+    return np.concatenate(parts)

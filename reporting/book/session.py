@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import ValidationFailed
 from ..model import EXACT, Finding, Frame, epoch_ms
 from . import Book, BookDay, Cell, CellRow, Holding, LotsRow, MarkUsed
-from .fifo import Ints, ints, match_fifo, rescale
+from .fifo import Ints, ints, joined, match_fifo, rescale
 
 SAMPLES = 5
 
@@ -225,8 +225,8 @@ def _stream(
         accounts=accounts,
         instruments=instruments,
         key=key,
-        quantity=_joined(rescale(ints(lot_quantity), scale_q - opening.quantity_scale), signed),
-        price=_joined(rescale(ints(lot_price), scale_p - opening.price_scale), price),
+        quantity=joined([rescale(ints(lot_quantity), scale_q - opening.quantity_scale), signed]),
+        price=joined([rescale(ints(lot_price), scale_p - opening.price_scale), price]),
         carried=carried,
         order=_order(key, when, carried, table["fill_id"]),
     )
@@ -242,13 +242,6 @@ def _codes(names: Sequence[str], carried: Iterable[str], column: pd.Series) -> I
             translate[column.cat.codes.to_numpy()] if len(column) else np.zeros(0, np.int64),
         ]
     )
-
-
-def _joined(carried: Ints, new: Ints) -> Ints:
-    """Both parts in one array, as Python integers if either part needs them."""
-    if carried.dtype == object or new.dtype == object:
-        return np.array([*carried.tolist(), *new.tolist()], dtype=object)
-    return np.concatenate([carried, new])
 
 
 def _order(key: Ints, when: Ints, carried: int, fill_id: pd.Series) -> Ints:

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..book.fifo import rescale
+from ..book.fifo import joined, rescale
 from ..errors import SourceUnavailable
 from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
 from ..periods import TradingDay
@@ -322,20 +322,11 @@ class _Columns:
         for name, parts in self._integers.items():
             scale = max((s for _, s in parts), default=0)
             whole_numbers = [rescale(values, scale - s) for values, s in parts]
-            frame[name] = _joined(whole_numbers)
-            frame[f"{name}_known"] = _joined(self._known[name]).astype(bool)
+            frame[name] = joined(whole_numbers)
+            frame[f"{name}_known"] = joined(self._known[name]).astype(bool)
             scales[f"{name}_scale"] = str(scale)
             parts.clear()
         return frame, scales
-
-
-def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Integers in one array, as Python's if any part needs them."""
-    if not parts:
-        return np.zeros(0, np.int64)
-    if any(part.dtype == object for part in parts):
-        return np.array([v for part in parts for v in part.tolist()], dtype=object)
-    return np.concatenate(parts)
 
 
 def _integers(texts: pa.Array) -> tuple[npt.NDArray[Any], int]:
