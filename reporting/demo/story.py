@@ -143,7 +143,7 @@ def start_over_if_changed(var: Path, reports: Path) -> None:
             f"{reports} holds files that the demo did not make; expected an empty folder or one "
             "of an earlier demo: reporting demo --reports-dir reports/demo"
         )
-    stamp = _stamp(Path(pipeline.__file__).parent, *(resource(n) for n in RESOURCES))
+    stamp = _stamp(Path(pipeline.__file__).parents[1], *(resource(n) for n in RESOURCES))
     if _is_current(var / "code.stamp", stamp) and marker.is_file():
         return
     (var / "code.stamp").unlink(missing_ok=True)

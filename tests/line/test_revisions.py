@@ -165,7 +165,7 @@ def test_a_changed_report_needs_a_reason(site: Site) -> None:
     assert text.count('value = "95"') == 1
     config.write_text(text.replace('value = "95"', 'value = "90"'), "utf-8")
     service = site.service(policy_file=config)
-    with pytest.raises(pipeline.UsageError, match="give the reason"):
+    with pytest.raises(UsageError, match="give the reason"):
         pipeline.issue(service, "weekly", LATE_DAY, ISSUED_AT)
     issued = pipeline.issue(service, "weekly", LATE_DAY, ISSUED_AT, reason="target was 90 %")
     assert (issued.document.revision, issued.document.reason) == (2, "target was 90 %")
@@ -200,7 +200,7 @@ from pathlib import Path
 from reporting import pipeline
 from reporting.page import Document
 body = Path(sys.argv[1]).read_bytes()
-for name, content in pipeline._render(Document.model_validate_json(body)).items():
+for name, content in pipeline.files_of(Document.model_validate_json(body)).items():
     path = Path(sys.argv[2]) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -16,7 +16,7 @@ import rfc8785
 
 from reporting import pipeline
 from reporting.demo.story import closing_time
-from reporting.errors import SourceUnavailable
+from reporting.errors import SourceUnavailable, ValidationFailed
 from reporting.postgres import database, migrate, newest_version
 from reporting.seal import canonical
 from reporting.store import Store
@@ -236,7 +236,7 @@ def test_a_book_that_was_changed_is_not_traded_upon(fresh: Site) -> None:
     tamper(fresh, "update reporting.closing_book set body = replace(convert_from(body, 'UTF8'), "
            "'HEDGE-3', 'HEDGE-4')::bytea")  # fmt: skip
     day = date(2025, 9, 3)
-    with pytest.raises(pipeline.ValidationFailed, match="closing book of 2025-09-02"):
+    with pytest.raises(ValidationFailed, match="closing book of 2025-09-02"):
         pipeline.close(fresh.service(), day, closing_time(day))
 
 

@@ -1,4 +1,4 @@
-"""The commands: thin, each a call of the pipeline; the one place where the clock is read.
+"""The commands: thin, each a call of the pipeline.
 
 Exit codes: 0 ok, 2 usage, 3 data not ready, 4 validation, 5 delivery failed or unknown, 75 try
 again later.
@@ -9,22 +9,34 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from . import __version__, pipeline, settings
-from .errors import ReportingError, UsageError
-from .page import Document, Verdict
-from .postgres import database, migrate
-from .seal import canonical
+from .. import __version__, pipeline
+from ..errors import ReportingError
+from ..postgres import database, migrate
+from ..seal import canonical
+from .shared import (
+    DateOption,
+    DryRunOption,
+    GapsOption,
+    JsonOption,
+    KindOption,
+    NowOption,
+    ReasonOption,
+    as_of,
+    day_of,
+    err,
+    open_service,
+    out,
+    plain,
+    print_json,
+    print_summary,
+    progress_shown,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,43 +46,6 @@ app = typer.Typer(
     help="SLA and business-metrics reports that an auditor can check without us.",
     epilog="Exit codes: 0 ok, 2 usage, 3 data not ready, 4 validation failed, 75 try again.",
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-MARK = {Verdict.MET: "✔", Verdict.MISSED: "✘", Verdict.UNKNOWN: "?"}
-
-
-class KindName(StrEnum):
-    """The kinds of report, as words on the command line."""
-
-    daily = "daily"
-    weekly = "weekly"
-    monthly = "monthly"
-
-
-KindOption = Annotated[KindName, typer.Option("--kind", "-k", help="Which report.")]
-DateOption = Annotated[
-    str, typer.Option("--date", "-d", metavar="YYYY-MM-DD", help="A day inside the period.")
-]
-ReasonOption = Annotated[
-    str, typer.Option("--reason", "-r", help="Why a new revision is issued; printed and logged.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
-]
-GapsOption = Annotated[
-    bool,
-    typer.Option("--allow-gaps", help="Go on without a source or a day; the gap is recorded."),
-]
-NowOption = Annotated[
-    str,
-    typer.Option(
-        "--now",
-        metavar="TIME",
-        help="Act as of this ISO 8601 time with its offset instead of the clock's.",
-    ),
-]
 
 
 def main() -> NoReturn:
@@ -91,13 +66,8 @@ def _fail(message: str, code: int, as_json: bool) -> NoReturn:
     if as_json:
         print(json.dumps({"ok": False, "error": message, "exit_code": code}))
     else:
-        err.print(f"[bold red]error:[/] {_plain(message)}")
+        err.print(f"[bold red]error:[/] {plain(message)}")
     raise SystemExit(code)
-
-
-def _plain(text: str) -> str:
-    """Text that rich must not read as markup."""
-    return text.replace("[", "\\[")
 
 
 def _print_version(wanted: bool) -> None:
@@ -129,26 +99,26 @@ def close(
 
     Late fills, corrections and busts make a new revision of their day and of what follows.
     """
-    service = _service()
-    with _progress(as_json) as progress:
+    service = open_service()
+    with progress_shown(as_json) as progress:
         results = pipeline.close(
             service,
-            _date(date_),
-            _now(now),
+            day_of(date_),
+            as_of(now),
             reason=reason,
             allow_gaps=allow_gaps,
             dry_run=dry_run,
             progress=progress,
         )
     if as_json:
-        return _json(closed=[vars(r) | {"day": r.day.isoformat()} for r in results])
+        return print_json(closed=[vars(r) | {"day": r.day.isoformat()} for r in results])
     for r in results:
         revision = f" r{r.revision}" if r.revision else ""
         out.print(
-            f"{r.day}{revision}  {r.outcome}" + (f"  ({_plain(r.reason)})" if r.reason else "")
+            f"{r.day}{revision}  {r.outcome}" + (f"  ({plain(r.reason)})" if r.reason else "")
         )
         for gap in r.gaps:
-            out.print(f"    gap: {_plain(gap)}", style="yellow")
+            out.print(f"    gap: {plain(gap)}", style="yellow")
 
 
 @app.command(epilog="Example: reporting build --kind monthly --date 2025-11-01 > november.json")
@@ -165,19 +135,19 @@ def build(
 ) -> None:
     """Build a report's document from sealed days and print its canonical JSON; issues nothing."""
     document = pipeline.draft(
-        _service(), kind.value, _date(date_), _now(now), allow_gaps=allow_gaps
+        open_service(), kind.value, day_of(date_), as_of(now), allow_gaps=allow_gaps
     )
     body = canonical(document)
     if dry_run:
         output = None
     if output is None:
         if dry_run and not as_json:
-            return _summary(document)
+            return print_summary(document)
         sys.stdout.write(body.decode("utf-8") + "\n")
         return None
     output.write_bytes(body)
     if as_json:
-        return _json(document=document.id, output=str(output))
+        return print_json(document=document.id, output=str(output))
     out.print(f"{document.id} written to {output}")
 
 
@@ -198,8 +168,8 @@ def issue(
     now: NowOption = "",
 ) -> None:
     """Issue a report as HTML, PDF and data, or write an issued one again byte for byte."""
-    service, day, at = _service(), _date(date_), _now(now)
-    with _progress(as_json) as progress:
+    service, day, at = open_service(), day_of(date_), as_of(now)
+    with progress_shown(as_json) as progress:
         if revision:
             result = pipeline.rewrite(
                 service, kind.value, day, revision, dry_run=dry_run, progress=progress
@@ -217,14 +187,14 @@ def issue(
             )
     document = result.document
     if as_json:
-        return _json(
+        return print_json(
             report=document.id,
             outcome=result.outcome,
             status=document.status.value,
             verdict=document.verdict.value,
             folder=str(result.folder),
         )
-    _summary(document)
+    print_summary(document)
     out.print(f"{result.outcome}: {result.folder}/report.html, report.pdf, facts.json")
 
 
@@ -240,17 +210,17 @@ def verify(
     if folder is not None:
         results = pipeline.verify_folder(folder)
     else:
-        with _progress(as_json) as progress:
-            results = pipeline.verify(_service(), progress=progress)
+        with progress_shown(as_json) as progress:
+            results = pipeline.verify(open_service(), progress=progress)
     wrong = [r for r in results if not r.ok]
     if as_json:
-        _json(ok=not wrong, checked=len(results), problems=[vars(r) for r in wrong])
+        print_json(ok=not wrong, checked=len(results), problems=[vars(r) for r in wrong])
     else:
         for r in results:
             if r.ok:
-                out.print(f"[green]✔[/] {_plain(r.what)}")
+                out.print(f"[green]✔[/] {plain(r.what)}")
             else:
-                out.print(f"[red]✘[/] {_plain(r.what)}: {_plain(r.problem)}")
+                out.print(f"[red]✘[/] {plain(r.what)}: {plain(r.problem)}")
         out.print(f"{len(results)} checks, {len(wrong)} failed")
     if wrong:
         raise SystemExit(4)
@@ -259,9 +229,9 @@ def verify(
 @app.command(epilog="Example: reporting status --json")
 def status(as_json: JsonOption = False) -> None:
     """Show what is sealed and issued, what is open, and the head of the audit log."""
-    found = pipeline.status(_service())
+    found = pipeline.status(open_service())
     if as_json:
-        return _json(**found)
+        return print_json(**found)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row(
         "Sealed days",
@@ -289,20 +259,20 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check every dependency and say how to mend each that is not well."""
-    service = _service()
+    service = open_service()
     if apply and not dry_run:
         url = service.settings.url_of_store_admin
         if url is not None:
             migrate(database(url, "store"))
-    checks = pipeline.doctor(service, _now("").date())
+    checks = pipeline.doctor(service, as_of("").date())
     bad = [c for c in checks if not c.ok]
     if as_json:
-        _json(ok=not bad, checks=[vars(c) for c in checks])
+        print_json(ok=not bad, checks=[vars(c) for c in checks])
     else:
         for c in checks:
-            out.print(f"{'[green]✔[/]' if c.ok else '[red]✘[/]'} {c.what}: {_plain(c.detail)}")
+            out.print(f"{'[green]✔[/]' if c.ok else '[red]✘[/]'} {c.what}: {plain(c.detail)}")
             if not c.ok and c.mend:
-                out.print(f"    mend: {_plain(c.mend)}", style="yellow")
+                out.print(f"    mend: {plain(c.mend)}", style="yellow")
     if bad:
         raise SystemExit(4)
 
@@ -317,84 +287,14 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole line on sample data: generate, load, close 97 days, issue three reports."""
-    from .demo import story  # noqa: PLC0415 - nothing of the demo is loaded by the service
+    from ..demo import story  # noqa: PLC0415 - nothing of the demo is loaded by the service
 
     if dry_run:
-        return _json(**story.plan()) if as_json else out.print(story.plan_in_words())
-    with _progress(as_json) as progress:
+        return print_json(**story.plan()) if as_json else out.print(story.plan_in_words())
+    with progress_shown(as_json) as progress:
         made = story.run(var_dir, reports_dir, progress)
     if as_json:
-        return _json(**made.as_json())
+        return print_json(**made.as_json())
     out.print(made.in_words())
     if not made.ok:
         raise SystemExit(4)
-
-
-# --- small things --------------------------------------------------------------------------------
-
-
-def _service() -> pipeline.Service:
-    return pipeline.Service(settings.load())
-
-
-def _now(given: str) -> datetime:
-    """The clock, read once a command, or the time that was given."""
-    if not given:
-        return datetime.now(UTC).replace(microsecond=0)
-    try:
-        at = datetime.fromisoformat(given)
-    except ValueError:
-        raise UsageError(f"--now {given!r} is not an ISO 8601 time") from None
-    if at.tzinfo is None:
-        raise UsageError(f"--now {given!r} has no offset; write 2025-12-08T06:00:00-05:00")
-    clock = datetime.now(UTC)
-    if at > clock:
-        # What is recorded until then would never be looked at again.
-        raise UsageError(f"--now {given} is in the future; expected at most {clock.isoformat()}")
-    return at.astimezone(UTC)
-
-
-def _date(given: str) -> date:
-    try:
-        return date.fromisoformat(given)
-    except ValueError:
-        raise UsageError(f"--date {given!r} is not a date; write it as 2025-12-05") from None
-
-
-def _json(**fields: Any) -> None:
-    print(json.dumps(fields, default=str, sort_keys=True))
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A status line on a terminal; elsewhere a line whenever another kind of work begins."""
-    if quiet:
-        yield pipeline.silent
-        return
-    if not err.is_terminal:
-        yield _Stages()
-        return
-    with err.status("starting") as line:
-        yield lambda words: line.update(_plain(words))
-
-
-class _Stages:
-    """Prints the first of several steps that begin with the same word."""
-
-    def __init__(self) -> None:
-        self._verb = ""
-
-    def __call__(self, words: str) -> None:
-        verb = words.split()[0]
-        if verb != self._verb:
-            self._verb = verb
-            err.print(f"{_plain(words)} …")
-
-
-def _summary(document: Document) -> None:
-    out.print(
-        f"[bold]{document.title}, {_plain(document.period.title)}[/]  {document.status.value}"
-    )
-    out.print(f"{MARK[document.verdict]} {_plain(document.answer)}")
-    for item in document.attention[:6]:
-        out.print(f"  {item.severity}: {_plain(item.text)}")

@@ -1,0 +1,31 @@
+"""The story, one short function a verb: close, build, issue, verify, status.
+
+The only package that sees both the sources and the pure core. Time comes in as an argument: ``now``
+is what the caller's clock says, and every moment that is printed is recorded when it happens.
+"""
+
+from .closing import Closed, close
+from .health import Check, doctor, status
+from .issuing import Issued, draft, files_of, issue, period_of, rewrite
+from .service import Progress, Service, silent
+from .verifying import Verified, verify, verify_folder
+
+__all__ = [
+    "Check",
+    "Closed",
+    "Issued",
+    "Progress",
+    "Service",
+    "Verified",
+    "close",
+    "doctor",
+    "draft",
+    "files_of",
+    "issue",
+    "period_of",
+    "rewrite",
+    "silent",
+    "status",
+    "verify",
+    "verify_folder",
+]

@@ -1,0 +1,378 @@
+"""Close: sources → measures → the sealed facts of one business day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from .. import __version__
+from ..book import EMPTY_BOOK, Book, BookDay
+from ..document import NO_GAP
+from ..errors import NotReady, SourceUnavailable, ValidationFailed
+from ..facts import MEASURES, fact_from, facts_of, worked_out
+from ..model import Coverage, Finding, Frame, Missing, Value, Why
+from ..periods import (
+    TradingDay,
+    days_between,
+    next_session,
+    previous_session,
+)
+from ..seal import SealedDay, canonical, digest
+from ..store import SealedRow, Writer
+from .service import Progress, Service, sealed_day, silent, stored_book
+
+#: Late events are looked for from this long before the last look: a row may have been committed
+#: after it with an earlier time of its own.
+OVERLAP = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What closing did to one day; ``revision`` 0 means it would be sealed (dry run)."""
+
+    day: date
+    revision: int
+    outcome: str  # sealed | revised | unchanged
+    reason: str
+    gaps: tuple[str, ...]
+
+
+def close(
+    service: Service,
+    day: date,
+    now: datetime,
+    *,
+    reason: str = "",
+    allow_gaps: bool = False,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> list[Closed]:
+    """Seal ``day`` and every day before it that is not sealed, and revise what late events change.
+
+    ``now`` is up to when recorded events count. An unreachable source stops the close (exit 75,
+    nothing of that day is sealed) unless ``allow_gaps``: then the gap itself is sealed, and closing
+    the day again fills it.
+    """
+    target = service.trading_day(day)
+    if now < target.window.end:
+        raise NotReady(
+            f"{day} ends at {target.window.end.isoformat()}, it is {now.isoformat()}; close it then"
+        )
+    closer = _Closer(service, now, reason, allow_gaps, dry_run)
+    todo = {*closer.late_days(), *closer.unsealed_until(day), day}
+    results = []
+    last_sealed = max((row["day"] for row in service.store.day_index()), default=None)
+    while todo:
+        each = min(todo)
+        todo.remove(each)
+        progress(f"closing {each}")
+        results.append(closer.close(each))
+        if closer.book_changed:  # what follows opened with the book that was sealed before
+            todo |= set(closer.sealed_sessions(after=each))
+        # A restatement is whole or not at all: half of one would never be looked for again.
+        if last_sealed is None or not todo or min(todo) > last_sealed:
+            closer.flush()
+    return results
+
+
+@dataclass
+class _Closer:
+    """One run of ``close`` over several days.
+
+    New days are sealed in a transaction of their own, all restated ones together.
+    """
+
+    service: Service
+    now: datetime
+    reason: str
+    allow_gaps: bool
+    dry_run: bool
+    books: dict[date, Book | Missing] = field(default_factory=dict)
+    book_changed: bool = False  # whether the last close revised the closing book of its day
+    known_at: datetime | None = None  # until when late events were looked for, if not until now
+    pending: list[tuple[SealedDay, bytes]] = field(default_factory=list)
+
+    def unsealed_until(self, day: date) -> list[date]:
+        """Days after the last sealed one, or from the ledger's first event on, up to ``day``."""
+        index = self.service.store.day_index()
+        if index:
+            first = index[-1]["day"] + timedelta(1)
+            sealed = {row["day"] for row in index}
+            holes = [d for d in days_between(index[0]["day"], index[-1]["day"]) if d not in sealed]
+            return [d for d in [*holes, *days_between(first, day)] if d <= day]
+        began = self._first_event_day(day)
+        return list(days_between(began, day)) if began else [day]
+
+    def _first_event_day(self, day: date) -> date | None:
+        """The session of the first fill or order ever recorded, if it is not after ``day``."""
+        try:
+            at = self.service.ledger.first_activity(self.now)
+        except SourceUnavailable:
+            if self.allow_gaps:
+                return None
+            raise
+        return None if at is None else min(self._session_of(at), day)
+
+    def _session_of(self, at: datetime) -> date:
+        local = at.astimezone(self.service.trading_day(at.date()).window.start.tzinfo)
+        for offset in (-1, 0, 1):
+            candidate = local.date() + timedelta(offset)
+            window = self.service.trading_day(candidate).window
+            if window.start <= at < window.end:
+                return next_session(candidate, self.service.settings.calendar)
+        raise AssertionError(f"no day holds {at}")
+
+    def late_days(self) -> list[date]:
+        """Sealed days to do again: from the first that a late event belongs to."""
+        store = self.service.store
+        after = store.known_until()
+        if after is None or self.now <= after:
+            return []
+        index = store.day_index()
+        end = self.service.trading_day(index[-1]["day"]).window.end
+        try:
+            at = self.service.ledger.first_late_event(after - OVERLAP, self.now, end)
+        except SourceUnavailable:
+            if self.allow_gaps:
+                self.known_at = after  # nobody looked, so the next close looks again
+                return []
+            raise
+        if at is None:
+            return []
+        first = self._session_of(at)
+        if not self.reason:
+            self.reason = f"late ledger events recorded after {after.isoformat()}"
+        return self.sealed_sessions(after=first - timedelta(1))
+
+    def sealed_sessions(self, after: date) -> list[date]:
+        """Sealed days after ``after`` that are sessions, in order."""
+        days = (row["day"] for row in self.service.store.day_index() if row["day"] > after)
+        return [d for d in days if self.service.trading_day(d).is_session]
+
+    def close(self, day: date) -> Closed:
+        """Read, measure, compare with what is sealed, and append if it differs."""
+        before = self.service.store.day(day)
+        sealed_before = sealed_day(before) if before else None
+        described = self.service.trading_day(day)
+        if self.now < described.window.end:
+            raise NotReady(f"{day} has not ended at {self.now.isoformat()}")
+        frames, sources, findings = self._read(described, sealed_before)
+        facts = self._facts(described, frames, sealed_before)
+        closing, body = self._closing_book(described, frames.get("book"), sealed_before)
+        draft = SealedDay(
+            day=day,
+            revision=(before.revision + 1) if before else 1,
+            reason=(self.reason or "closed again") if before else "",
+            previous=before.digest if before else "",
+            calendar=described.calendar,
+            zone=described.zone,
+            session=described.is_session,
+            note=described.note,
+            window=described.window,
+            trading=described.trading,
+            known_at=self.known_at or self.now,
+            policy_digest=self.service.policy.digest,
+            facts={name: fact.model_dump(mode="json") for name, fact in facts.items()},
+            sources=sources,
+            findings=findings,
+            closing_book=closing,
+        )
+        self.book_changed = sealed_before is not None and sealed_before.closing_book != closing
+        gaps = tuple(
+            f"{name}: {fact}"
+            for name, fact in facts.items()
+            if isinstance(fact, Missing) and fact.why not in NO_GAP
+        )
+        if sealed_before is not None and before and sealed_before.content() == draft.content():
+            return Closed(day, before.revision, "unchanged", "", gaps)
+        if self.dry_run:
+            return Closed(day, 0, "revised" if before else "sealed", draft.reason, gaps)
+        self.pending.append((draft, body))
+        outcome = "revised" if before else "sealed"
+        return Closed(day, draft.revision, outcome, draft.reason, gaps)
+
+    def _closing_book(
+        self, day: TradingDay, book: Frame | Value | None, before: SealedDay | None
+    ) -> tuple[str, bytes]:
+        """Digest and bytes of the closing book, both empty where it is not known.
+
+        One that is sealed already is kept while the ledger can't be read.
+        """
+        if not day.is_session:
+            return "", b""
+        if isinstance(book, BookDay):
+            self.books[day.day] = book.closing
+            body = canonical(book.closing)
+            return digest(body), body
+        opening = self._opening(day)
+        if isinstance(book, Missing) and book.why is Why.EMPTY and isinstance(opening, Book):
+            # Nothing happened that we know of: the next session opens with the same book.
+            self.books[day.day] = opening
+            body = canonical(opening)
+            return digest(body), body
+        if before is not None and before.closing_book and _not_measured(book):
+            body = self._stored_book(day.day, before.closing_book)
+            self.books[day.day] = Book.model_validate_json(body)
+            return before.closing_book, body
+        self.books[day.day] = Missing(
+            why=Why.NO_DATA, detail=f"the book of {day.day} is not known: {book}"
+        )
+        return "", b""
+
+    def flush(self) -> None:
+        """Append what was closed since the last flush, in one transaction."""
+        if self.pending:
+            with self.service.store.writing() as writer:
+                for draft, body in self.pending:
+                    self._append(writer, draft, body)
+        self.pending.clear()
+
+    def _append(self, writer: Writer, draft: SealedDay, body: bytes) -> None:
+        content_bytes = canonical(draft)
+        row = SealedRow(
+            day=draft.day,
+            revision=draft.revision,
+            digest=digest(content_bytes),
+            body=content_bytes,
+            known_at=draft.known_at,
+            sealed_at=self.now,
+            reason=draft.reason,
+        )
+        if body:
+            writer.add_book(draft.closing_book, body)
+        writer.add_day(row)
+        writer.log(
+            "day sealed" if draft.revision == 1 else "day restated",
+            {
+                "day": draft.day.isoformat(),
+                "revision": draft.revision,
+                "digest": row.digest,
+                "previous": draft.previous,
+                "known_at": draft.known_at.isoformat(),
+                "policy": draft.policy_digest,
+                "reason": draft.reason,
+                "version": __version__,
+            },
+        )
+
+    def _read(
+        self, day: TradingDay, before: SealedDay | None
+    ) -> tuple[dict[str, Frame | Value], tuple[Coverage, ...], tuple[Finding, ...]]:
+        """Frames of both sources with their coverage; what was sealed is not asked for again."""
+        frames: dict[str, Frame | Value] = {}
+        findings: list[Finding] = []
+        if day.is_session:
+            read, found = self._ledger_frames(day)
+            frames |= read
+            findings += found
+        metrics = self._metrics_frames(day, before)
+        fills = frames.get("fills")
+        if isinstance(fills, Missing) and not self.allow_gaps:
+            raise NotReady(
+                f"the ledger has {fills.detail}, a session of {day.calendar}; load it and close "
+                "the day again, or say --allow-gaps if the session did not take place"
+            )
+        frames |= metrics
+        sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
+        if day.is_session:
+            made = worked_out(day, frames, self._opening(day))
+            frames |= made
+            if isinstance(made["book"], BookDay):
+                findings += made["book"].findings
+        findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
+        if before is not None:
+            # What is not read again stays with the day, as it was sealed.
+            stays = {"ledger": _not_measured(frames.get("fills")), "metrics": not metrics}
+            sources += [
+                c for c in before.sources if stays["ledger" if c.source == "ledger" else "metrics"]
+            ]
+            findings += [
+                f
+                for f in before.findings
+                if stays["metrics" if f.check.startswith("uptime.") else "ledger"]
+            ]
+        return frames, tuple(sources), tuple(findings)
+
+    def _ledger_frames(
+        self, day: TradingDay
+    ) -> tuple[Mapping[str, Frame | Value], tuple[Finding, ...]]:
+        policy = self.service.policy
+        try:
+            return self.service.ledger.read(
+                day,
+                self.now,
+                window=int(policy.number("var_window_sessions", day.day)),
+                minimum=int(policy.number("var_minimum_sessions", day.day)),
+            )
+        except SourceUnavailable as error:
+            if not self.allow_gaps:
+                raise
+            gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
+            return dict.fromkeys(self.service.ledger.frame_names, gone), ()
+
+    def _metrics_frames(
+        self, day: TradingDay, before: SealedDay | None
+    ) -> Mapping[str, Frame | Value]:
+        """Metrics of the day; {} where they are sealed already: their source forgets them."""
+        if before is not None and before.facts["uptime"].get("kind") != "missing":
+            return {}
+        source = self.service.prometheus
+        if source is None:
+            return {}
+        queries = {o.id: o.query for o in self.service.policy.objectives}
+        try:
+            titles = {o.id: o.title for o in self.service.policy.objectives}
+            return source.read_up(queries, day.window, titles=titles)
+        except SourceUnavailable as error:
+            if not self.allow_gaps:
+                raise
+            gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
+            names = next(m.reads for m in MEASURES if m.name == "uptime")
+            return dict.fromkeys(names, gone)
+
+    def _facts(
+        self, day: TradingDay, frames: Mapping[str, Frame | Value], before: SealedDay | None
+    ) -> dict[str, Value]:
+        """Measured facts; one that is missing now never replaces one that was sealed."""
+        facts: dict[str, Value] = dict(facts_of(day, frames))
+        if before is None:
+            return facts
+        for measure in MEASURES:
+            sealed = fact_from(measure, before.facts[measure.name])
+            gone = facts[measure.name]
+            if _not_measured(gone) and not isinstance(sealed, Missing):
+                facts[measure.name] = sealed
+        return facts
+
+    def _opening(self, day: TradingDay) -> Book | Missing:
+        """The book that the session opens with: the closing book of the one before."""
+        earlier = previous_session(day.day, day.calendar)
+        if earlier in self.books:
+            return self.books[earlier]
+        row = self.service.store.day(earlier)
+        if row is None:
+            index = self.service.store.day_index()
+            if not index or day.day <= index[0]["day"]:
+                return EMPTY_BOOK  # the ledger's first session, see unsealed_until
+            return Missing(why=Why.NOT_SEALED, detail=f"{earlier} is not sealed")
+        sealed = sealed_day(row)
+        if not sealed.closing_book:
+            return Missing(
+                why=Why.NO_DATA, detail=f"the book of {earlier} is not known; close it again"
+            )
+        return Book.model_validate_json(self._stored_book(earlier, sealed.closing_book))
+
+    def _stored_book(self, day: date, wanted: str) -> bytes:
+        body = stored_book(self.service.store, wanted)
+        if body is None:
+            raise ValidationFailed(
+                f"the closing book of {day} is missing or was changed in the store; restore it "
+                "from a backup"
+            )
+        return body
+
+
+def _not_measured(value: object) -> bool:
+    """Whether a value is absent because nobody could look, which says nothing about the day."""
+    return isinstance(value, Missing) and value.why in (Why.UNREACHABLE, Why.NOT_MEASURED)

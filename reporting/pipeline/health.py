@@ -1,0 +1,101 @@
+"""Status and doctor: what is done and open, and whether everything needed is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from .. import render
+from ..errors import ValidationFailed
+from ..periods import (
+    days_between,
+    next_session,
+)
+from .service import Service
+
+
+def status(service: Service) -> dict[str, Any]:
+    """What is sealed and issued, what is open, and the audit log's head; plain data."""
+    index = service.store.day_index()
+    sealed = [row["day"] for row in index]
+    holes = set(days_between(sealed[0], sealed[-1])) - set(sealed) if sealed else set()
+    head = service.store.checkpoint()
+    known = service.store.known_until()
+    return {
+        "sealed_days": len(index),
+        "first_day": sealed[0].isoformat() if sealed else None,
+        "last_day": sealed[-1].isoformat() if sealed else None,
+        "unsealed_between": [day.isoformat() for day in sorted(holes)],
+        "restated": [
+            {"day": row["day"].isoformat(), "revision": row["revision"]}
+            for row in index
+            if row["revision"] > 1
+        ],
+        "known_until": known.isoformat() if known else None,
+        "reports": [
+            {
+                "kind": row["kind"],
+                "period": row["period"],
+                "revision": row["revision"],
+                "issued_at": row["issued_at"].isoformat(),
+            }
+            for row in service.store.report_index()
+        ],
+        "audit_log": {"size": head.size, "chain_hash": head.chain_hash},
+    }
+
+
+@dataclass(frozen=True)
+class Check:
+    """One dependency: whether it is well, and how to mend it where it is not."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+def doctor(service: Service, today: date) -> list[Check]:
+    """Check every dependency; a failing one never hides the others."""
+
+    def attempt(what: str, check: Callable[[], str], mend: str) -> Check:
+        try:
+            return Check(what, True, check())
+        except Exception as error:  # a doctor reports whatever it finds
+            return Check(what, False, str(error).splitlines()[0], mend)
+
+    def contract_holds() -> str:
+        if problems := service.ledger.check():
+            raise ValidationFailed("; ".join(problems[:4]))
+        return "all contract views have their columns and types"
+
+    def migrated() -> str:
+        if problem := service.store.check():
+            raise ValidationFailed(problem)
+        return "schema is the one this version expects"
+
+    def metrics() -> str:
+        if service.prometheus is None:
+            raise ValidationFailed("REPORTING_PROMETHEUS_URL is not set: uptime is not measured")
+        return str(service.prometheus.check())
+
+    def calendar_known() -> str:
+        ahead = next_session(today + timedelta(days=365), service.settings.calendar)
+        return f"{service.settings.calendar} is known for a year ahead (next: {ahead})"
+
+    def bound() -> str:
+        if service.store.may_rewrite():
+            raise ValidationFailed("the role of REPORTING_STORE_URL may change what is sealed")
+        return "may add and never change"
+
+    return [
+        *(Check(c.name, c.ok, c.detail, c.mend) for c in render.check()),
+        attempt("policy", lambda: f"digest {service.policy.digest[:12]}", "mend the file named"),
+        attempt("store", migrated, "reporting doctor --migrate"),
+        attempt("store role", bound, "use reporting_app, which the migration makes"),
+        attempt("ledger contract", contract_holds, "see sql/ledger/examples/README.md"),
+        attempt("prometheus", metrics, "set REPORTING_PROMETHEUS_URL to a server that answers"),
+        attempt("calendar", calendar_known, "update exchange-calendars"),
+    ]

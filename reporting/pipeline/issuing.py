@@ -1,0 +1,317 @@
+"""Build and issue: sealed days + policy → Document → files, store and audit log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, render
+from ..document import Cited, Issue, build, content
+from ..errors import NotReady, UsageError, ValidationFailed
+from ..page import Document, Kind
+from ..periods import (
+    Span,
+    days_between,
+    next_session,
+    previous_session,
+    sessions_between,
+    span,
+)
+from ..seal import canonical, digest
+from ..store import ReportRow
+from .service import Progress, Service, sealed_day, silent
+
+#: How many sessions before a daily report stand in its sparklines.
+TRAIL = 10
+WITNESS = "audit-witness.jsonl"
+
+
+@dataclass(frozen=True)
+class Issued:
+    """One issued report; ``outcome`` is issued, regenerated or, for a dry run, would-issue."""
+
+    document: Document
+    folder: Path
+    outcome: str
+
+
+def period_of(service: Service, kind: str, day: date) -> Span:
+    """The period of a report. A daily one begins after the session before: nothing is left out."""
+    found = span(kind, day)
+    if kind != Kind.DAILY:
+        return found
+    described = service.trading_day(day)
+    if not described.is_session:
+        calendar = service.settings.calendar
+        raise UsageError(
+            f"{day} is no session: {described.note}; the nearest sessions are "
+            f"{previous_session(day, calendar)} and {next_session(day, calendar)}"
+        )
+    first = previous_session(day, service.settings.calendar) + timedelta(1)
+    return Span(found.kind, found.label, found.title, first, found.last)
+
+
+def draft(
+    service: Service,
+    kind: str,
+    day: date,
+    now: datetime,
+    *,
+    reason: str = "",
+    allow_gaps: bool = False,
+) -> Document:
+    """The Document of a report as of now: revision 1, or the next one after what was issued."""
+    period = period_of(service, kind, day)
+    end = service.trading_day(period.last).window.end
+    if now < end and not allow_gaps:
+        raise NotReady(f"{period.label} ends at {end.isoformat()}, it is {now.isoformat()}")
+    rows = service.store.days(period.first, period.last)
+    days = [Cited(sealed_day(row), row.digest, row.sealed_at) for row in rows]
+    have = {row.day for row in rows}
+    unsealed = [d for d in days_between(period.first, period.last) if d not in have]
+    if kind == Kind.DAILY and rows and rows[0].day > period.first:
+        # The ledger's first session: nothing was there to be sealed on the days before it.
+        unsealed = [d for d in unsealed if d > rows[0].day]
+    if not days or (unsealed and not allow_gaps):
+        listed = ", ".join(map(str, unsealed[:5])) + (" …" if len(unsealed) > 5 else "")
+        raise NotReady(
+            f"{kind} {period.label} needs days that are not sealed: {listed}; run "
+            f"`reporting close --date {unsealed[-1]}`, or --allow-gaps for an INCOMPLETE report"
+        )
+    last = service.store.report(kind, period.label)
+    previous = Document.model_validate_json(last.body) if last else None
+    issue = Issue(
+        issuer=service.settings.issuer,
+        base=service.settings.base_currency,
+        issued_at=now,
+        checkpoint=service.store.checkpoint(),
+        revision=previous.revision + 1 if previous else 1,
+        reason=reason or (_why(previous, days) if previous else ""),
+        previous=previous,
+    )
+    trail = _trail(service, period, 1 if kind != Kind.DAILY else TRAIL)
+    return build(period, days, unsealed, trail, service.policy, issue)
+
+
+def _trail(service: Service, period: Span, sessions: int) -> list[Cited]:
+    """The last sealed sessions before the period."""
+    calendar = service.settings.calendar
+    begin = period.first - timedelta(days=3 * sessions + 10)
+    wanted = sessions_between(begin, period.first - timedelta(1), calendar)[-sessions:]
+    if not wanted:
+        return []
+    rows = service.store.days(wanted[0], wanted[-1])
+    return [Cited(sealed_day(r), r.digest, r.sealed_at) for r in rows if r.day in wanted]
+
+
+def _why(previous: Document, days: Sequence[Cited]) -> str:
+    """The reason that the restated days themselves give, or ""."""
+    cited = {c.day: c.revision for c in previous.citations}
+    reasons = [
+        f"{c.sealed.day} r{c.sealed.revision}: {c.sealed.reason}"
+        for c in days
+        if c.sealed.revision > cited.get(c.sealed.day, 0) and c.sealed.reason
+    ]
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def issue(
+    service: Service,
+    kind: str,
+    day: date,
+    now: datetime,
+    *,
+    reason: str = "",
+    allow_gaps: bool = False,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Issued:
+    """Issue a report, or write again, byte for byte, the one whose content has not changed."""
+    progress(f"building {kind} {period_of(service, kind, day).label}")
+    last = service.store.report(kind, period_of(service, kind, day).label)
+    document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps)
+    if last is not None:
+        issued = Document.model_validate_json(last.body)
+        if content(issued) == content(document):
+            folder = _folder(service, issued)
+            if not dry_run:
+                progress(f"writing {issued.id} again")
+                _regenerate(service, issued, last.provenance, folder)
+            return Issued(issued, folder, "would-regenerate" if dry_run else "regenerated")
+        if not document.reason:
+            raise UsageError(
+                f"{kind} {document.period.label} differs from revision {last.revision}, and no "
+                "restated day says why; give the reason: --reason '…' (make report … REASON='…')"
+            )
+    folder = _folder(service, document)
+    if dry_run:
+        return Issued(document, folder, "would-issue")
+    progress(f"rendering {document.id}")
+    files = files_of(document)
+    provenance = canonical(_provenance(service, document, files))
+    row = ReportRow(
+        kind=kind,
+        period=document.period.label,
+        revision=document.revision,
+        digest=digest(files["facts.json"]),
+        body=files["facts.json"],
+        provenance=provenance,
+        issued_at=now,
+        reason=document.reason,
+    )
+    with service.store.writing() as writer:
+        writer.add_report(row)
+        # Files before the commit, and flushed to disk: what the log says was issued is there to be
+        # found. After the row: whoever issues the same revision at the same time waits for it.
+        _write(folder, {**files, "provenance.json": provenance})
+        head = writer.log(
+            "report issued",
+            {
+                "report": document.id,
+                "status": document.status.value,
+                "facts": row.digest,
+                "provenance": digest(provenance),
+                "files": {name: digest(body) for name, body in sorted(files.items())},
+                "supersedes": document.supersedes,
+                "reason": document.reason,
+                "signed": document.signed,
+            },
+        )
+    _witness(service, head.size, head.chain_hash)
+    return Issued(document, folder, "issued")
+
+
+def rewrite(
+    service: Service,
+    kind: str,
+    day: date,
+    revision: int,
+    *,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Issued:
+    """Write one issued revision again, byte for byte, whatever was issued or sealed since."""
+    label = period_of(service, kind, day).label
+    row = service.store.report(kind, label, revision)
+    if row is None:
+        raise UsageError(
+            f"{kind} {label} has no revision {revision}; `reporting status` lists what was issued"
+        )
+    issued = Document.model_validate_json(row.body)
+    folder = _folder(service, issued)
+    if dry_run:
+        return Issued(issued, folder, "would-regenerate")
+    progress(f"writing {issued.id} again")
+    _regenerate(service, issued, row.provenance, folder)
+    return Issued(issued, folder, "regenerated")
+
+
+def _folder(service: Service, document: Document) -> Path:
+    return service.settings.reports_dir / document.id
+
+
+def files_of(document: Document) -> dict[str, bytes]:
+    """Every file of a report but its provenance, by name."""
+    html = render.render_html(document)
+    return {
+        "facts.json": canonical(document),
+        "report.html": html,
+        "report.pdf": render.render_pdf(html, document),
+        **{f"tables/{name}": body for name, body in render.render_tables(document).items()},
+    }
+
+
+def _provenance(service: Service, document: Document, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What the report was made from and with, so that a third party can repeat it."""
+    queries = dict(service.ledger.query_texts())
+    for row in service.store.days(document.period.first, document.period.last):
+        queries |= {c.query_digest: c.text for c in sealed_day(row).sources if c.text}
+    made = {
+        "report": document.id,
+        "files": {name: digest(body) for name, body in sorted(files.items())},
+        "sealed_days": [
+            {"day": c.day.isoformat(), "revision": c.revision, "digest": c.digest}
+            for c in document.citations
+        ],
+        "policy": document.policy_digest,
+        "templates": render.template_digest(),
+        "code": {"version": __version__, "digest": _code_digest()},
+        "native": dict(render.native_versions()),
+        "queries": queries,
+        "checkpoint_before": document.checkpoint.model_dump(mode="json"),
+    }
+    return with_digest(made)
+
+
+def with_digest(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance with the digest of the rest of it: a changed byte shows in the folder alone.
+
+    Whoever changes both is found out by the audit log, which knows the digest of the file.
+    """
+    rest = {key: value for key, value in provenance.items() if key != "digest"}
+    return {**rest, "digest": digest(canonical(rest))}
+
+
+def _code_digest() -> str:
+    """SHA-256 over the package's Python sources, by name."""
+    package = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        total.update(path.relative_to(package).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _regenerate(service: Service, document: Document, provenance: bytes, folder: Path) -> None:
+    """Write an issued report again and prove that every byte is as it was."""
+    recorded = json.loads(provenance)
+    files = files_of(document)
+    wrong = [n for n, want in recorded["files"].items() if digest(files.get(n, b"")) != want]
+    if wrong:
+        now = {
+            "templates": render.template_digest(),
+            "code": {"version": __version__, "digest": _code_digest()},
+            "native": dict(render.native_versions()),
+        }
+        changed = [k for k, v in now.items() if recorded[k] != v] or ["nothing that is recorded"]
+        raise ValidationFailed(
+            f"{document.id} can not be written again byte for byte ({', '.join(wrong)} differ): "
+            f"{', '.join(changed)} changed since it was issued; use the version recorded in its "
+            "provenance.json"
+        )
+    _write(folder, {**files, "provenance.json": provenance})
+    with service.store.writing() as writer:
+        head = writer.log(
+            "report regenerated", {"report": document.id, "facts": digest(files["facts.json"])}
+        )
+    _witness(service, head.size, head.chain_hash)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write every file, each whole or not at all, flushed to disk."""
+    for name, body in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        with partial.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def _witness(service: Service, size: int, chain_hash: str) -> None:
+    """Append a checkpoint to the file outside the database that verification compares with."""
+    path = service.settings.reports_dir / WITNESS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = canonical({"size": size, "chain_hash": chain_hash}) + b"\n"
+    with path.open("ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())

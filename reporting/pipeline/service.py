@@ -1,0 +1,119 @@
+"""One deployment: its settings, with its sources, store and policy opened when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import UsageError, ValidationFailed
+from ..periods import (
+    TradingDay,
+    trading_day,
+)
+from ..policy import Policy, parse_policy
+from ..postgres import APP_ROLE, Database, Embedded, database, migrate, start_embedded
+from ..seal import SealedDay, digest
+from ..settings import Settings, secret_of
+from ..sources.ledger import Ledger
+from ..sources.prometheus import PrometheusSource
+from ..store import SealedRow, Store
+
+Progress = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """The progress of a caller that does not want any."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One deployment: its settings, and its sources and store opened when first used."""
+
+    settings: Settings
+    open_embedded: Callable[[Path], Embedded] = start_embedded
+
+    @cached_property
+    def embedded(self) -> Embedded:
+        """The PostgreSQL server of our own, for what has no URL."""
+        return self.open_embedded(self.settings.var_dir / "postgres")
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, migrated if it is our own."""
+        return Store(self.store_database)
+
+    @cached_property
+    def store_database(self) -> Database:
+        """Where the store lives; the embedded one is entered as the role that can't rewrite."""
+        url = self.settings.url_of_store
+        if url is not None:
+            return database(url, "store")
+        own = self.embedded.database_url("reporting")
+        migrate(database(own, "store"))
+        return database(own, "store", role=APP_ROLE)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger behind its contract views."""
+        url = self.settings.url_of_ledger or self.embedded.database_url("ledger")
+        return Ledger(database(url, "ledger"), self.settings.base_currency)
+
+    @cached_property
+    def prometheus(self) -> PrometheusSource | None:
+        """The metrics server, or None where none is configured."""
+        s = self.settings
+        if s.prometheus_url is None:
+            return None
+        password = secret_of(s.prometheus_password_file)
+        return PrometheusSource(
+            s.prometheus_url,
+            bearer_token=secret_of(s.prometheus_bearer_token_file),
+            basic_auth=(s.prometheus_username, password)
+            if s.prometheus_username and password
+            else None,
+            client_cert=str(s.prometheus_client_cert) if s.prometheus_client_cert else None,
+            ca_file=str(s.prometheus_ca_file) if s.prometheus_ca_file else None,
+            timeout_s=s.prometheus_timeout_s,
+        )
+
+    @cached_property
+    def policy(self) -> Policy:
+        """Thresholds and objectives as configured now."""
+        s = self.settings
+        try:
+            files = sorted(s.objectives_dir.glob("*.yaml"))
+            texts = {file.name: file.read_text("utf-8") for file in files}
+            return parse_policy(s.policy_file.read_text("utf-8"), texts)
+        except ValidationFailed as error:
+            raise ValidationFailed(
+                f"{error} (REPORTING_POLICY_FILE is {s.policy_file}, REPORTING_OBJECTIVES_DIR is "
+                f"{s.objectives_dir})"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"the policy can't be read: {error} (REPORTING_POLICY_FILE, "
+                "REPORTING_OBJECTIVES_DIR)"
+            ) from None
+
+    def trading_day(self, day: date) -> TradingDay:
+        """``day`` in the book's calendar."""
+        return trading_day(day, self.settings.calendar, self.settings.zone)
+
+
+def sealed_day(row: SealedRow) -> SealedDay:
+    """A sealed day from its row; :class:`ValidationFailed` if its bytes were changed."""
+    if digest(row.body) != row.digest:
+        raise ValidationFailed(
+            f"sealed day {row.day} r{row.revision} does not match its digest {row.digest}: the "
+            "store was changed; restore it from a backup"
+        )
+    return SealedDay.model_validate_json(row.body)
+
+
+def stored_book(store: Store, name: str) -> bytes | None:
+    """A closing book by its digest; None where it is missing or was changed."""
+    body = store.book(name)
+    return body if body is not None and digest(body) == name else None

@@ -1,0 +1,184 @@
+"""Verify: sealed days, audit log and issued reports are what they were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import render
+from ..errors import ValidationFailed
+from ..page import Document
+from ..seal import ChainReport, canonical, digest, verify_chain
+from ..store import Store
+from .issuing import WITNESS, files_of, with_digest
+from .service import Progress, Service, sealed_day, silent, stored_book
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One thing that was checked; ``problem`` is empty where it is as it should be."""
+
+    what: str
+    problem: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problem
+
+
+def verify_folder(folder: Path) -> list[Verified]:
+    """Check one issued report from its files alone: digests, canonical facts, re-rendering."""
+    name = str(folder)
+    try:
+        provenance_bytes = (folder / "provenance.json").read_bytes()
+        recorded = json.loads(provenance_bytes)
+        if canonical(with_digest(recorded)) != provenance_bytes:
+            return [Verified(f"{name}/provenance.json", "does not match its own digest")]
+        facts = (folder / "facts.json").read_bytes()
+        document = Document.model_validate_json(facts)
+    except (OSError, ValueError) as error:
+        return [Verified(name, f"is no issued report: {str(error).splitlines()[0]}")]
+    results = []
+    wanted = dict(recorded["files"])
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    for file, want in sorted(wanted.items()):
+        have = digest((folder / file).read_bytes()) if file in present else ""
+        problem = "" if have == want else "is missing" if not have else f"has digest {have}"
+        results.append(Verified(f"{name}/{file}", problem))
+    for file in sorted(present - set(wanted) - {"provenance.json"}):
+        results.append(Verified(f"{name}/{file}", "is not part of the report"))
+    canonical_problem = "" if canonical(document) == facts else "is not canonical"
+    results.append(Verified(f"{name}/facts.json canonical", canonical_problem))
+    if recorded["report"] != document.id:
+        results.append(Verified(f"{name}/provenance.json", f"speaks of {recorded['report']}"))
+    if any(not r.ok for r in results):
+        return results
+    if recorded["native"] == dict(render.native_versions()) and (
+        recorded["templates"] == render.template_digest()
+    ):
+        again = files_of(document)
+        differing = [n for n, want in wanted.items() if digest(again.get(n, b"")) != want]
+        problem = f"{', '.join(differing)} differ" if differing else ""
+        results.append(Verified(f"{name} rendered again from its facts", problem))
+    else:
+        made = "made with other templates or libraries, so not rendered again"
+        results.append(Verified(f"{name}: {made}", ""))
+    return results
+
+
+def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
+    """Check everything: sealed days, the audit chain with its witness, every issued report."""
+    store, results = service.store, []
+    progress("audit log")
+    chain, logged = _walk_log(service)
+    results.append(Verified(f"audit log, {chain.size} entries", chain.problem))
+    progress("sealed days")
+    results += _verify_days(store, logged)
+    for name, digests in logged.reports.items():
+        kind, period, revision = name.split("/")
+        progress(f"report {name}")
+        stored = store.report(kind, period, int(revision.removeprefix("r")))
+        if stored is None:
+            results.append(Verified(name, "is in the audit log and missing in the store"))
+        elif (digest(stored.body), digest(stored.provenance)) != digests:
+            results.append(Verified(name, "in the store does not match the audit log"))
+        folder = service.settings.reports_dir / name
+        if not folder.is_dir():
+            day = json.loads(stored.body)["period"]["last"] if stored else "…"
+            again = f"reporting issue --kind {kind} --date {day} --revision {revision[1:]}"
+            results.append(Verified(name, f"has no files in {folder}; `{again}` writes them again"))
+            continue
+        results += verify_folder(folder)
+        for file, want in zip(("facts.json", "provenance.json"), digests, strict=True):
+            path = folder / file
+            if not path.is_file() or digest(path.read_bytes()) != want:
+                results.append(Verified(f"{name}/{file}", "is not what was issued"))
+    for entry in store.report_index():
+        for number in range(1, entry["revision"] + 1):
+            name = f"{entry['kind']}/{entry['period']}/r{number}"
+            if name not in logged.reports:
+                results.append(Verified(name, "is in the store and not in the audit log"))
+    return results
+
+
+@dataclass
+class _Logged:
+    """What the audit log says there is: digests by what they are of."""
+
+    days: dict[tuple[str, int], str] = field(default_factory=dict)
+    reports: dict[str, tuple[str, str]] = field(default_factory=dict)  # facts, provenance
+
+    def take(self, entry: bytes) -> None:
+        """Remember what one entry speaks of."""
+        found = json.loads(entry)
+        body = found["body"]
+        if found["event"] in ("day sealed", "day restated"):
+            self.days[body["day"], body["revision"]] = body["digest"]
+        elif found["event"] == "report issued":
+            self.reports[body["report"]] = (body["facts"], body["provenance"])
+
+
+def _verify_days(store: Store, logged: _Logged) -> list[Verified]:
+    """Every revision of every sealed day and its book: all that the log knows, and nothing else."""
+    results, open_ = [], dict(logged.days)
+    for index in store.day_index():
+        for row in store.revisions(index["day"]):
+            name = f"sealed day {row.day} r{row.revision}"
+            want = open_.pop((row.day.isoformat(), row.revision), None)
+            if want is None:
+                results.append(Verified(name, "is not in the audit log"))
+            elif not digest(row.body) == row.digest == want:
+                results.append(Verified(name, "does not match its digest"))
+            elif (book := sealed_day(row).closing_book) and stored_book(store, book) is None:
+                results.append(Verified(name, "its closing book is missing or changed"))
+    for day, revision in open_:
+        problem = "is in the audit log and missing in the store"
+        results.append(Verified(f"sealed day {day} r{revision}", problem))
+    results.append(Verified(f"sealed days, {len(logged.days)} revisions", ""))
+    return results
+
+
+def _walk_log(service: Service) -> tuple[ChainReport, _Logged]:
+    """The chain against every outside checkpoint, and what the log says there is."""
+    logged = _Logged()
+
+    def entries() -> Iterator[Any]:
+        for entry in service.store.log():
+            # An entry that was edited can say anything: the chain names it.
+            with suppress(ValueError, KeyError, TypeError):
+                logged.take(entry.entry)
+            yield entry
+
+    return verify_chain(entries(), _checkpoints(service)), logged
+
+
+def _checkpoints(service: Service) -> dict[int, str]:
+    """Checkpoints kept outside the database: the witness file, and every report's own.
+
+    Where two disagree the witness counts; a report that can't be read is reported by its own check.
+    """
+    found: dict[int, str] = {}
+    witness = service.settings.reports_dir / WITNESS
+    if witness.is_file():
+        for number, line in enumerate(witness.read_text("utf-8").splitlines(), 1):
+            try:
+                note = json.loads(line)
+                found[int(note["size"])] = str(note["chain_hash"])
+            except (ValueError, KeyError, TypeError):
+                raise ValidationFailed(
+                    f"{witness}, line {number} is no checkpoint: the file was changed; restore it "
+                    "from a backup"
+                ) from None
+    for path in sorted(service.settings.reports_dir.glob("*/*/r*/facts.json")):
+        try:
+            note = json.loads(path.read_bytes())["checkpoint"]
+            found.setdefault(int(note["size"]), str(note["chain_hash"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    found.pop(0, None)
+    return found
