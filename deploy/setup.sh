@@ -3,8 +3,9 @@
 #
 # Into the system go only what can't live in the project: Python's venv module, Pango for
 # WeasyPrint, and two PDF tools for the tests; none of them is a service. Into the project go .venv
-# (pinned by requirements-dev.lock) and var/tools (the Prometheus binaries, unpacked and never
-# installed, since installing them would start services). Run again, it finds all of it in place.
+# (pinned by requirements-dev.lock) and var/tools (Prometheus, Alertmanager, exporters; unpacked and
+# never installed, since installing them would start services). Run again, it finds all of it in
+# place.
 #
 # PYTHON=… chooses the interpreter. pip's own configuration decides where packages come from.
 # Exit code 2: something is missing that needs an administrator; the command to run is printed.
@@ -124,36 +125,92 @@ refresh_lists_without() {
     done
 }
 
-# ---- Prometheus and exporters -------------------------------------------------------------------
+# ---- Prometheus, Alertmanager and exporters -----------------------------------------------------
 
-# Debian's binaries are linked to libc only, so unpacked they run. No root needed.
+# Program and the Debian package that brings it. VictoriaMetrics is the second backend of the tests:
+# a distribution without it only skips those.
+readonly PROGRAMS=(
+    prometheus:prometheus
+    promtool:prometheus
+    prometheus-node-exporter:prometheus-node-exporter
+    prometheus-blackbox-exporter:prometheus-blackbox-exporter
+    prometheus-postgres-exporter:prometheus-postgres-exporter
+    prometheus-alertmanager:prometheus-alertmanager
+    amtool:prometheus-alertmanager
+)
+readonly OPTIONAL=victoria-metrics
+readonly LACKING=var/tools/.lacking # what this distribution does not have
+
+# Debian's binaries are linked to libc only (VictoriaMetrics also to libzstd, which apt itself
+# needs), so unpacked they run. No root needed.
 fetch_tools() {
-    have_tools && return
-    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
-        stop "this machine has no apt-get; put prometheus, promtool, node_exporter and blackbox_exporter on PATH, then run it again"
-    local packages=(prometheus prometheus-node-exporter prometheus-blackbox-exporter)
-    say "tools into var/tools: ${packages[*]}"
-    refresh_lists_without "${packages[@]}"
-    ! in_lists promtool || packages+=(promtool) # a package of its own since Debian 13
-
-    local folder
-    folder=$(mktemp -d var/tools.XXXXXX)
-    trap 'rm -rf "$folder"' EXIT
-    download "$folder" "${packages[@]}"
-    local file
-    for file in "$folder"/*.deb; do dpkg-deb --extract "$file" "$folder/unpacked"; done
-    # Only the programs are wanted. Each appears under its name at once and whole.
-    mkdir -p "$TOOLS"
-    for file in "$folder"/unpacked/usr/bin/*; do mv -f "$file" "$TOOLS/"; done
-    rm -rf "$folder"
-    trap - EXIT
-    have_tools || stop "${packages[*]} did not bring prometheus, promtool and the two exporters"
+    local lacking=() packages=() package
+    mapfile -t lacking < <(lacking_programs)
+    if [ ${#lacking[@]} -gt 0 ]; then
+        command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+            stop "this machine has no apt-get; put ${lacking[*]} on PATH, then run it again"
+        # An earlier run may have unpacked fewer: only what is not there yet is fetched.
+        mapfile -t packages < <(packages_of "${lacking[@]}" | sort -u)
+        refresh_lists_without "${packages[@]}"
+        for package in promtool amtool; do # packages of their own in some releases
+            case " ${lacking[*]} " in *" $package "*) ! in_lists "$package" || packages+=("$package") ;; esac
+        done
+        say "tools into var/tools: ${packages[*]}"
+        unpack "${packages[@]}"
+        mapfile -t lacking < <(lacking_programs)
+        [ ${#lacking[@]} -eq 0 ] || stop "${packages[*]} did not bring ${lacking[*]}"
+    fi
+    fetch_optional
 }
 
-have_tools() {
-    have prometheus && have promtool &&
-        { have prometheus-node-exporter || have node_exporter; } &&
-        { have prometheus-blackbox-exporter || have blackbox_exporter; }
+# Its absence stops nothing. Where the distribution does not have it, that is asked only once.
+fetch_optional() {
+    if have "$OPTIONAL" || grep -qsx "$OPTIONAL" "$LACKING"; then return; fi
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
+    if in_lists "$OPTIONAL"; then
+        say "tools into var/tools: $OPTIONAL"
+        (unpack "$OPTIONAL") && have "$OPTIONAL" ||
+            say "went on without $OPTIONAL; the tests that need it are skipped"
+    elif in_lists prometheus; then # the lists are there, and it is not in them
+        say "this distribution has no $OPTIONAL; the tests that need it are skipped"
+        mkdir -p var/tools
+        echo "$OPTIONAL" >>"$LACKING"
+    fi
+}
+
+# Only the programs are wanted. Each appears under its name at once and whole.
+unpack() {
+    local folder file name
+    folder=$(mktemp -d var/tools.XXXXXX)
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "rm -rf '$folder'" EXIT
+    download "$folder" "$@"
+    mkdir -p "$TOOLS"
+    for file in "$folder"/*.deb; do dpkg-deb --extract "$file" "$folder/unpacked"; done
+    for name in "${PROGRAMS[@]%%:*}" "$OPTIONAL"; do
+        file=$folder/unpacked/usr/bin/$name
+        [ ! -e "$file" ] || mv -f "$file" "$TOOLS/"
+    done
+    rm -rf "$folder"
+    trap - EXIT
+}
+
+# Exporters and Alertmanager go by another name where they don't come from Debian.
+lacking_programs() {
+    local name other
+    for name in "${PROGRAMS[@]%%:*}"; do
+        other=${name#prometheus-}
+        have "$name" || have "${other//-/_}" || echo "$name"
+    done
+}
+
+packages_of() {
+    local pair name
+    for name in "$@"; do
+        for pair in "${PROGRAMS[@]}"; do
+            [ "${pair%%:*}" != "$name" ] || echo "${pair#*:}"
+        done
+    done
 }
 
 have() { [ -x "$TOOLS/$1" ] || command -v "$1" >/dev/null; }
