@@ -308,6 +308,11 @@ def _figures(fact: PnlFact, total: Totals, series: list[Point]) -> tuple[Figure,
         figure("fees", "Fees", total.fees),
         figure("fx", "FX on earlier results", total.fx),
         Figure(id="pnl.fills", label="Fills", value=Count(value=fact.fills, unit="fills")),
+        Figure(
+            id="pnl.positions",
+            label="Open positions at the close",
+            value=Count(value=len(fact.marks), unit="positions"),
+        ),
     )
 
 

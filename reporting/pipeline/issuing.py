@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, render
-from ..document import Cited, Issue, build, content
+from ..document import Cited, Issue, build, content, lookback
 from ..errors import NotReady, UsageError, ValidationFailed
 from ..page import Document, Kind
 from ..periods import (
@@ -20,15 +20,12 @@ from ..periods import (
     days_between,
     next_session,
     previous_session,
-    sessions_between,
     span,
 )
 from ..seal import canonical, digest
 from ..store import ReportRow
 from .service import Progress, Service, sealed_day, silent
 
-#: How many sessions before a daily report stand in its sparklines.
-TRAIL = 10
 WITNESS = "audit-witness.jsonl"
 
 
@@ -95,19 +92,15 @@ def draft(
         reason=reason or (_why(previous, days) if previous else ""),
         previous=previous,
     )
-    trail = _trail(service, period, 1 if kind != Kind.DAILY else TRAIL)
-    return build(period, days, unsealed, trail, service.policy, issue)
+    before = _before(service, period)
+    return build(period, days, unsealed, before, service.policy, issue)
 
 
-def _trail(service: Service, period: Span, sessions: int) -> list[Cited]:
-    """The last sealed sessions before the period."""
-    calendar = service.settings.calendar
-    begin = period.first - timedelta(days=3 * sessions + 10)
-    wanted = sessions_between(begin, period.first - timedelta(1), calendar)[-sessions:]
-    if not wanted:
-        return []
-    rows = service.store.days(wanted[0], wanted[-1])
-    return [Cited(sealed_day(r), r.digest, r.sealed_at) for r in rows if r.day in wanted]
+def _before(service: Service, period: Span) -> list[Cited]:
+    """The sealed days before the period that its comparisons and error budgets rest on."""
+    first = lookback(period, service.policy, service.settings.calendar)
+    rows = service.store.days(first, period.first - timedelta(1))
+    return [Cited(sealed_day(r), r.digest, r.sealed_at) for r in rows]
 
 
 def _why(previous: Document, days: Sequence[Cited]) -> str:

@@ -1,0 +1,273 @@
+"""Sealed days and policy in, one Document out: the only place where measures meet.
+
+What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly or monthly
+report is built from sealed days alone; the sources are never asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from .. import __version__
+from ..facts import MEASURES
+from ..measures import Context
+from ..measures.var import LEVELS, plain_pct
+from ..model import Coverage, Missing, Shown, Text, Why, exact_sum, plain
+from ..page import (
+    Checkpoint,
+    Citation,
+    Difference,
+    Document,
+    Gap,
+    Kind,
+    Period,
+    Section,
+    SourceTotal,
+    Status,
+    Verdict,
+)
+from ..periods import Span, sessions_between
+from ..policy import Policy
+from ..seal import canonical
+from .attention import NO_GAP, attention_of, findings_of, gaps_of
+from .backtest import Backtest, backtests, exceptions, with_backtest
+from .headline import headline as headline_of
+from .history import Cited, Facts
+
+__all__ = [
+    "NO_GAP",
+    "Backtest",
+    "Cited",
+    "Issue",
+    "backtests",
+    "build",
+    "content",
+    "differences",
+    "lookback",
+]
+
+#: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
+TRAIL = {"daily": 10}
+TITLES = {
+    "daily": "Daily operations report",
+    "weekly": "Weekly performance summary",
+    "monthly": "Monthly compliance report",
+}
+
+
+@dataclass(frozen=True)
+class Issue:
+    """The circumstances of an issue: recorded once, reused by every regeneration."""
+
+    issuer: str
+    base: str
+    issued_at: datetime
+    checkpoint: Checkpoint
+    revision: int = 1
+    reason: str = ""
+    previous: Document | None = None
+
+
+def build(
+    span: Span,
+    days: Sequence[Cited],
+    unsealed: Sequence[date],
+    before: Sequence[Cited],
+    policy: Policy,
+    issue: Issue,
+) -> Document:
+    """Compose the Document of ``span``.
+
+    ``days`` are the sealed days of the period in order, ``unsealed`` those that are not sealed,
+    ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks.
+    At least one day must be sealed.
+    """
+    facts = Facts(days, before, TRAIL.get(span.kind, 1))
+    last = days[-1].sealed
+    context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
+    sections = tuple(_sections(facts, context))
+    gaps = gaps_of(facts, unsealed)
+    tests = exceptions(facts)
+    headline = headline_of(sections, facts, span, issue.base)
+    findings = findings_of(days)
+    attention = attention_of(sections, facts, gaps, tests, findings, days)
+    status = Status.INCOMPLETE if gaps else Status.RESTATED if issue.revision > 1 else Status.FINAL
+    verdict = _verdict(sections, gaps)
+    document = Document(
+        id=f"{span.kind}/{span.label}/r{issue.revision}",
+        kind=Kind(span.kind),
+        title=TITLES[span.kind],
+        issuer=issue.issuer,
+        period=Period(
+            label=span.label,
+            title=span.title,
+            first=span.first,
+            last=span.last,
+            zone=last.zone,
+            calendar=last.calendar,
+            sessions=sum(c.sealed.session for c in days),
+            cutoff=max(c.sealed.known_at for c in days),
+        ),
+        revision=issue.revision,
+        status=status,
+        supersedes=issue.previous.id if issue.previous else "",
+        reason=issue.reason,
+        issued_at=issue.issued_at,
+        version=__version__,
+        verdict=verdict,
+        answer=_answer(sections, gaps, verdict),
+        attention=attention,
+        headline=headline,
+        sections=sections,
+        gaps=gaps,
+        findings=findings,
+        differences=(),
+        citations=tuple(_citation(c) for c in [*before, *days]),
+        sources=_sources(days),
+        policy_digest=policy.digest,
+        checkpoint=issue.checkpoint,
+    )
+    if issue.previous is None:
+        return document
+    changes = differences(issue.previous, document, issue.reason)
+    return document.model_copy(update={"differences": changes})
+
+
+def lookback(span: Span, policy: Policy, calendar: str) -> date:
+    """The first day whose facts the report of ``span`` compares with or counts in a budget."""
+    sessions = TRAIL.get(span.kind, 1)
+    begin = span.first - timedelta(days=3 * sessions + 10)
+    trail = sessions_between(begin, span.first - timedelta(1), calendar)[-sessions:]
+    return trail[0] if trail else span.first
+
+
+def content(document: Document) -> bytes:
+    """What makes a new revision: everything but the circumstances of its issue."""
+    return canonical(
+        document.model_dump(
+            mode="json",
+            exclude={
+                "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
+                "differences", "status", "issuer", "policy_digest",
+            },
+        )
+    )  # fmt: skip
+
+
+def differences(before: Document, after: Document, reason: str) -> tuple[Difference, ...]:
+    """Every figure, by id, whose value is not what the superseded revision said."""
+    old, new = _all_figures(before), _all_figures(after)
+    gone = Missing(why=Why.NOT_MEASURED, detail="not in this revision")
+    found = []
+    for key in [*old, *(k for k in new if k not in old)]:
+        label, was = old.get(key, ("", gone))
+        label, now = new.get(key, (label, gone))
+        if was != now:
+            found.append(Difference(figure=key, label=label, before=was, after=now, reason=reason))
+    return tuple(found)
+
+
+def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
+    """Label and value of every figure by id, then of every cell of every table.
+
+    A cell is ``<table>[<the words that its row begins with>].<column>``.
+    """
+    found: dict[str, tuple[str, Shown]] = {f.id: (f.label, f.value) for f in document.headline}
+    for section in document.sections:
+        found |= {f.id: (f.label, f.value) for f in section.figures}
+    for table in (t for section in document.sections for t in section.tables):
+        rows = [*table.rows, *([table.total] if table.total else [])]
+        for row in rows:
+            words = [cell.text for cell in row if isinstance(cell, Text)]
+            name = " / ".join(w for w in words if w)
+            for column, cell in zip(table.columns, row, strict=True):
+                if not isinstance(cell, Text):
+                    label = f"{table.title}: {name}, {column.label}"
+                    found[f"{table.id}[{name}].{column.key}"] = (label, cell)
+    return found
+
+
+def _sections(facts: Facts, context: Context) -> list[Section]:
+    sections = []
+    for measure in MEASURES:
+        fact = facts.merged(measure)
+        section = measure.section(fact, facts.of(measure), context)
+        sections.append(with_backtest(section, facts) if measure.name == "var" else section)
+    return sections
+
+
+def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
+    verdicts = [s.verdict for s in sections]
+    if Verdict.MISSED in verdicts:
+        return Verdict.MISSED
+    if gaps or Verdict.UNKNOWN in verdicts or not any(verdicts):
+        return Verdict.UNKNOWN
+    return Verdict.MET
+
+
+def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) -> str:
+    judged = [s for s in sections if s.verdict is not None]
+    if verdict is Verdict.MISSED:
+        missed = [s for s in judged if s.verdict is Verdict.MISSED]
+        short = [s.title.lower() for s in missed if s.id != "var"]
+        words = []
+        if short:
+            words.append(f"{_listed(short)} missed {'its' if len(short) == 1 else 'their'} target")
+        if len(short) < len(missed):
+            words.append(f"a loss went beyond VaR {plain_pct(LEVELS[-1])} %")
+        return f"No: {' and '.join(words)}."
+    if verdict is Verdict.UNKNOWN:
+        unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
+        because = f"{_listed(unknown)} can not be judged" if unknown else ""
+        missing = f"{len(gaps)} values are missing" if gaps else ""
+        if not (because or missing):
+            return "Not known: no target could be judged."
+        return f"Not known: {' and '.join(x for x in (because, missing) if x)}."
+    return "Yes: every target was met."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _citation(cited: Cited) -> Citation:
+    day = cited.sealed
+    return Citation(
+        day=day.day,
+        revision=day.revision,
+        digest=cited.digest,
+        session=day.session,
+        known_at=day.known_at,
+        sealed_at=cited.sealed_at,
+        reason=day.reason,
+    )
+
+
+#: Control totals that add up over days; scales and parameters do not.
+ADDITIVE = ("rows", "quantity")
+
+
+def _sources(days: Sequence[Cited]) -> tuple[SourceTotal, ...]:
+    """Rows and additive control totals of every query, over the period."""
+    grouped: dict[tuple[str, str, str], list[Coverage]] = {}
+    for cited in days:
+        for source in cited.sealed.sources:
+            key = (source.source, source.query, source.query_digest)
+            grouped.setdefault(key, []).append(source)
+    return tuple(
+        SourceTotal(
+            source=source,
+            query=query,
+            query_digest=digest,
+            rows=sum(c.rows for c in reads),
+            control=tuple(
+                (name, plain(exact_sum(Decimal(c.control[name]) for c in reads)))
+                for name in ADDITIVE
+                if all(name in c.control for c in reads)
+            ),
+        )
+        for (source, query, digest), reads in grouped.items()
+    )

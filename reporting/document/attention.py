@@ -1,0 +1,190 @@
+"""What a person should look at, and what the period lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+from ..facts import MEASURES, fact_from
+from ..measures.pnl import PnlFact, totals
+from ..measures.uptime import UPTIME, UptimeFact
+from ..measures.var import LEVELS, plain_pct
+from ..model import (
+    Finding,
+    Missing,
+    Why,
+)
+from ..page import (
+    Attention,
+    Gap,
+    Section,
+    Verdict,
+)
+from .backtest import Backtest
+from .history import Cited, Facts
+
+#: Absences that say something about the day; any other is a gap and makes a report INCOMPLETE.
+NO_GAP = (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
+
+
+def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
+    gaps = [
+        Gap(
+            what="all measures",
+            when=day.isoformat(),
+            reason=Missing(why=Why.NOT_SEALED, detail="the day was never closed"),
+        )
+        for day in unsealed
+    ]
+    for measure in MEASURES:
+        for day, fact in facts.of(measure):
+            if isinstance(fact, Missing) and fact.why not in NO_GAP:
+                gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
+            elif isinstance(fact, PnlFact):
+                gaps += _unvalued(day, fact)
+    for sealed in facts.days:
+        for finding in sealed.findings:
+            if finding.severity == "error":
+                reason = Missing(why=Why.NOT_MEASURED, detail=finding.detail)
+                what = f"{finding.check} ({finding.count})"
+                gaps.append(Gap(what=what, when=sealed.day.isoformat(), reason=reason))
+    return tuple(gaps)
+
+
+def _unvalued(day: date, fact: PnlFact) -> list[Gap]:
+    """What the day's P&L in base lacks though its trades are known: a rate, or a first mark."""
+    total = totals(fact)
+    if isinstance(total, Missing):
+        return [Gap(what="P&L in base", when=day.isoformat(), reason=total)]
+    return [
+        Gap(
+            what=f"P&L of {instrument}",
+            when=day.isoformat(),
+            reason=Missing(why=Why.NO_MARK, detail="never marked"),
+        )
+        for instrument in total.unvalued
+    ]
+
+
+def findings_of(days: Sequence[Cited]) -> tuple[Finding, ...]:
+    """Findings of all days, counted together by check."""
+    merged: dict[str, Finding] = {}
+    for cited in days:
+        for finding in cited.sealed.findings:
+            seen = merged.get(finding.check)
+            if seen is None:
+                merged[finding.check] = finding
+            else:
+                merged[finding.check] = finding.model_copy(
+                    update={
+                        "count": seen.count + finding.count,
+                        "samples": (*seen.samples, *finding.samples)[:5],
+                    }
+                )
+    order = {"error": 0, "warning": 1, "note": 2}
+    return tuple(sorted(merged.values(), key=lambda f: (order[f.severity], f.check)))
+
+
+def attention_of(
+    sections: Sequence[Section],
+    facts: Facts,
+    gaps: Sequence[Gap],
+    tests: Sequence[Backtest],
+    findings: Sequence[Finding],
+    days: Sequence[Cited],
+) -> tuple[Attention, ...]:
+    """What a person should look at, the worst first."""
+    found = []
+    for test in tests:
+        for i in reversed(range(len(LEVELS))):
+            if test.is_exception(i):
+                pct = plain_pct(LEVELS[i])
+                words = (
+                    f"{test.day}: the loss of {-test.net:,.0f} {test.currency} was beyond "
+                    f"VaR {pct} % of {test.var[i]:,.0f} {test.currency}."
+                )
+                last = i == len(LEVELS) - 1
+                found.append(
+                    Attention(severity="alarm" if last else "warning", text=words, section="var")
+                )
+                break
+    for section in sections:
+        for figure in section.figures:
+            if figure.target is None or figure.verdict in (Verdict.MET, None):
+                continue
+            missed = figure.verdict is Verdict.MISSED
+            found.append(
+                Attention(
+                    severity="alarm" if missed else "warning",
+                    text=f"{figure.label}: target {figure.target.words()} "
+                    f"{'missed' if missed else 'not decidable, too much is unknown'}.",
+                    section=section.id,
+                )
+            )
+    found += _unseen(facts.merged(UPTIME), sections)
+    last = fact_from(MEASURES[0], days[-1].sealed.facts["pnl"])
+    if isinstance(last, PnlFact):
+        for mark in last.marks:
+            if mark.stale or mark.price is None:
+                state = (
+                    "stale, from " + mark.marked_at[:10] if mark.price is not None else "missing"
+                )
+                touched = (
+                    "" if mark.value is None else f"; it values {mark.value:,.0f} {mark.currency}"
+                )
+                found.append(
+                    Attention(
+                        severity="warning",
+                        text=f"The mark of {mark.symbol} is {state}{touched}.",
+                        section="pnl",
+                    )
+                )
+    if gaps:
+        found.append(
+            Attention(severity="alarm", text=f"{len(gaps)} values are missing.", section="gaps")
+        )
+    for finding in findings:
+        if finding.severity != "note":
+            severity = "alarm" if finding.severity == "error" else "warning"
+            found.append(
+                Attention(
+                    severity=severity,  # type: ignore[arg-type]
+                    text=f"Data: {finding.check} ({finding.count}).",
+                    section="findings",
+                )
+            )
+    restated = [c.sealed for c in days if c.sealed.revision > 1]
+    if restated:
+        listed = ", ".join(f"{d.day} r{d.revision}" for d in restated[:4])
+        more = f" and {len(restated) - 4} more" if len(restated) > 4 else ""
+        found.append(
+            Attention(
+                severity="note", text=f"Restated after late events: {listed}{more}.",
+                section="evidence",
+            )
+        )  # fmt: skip
+    rank = {"alarm": 0, "warning": 1, "note": 2}
+    return tuple(sorted(found, key=lambda a: rank[a.severity]))
+
+
+def _unseen(fact: UptimeFact | Missing, sections: Sequence[Section]) -> list[Attention]:
+    """Targets without a promise that were partly or wholly out of sight."""
+    if isinstance(fact, Missing):
+        return []
+    promised = {f.id for section in sections for f in section.figures}
+    unseen = [t for t in fact.targets if t.unknown_ms and f"uptime.{t.id}" not in promised]
+    if not unseen:
+        return []
+    unseen.sort(key=lambda t: (-t.unknown_ms, t.id))
+    listed = ", ".join(
+        f"{t.title} ({Decimal(t.unknown_ms * 100) / t.window_ms:.1f} %)" for t in unseen[:4]
+    )
+    more = f" and {len(unseen) - 4} more" if len(unseen) > 4 else ""
+    return [
+        Attention(
+            severity="warning",
+            text=f"No data for part of the time, so neither up nor down: {listed}{more}.",
+            section="uptime",
+        )
+    ]

@@ -1,0 +1,81 @@
+"""The facts that a report rests on: of its own days, and of the days before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+
+from ..facts import MEASURES, fact_from
+from ..measures import Measure
+from ..model import Missing, Why
+from ..seal import SealedDay
+
+BY_NAME = {measure.name: measure for measure in MEASURES}
+Dated = list[tuple[date, Any]]
+
+
+@dataclass(frozen=True)
+class Cited:
+    """A sealed day together with where it stands in the store."""
+
+    sealed: SealedDay
+    digest: str
+    sealed_at: datetime
+
+
+class Facts:
+    """The facts of the period's days and of the sealed days before it, by measure.
+
+    ``before`` holds calendar days, without a gap or with: comparisons and error budgets need them.
+    Its last ``trail`` sessions stand in sparklines and give the VaR of the period's first session.
+    Facts are read from a sealed day when first asked for.
+    """
+
+    def __init__(self, days: Sequence[Cited], before: Sequence[Cited], trail: int) -> None:
+        self.days = [cited.sealed for cited in days]
+        self.before = [cited.sealed for cited in before]
+        sessions = [day for day in self.before if day.session]
+        self._trail = sessions[-trail:] if trail else []
+        self._read = lru_cache(maxsize=None)(self._read_once)
+
+    def of(self, measure: Measure[Any] | str) -> Dated:
+        """(day, fact or Missing) of every day of the period that the measure is made on."""
+        return [
+            (day, fact)
+            for day, fact in self._all(measure, self.days)
+            if not (isinstance(fact, Missing) and fact.why is Why.NO_SESSION)
+        ]
+
+    def with_trail(self, name: str) -> Dated:
+        """The same, with the last sessions before the period in front."""
+        return [*self._all(name, self._trail), *self.of(name)]
+
+    def since(self, name: str, first: date) -> Dated:
+        """(day, fact or Missing) of every sealed day from ``first`` to the period's end."""
+        return self._all(name, [day for day in (*self.before, *self.days) if day.day >= first])
+
+    def merged(self, measure: Measure[Any]) -> Any:
+        """The period's fact, or the Missing that speaks for all its days."""
+        pairs = self.of(measure)
+        present = [(day, fact) for day, fact in pairs if not isinstance(fact, Missing)]
+        if present:
+            return measure.merge(present)
+        if pairs:
+            return pairs[-1][1]
+        return Missing(why=Why.NO_SESSION, detail=self.days[-1].note)
+
+    def _all(self, measure: Measure[Any] | str, days: Sequence[SealedDay]) -> Dated:
+        name = measure if isinstance(measure, str) else measure.name
+        return [(day.day, self._read(name, day.day)) for day in days]
+
+    def _read_once(self, name: str, on: date) -> Any:
+        day = next(d for d in (*self.before, *self.days) if d.day == on)
+        sealed = day.facts.get(name)
+        if sealed is None:
+            # Sealed by a version that did not measure it yet.
+            detail = f"{on} was sealed before this was measured"
+            return Missing(why=Why.NOT_MEASURED, detail=detail)
+        return fact_from(BY_NAME[name], sealed)
