@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reporting.demo.prometheus import build_blocks, free_port, running_prometheus
-from reporting.errors import SourceUnavailable, ValidationFailed
+from reporting.errors import SourceUnavailable
 from reporting.measures.uptime import UptimeFact, of_day
 from reporting.model import Frame, Missing, Why
 from reporting.periods import TradingDay, local_midnight, trading_day
@@ -247,9 +247,23 @@ def test_an_unreachable_server_is_named_without_its_password() -> None:
         source.check()
 
 
-def test_a_wrong_query_is_refused_by_name(source: PrometheusSource) -> None:
-    with pytest.raises(ValidationFailed, match=r"refused the query .*up\{job=\}"):
-        source.read_up({"odd": "up{job=}"}, a_day(0).window)
+def test_a_wrong_query_is_unknown_throughout_and_the_others_are_measured(
+    source: PrometheusSource, facts: Mapping[int, UptimeFact]
+) -> None:
+    frames = source.read_up({**QUERIES, "odd": "up{job=}"}, a_day(0).window)
+    targets = frames["uptime_targets"]
+    assert isinstance(targets, Frame)
+    (finding,) = targets.findings
+    assert (finding.check, finding.severity) == ("uptime.query_failed", "error")
+    assert finding.detail.startswith("odd: up{job=} was not answered: HTTP 400: ")
+    assert "config/objectives" in finding.detail
+    fact = of_day(a_day(0), frames)
+    assert isinstance(fact, UptimeFact)
+    by_id = {t.id: t for t in fact.targets}
+    assert by_id["odd"].unknown_ms == 24 * 3_600_000
+    assert {name: t for name, t in by_id.items() if name != "odd"} == {
+        t.id: t for t in facts[0].targets
+    }
 
 
 def test_check_tells_version_and_range_selectors(source: PrometheusSource) -> None:

@@ -1,0 +1,101 @@
+"""The only door to Prometheus, and to any server with its HTTP API.
+
+``client`` is what sends; ``states`` and ``levels`` know what to ask and hand the answers to the
+measures as tidy frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from ...model import Frame, Missing, Window
+from ...policy.indicators import Objective
+from . import states
+from .client import Client, QueryFailed, Series, Server
+from .states import MARGIN_MS, MAX_INTERVAL_MS
+
+__all__ = [
+    "MARGIN_MS",
+    "MAX_INTERVAL_MS",
+    "Client",
+    "PrometheusSource",
+    "QueryFailed",
+    "Series",
+    "Server",
+]
+
+
+class PrometheusSource:
+    """Reads one server; nothing is sent before the first question.
+
+    ``url`` may have a path but no query. ``basic_auth`` is (user, password), ``client_cert`` one
+    file or (certificate, key), ``ca_file`` the authority to trust instead of the system's. Every
+    request has a timeout of ``timeout_s`` seconds and at most ``retries`` repetitions.
+
+    What one query can't answer makes what it is about Missing or unknown, with a finding; where
+    the server answers nothing at all, :class:`SourceUnavailable` is raised.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        bearer_token: str | None = None,
+        basic_auth: tuple[str, str] | None = None,
+        client_cert: str | tuple[str, str] | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = 30,
+        retries: int = 2,
+    ) -> None:
+        self.client = Client(
+            url,
+            bearer_token=bearer_token,
+            basic_auth=basic_auth,
+            client_cert=client_cert,
+            ca_file=ca_file,
+            timeout_s=timeout_s,
+            retries=retries,
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.client.close()
+
+    def query_texts(self) -> Mapping[str, str]:
+        """The text of every query asked so far, by the digest that its Coverage cites."""
+        return self.client.query_texts()
+
+    def check(self) -> Server:
+        """Whether the server answers, its version and the kind of its range selectors."""
+        return self.client.check()
+
+    def read_up(
+        self,
+        queries: Mapping[str, str],
+        window: Window,
+        *,
+        titles: Mapping[str, str] | None = None,
+        screen: bool = True,
+    ) -> dict[str, Frame | Missing]:
+        """As :meth:`read_states`, for plain selectors by target and one window for all."""
+        return states.read_up(self.client, queries, window, titles=titles, screen=screen)
+
+    def read_states(
+        self, objectives: Sequence[Objective], day: date, *, screen: bool = True
+    ) -> dict[str, Frame | Missing]:
+        """What the uptime measure reads about ``day``: two frames by name.
+
+        Of ``objectives`` those whose indicator is a State are read, each in the calendar day of
+        its own zone. ``screen=False`` fetches every series raw (same facts).
+
+        ``uptime_targets`` has a row a target: target, title, query, start_ms, end_ms, no_data,
+        clean (up throughout, without a gap, neighbouring samples included), interval_ms (0: not
+        known), samples (of the clean), seen_before (had samples before the window), ambiguous
+        (several series).
+        ``uptime_samples`` has target, at_ms, up of all others, from MARGIN_MS before the window
+        to MARGIN_MS after it, in order of target and time.
+        Both are Missing where no target has a sample. A target whose query is not answered has no
+        samples and an error among the findings.
+        """
+        return states.read_states(self.client, objectives, day, screen=screen)
