@@ -5,10 +5,13 @@ Nothing here knows the file format; :mod:`reporting.policy.openslo` reads it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Literal
+
+from ..model import EXACT, plain
 
 Comparator = Literal["lt", "le", "gt", "ge"]
 #: How time without data is judged: left out, counted as bad, or printed as both bounds.
@@ -160,3 +163,42 @@ class Objective:
     answers: tuple[str, ...] = ()
     allocated: Decimal | None = None
     watch: Literal["", "latency", "throughput"] = ""
+
+
+COMPARED = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}
+_LE = re.compile(r'[{,]\s*le\s*=\s*"([^"]+)"')
+
+
+def percent(share: Decimal) -> str:
+    """A share in percent, without an exponent or trailing zeros: 0.9990 is "99.9"."""
+    return plain(EXACT.multiply(share, Decimal(100)))
+
+
+def latency_bound_s(indicator: Counts) -> Decimal | None:
+    """The upper bound in seconds of the bucket that counts as good; None for other counts."""
+    found = _LE.search(indicator.numerator.text) if indicator.histogram else None
+    return Decimal(found[1]) if found and found[1] != "+Inf" else None
+
+
+def promise(objective: Objective) -> str:
+    """What was promised, in the operator's words: "95 % within 8 ms", "errors below 2 %"."""
+    of = objective.indicator
+    if objective.goal is None:
+        return "tracked"
+    more = "above" if objective.strict else "at least"
+    match of:
+        case ReportFigure():
+            return f"{COMPARED[of.comparator]} {plain(of.value)} {objective.unit}".strip()
+        case Threshold():
+            share = percent(objective.goal)
+            bound = f"{COMPARED[of.comparator]} {plain(of.value)} {objective.unit}".strip()
+            return f"{bound}, {share} % of the time"
+        case Counts():
+            within = latency_bound_s(of)
+            if within is not None:
+                milliseconds = plain(EXACT.multiply(within, Decimal(1000)))
+                return f"{percent(objective.goal)} % within {milliseconds} ms"
+            if not of.good:
+                less = "below" if objective.strict else "at most"
+                return f"{less} {percent(1 - objective.goal)} %"
+    return f"{more} {percent(objective.goal)} %"
