@@ -230,7 +230,7 @@ def load_ledger(target: Database, folder: Path) -> None:
 
 def _metrics(var: Path, tools: Path) -> None:
     """Storage blocks of the generated history; made anew only where its generator changed."""
-    stamp = _stamp(Path(metrics.__file__))
+    stamp = _stamp(Path(metrics.__file__).parent)
     if _is_current(var / "tsdb.stamp", stamp):
         return
     shutil.rmtree(var / "tsdb", ignore_errors=True)
