@@ -67,3 +67,27 @@ def write_openmetrics(path: Path, stories: Mapping[str, Story], start: int, end:
                     stamp = f"{t // 1000}.{t % 1000:03d}"
                     file.write(f'up{{job="{name}"{extra}}} {value} {stamp}\n')
         file.write("# EOF\n")
+
+
+#: Samples of one series: milliseconds since 1970 and values, in order.
+Samples = Sequence[tuple[int, float]]
+
+
+def scrapes(
+    start: int, end: int, tau_ms: int, phase_ms: int = 0, unseen: Sequence[Interval] = ()
+) -> list[int]:
+    """The moments of all scrapes in ``[start, end)`` that happened."""
+    first = start + (phase_ms - start) % tau_ms
+    return [t for t in range(first, end, tau_ms) if not inside(t, unseen)]
+
+
+def write_series(path: Path, families: Mapping[str, tuple[str, Mapping[str, Samples]]]) -> None:
+    """OpenMetrics of ``name -> (type, series text -> samples)``."""
+    with path.open("w") as file:
+        for name, (kind, series) in families.items():
+            file.write(f"# TYPE {name} {kind}\n")
+            for text, samples in series.items():
+                file.writelines(
+                    f"{text} {value!r} {t // 1000}.{t % 1000:03d}\n" for t, value in samples
+                )
+        file.write("# EOF\n")

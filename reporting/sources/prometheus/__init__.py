@@ -11,8 +11,9 @@ from datetime import date
 
 from ...model import Frame, Missing, Window
 from ...policy.indicators import Objective
-from . import states
+from . import levels, states
 from .client import Client, QueryFailed, Series, Server
+from .levels import queries_of
 from .states import MARGIN_MS, MAX_INTERVAL_MS
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "QueryFailed",
     "Series",
     "Server",
+    "queries_of",
 ]
 
 
@@ -99,3 +101,24 @@ class PrometheusSource:
         samples and an error among the findings.
         """
         return states.read_states(self.client, objectives, day, screen=screen)
+
+    def read_levels(self, objectives: Sequence[Objective], day: date) -> dict[str, Frame | Missing]:
+        """What the service-level measure reads about ``day``: three frames by name.
+
+        Of ``objectives`` those that are Counts, Threshold or Share are read, each in the calendar
+        day of its own zone; samples are as Prometheus has them, neither scaled nor differenced.
+
+        ``level_queries`` has a row an objective: objective, title, kind ("counts", "threshold",
+        "share"), start_ms, end_ms, comparator, value, scale, rate, numerator_good, monotonic,
+        success, budgeting ("occurrences", "timeslices", "ratio_timeslices"), slice_ms,
+        slice_target, no_data, missing (why nothing could be read, or nothing), increase (the
+        server's own increase() of a counter's total over the window, or nothing).
+        ``level_series`` has a row a series: objective, role ("numerator", "total", "value",
+        "bucket", "sum"), series (its number in this frame), labels (JSON), le, interval_ms (0: not
+        known), clean (no gap and no reset from before the window to after it: only the samples
+        beside the window's edges are there), seen_before (had samples before the window),
+        up_before (its target was being scraped when it appeared).
+        ``level_samples`` has series, at_ms, value, in order of series and time, from MARGIN_MS
+        before the window to MARGIN_MS after it.
+        """
+        return levels.read_levels(self.client, objectives, day)
