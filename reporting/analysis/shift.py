@@ -260,8 +260,8 @@ def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _single(value: float, trailing: Sequence[float]) -> Contrast:
-    """A single day: its score, and p and interval by Student's t.
+def single_day(value: float, trailing: Sequence[float]) -> Contrast:
+    """A single day against ``trailing`` (at least one): its score, p and interval by Student's t.
 
     The MAD estimates the spread as well as 0.37 times as many days' standard deviation would
     (its efficiency, Rousseeuw and Croux 1993), hence that many degrees of freedom; it is corrected
@@ -364,7 +364,7 @@ def _test(watched: Watched) -> Contrast | Missing:
         )
     if len(period) == 1:
         day, value = period[0]
-        return _single(float(value), _of_kind(trailing, day))
+        return single_day(float(value), _of_kind(trailing, day))
 
     kinds = sorted({_is_weekend(day) for day, _ in period})
     strata = [

@@ -19,7 +19,8 @@ def tail(t: float, freedom: float) -> float:
         raise ValueError(f"degrees of freedom must be above 0, got {freedom}")
     if math.isinf(t):
         return 0.0 if t > 0 else 1.0
-    half = _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
+    both = freedom + t * t
+    half = _incomplete_beta(freedom / both, t * t / both, freedom / 2, 0.5) / 2
     return half if t >= 0 else 1 - half
 
 
@@ -43,17 +44,16 @@ def quantile(level: float, freedom: float) -> float:
     return (low + high) / 2
 
 
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """I_x(a, b) for x in [0, 1]."""
-    if x <= 0 or x >= 1:
-        return min(max(x, 0.0), 1.0)
-    # The fraction converges quickly below the mean; above it by the symmetry I_x(a,b) = 1 − I_1−x.
+def _incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
+    """I_x(a, b) for x in [0, 1]; ``rest`` is 1 − x, which near x = 1 a subtraction would lose."""
+    if x <= 0 or rest <= 0:
+        return 0.0 if x <= 0 else 1.0
+    # The fraction converges quickly below the mean; above it I_x(a, b) = 1 − I_(1 − x)(b, a).
     if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(1 - x, b, a)
-    log_front = (
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-        + a * math.log(x) + b * math.log1p(-x)
-    )  # fmt: skip
+        return 1 - _incomplete_beta(rest, x, b, a)
+    front = math.exp(
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest)
+    )
     c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     fraction = d
     for m in range(1, 1000):
@@ -66,7 +66,7 @@ def _incomplete_beta(x: float, a: float, b: float) -> float:
             fraction *= c * d
         if abs(c * d - 1) < 1e-15:
             break
-    return math.exp(log_front) * fraction / a
+    return front * fraction / a
 
 
 def _away_from_zero(value: float) -> float:
