@@ -320,10 +320,10 @@ class _Closer:
         source = self.service.prometheus
         if source is None:
             return {}
-        queries = {o.id: o.query for o in self.service.policy.objectives}
+        policy = self.service.policy
         try:
-            titles = {o.id: o.title for o in self.service.policy.objectives}
-            return source.read_up(queries, day.window, titles=titles)
+            titles = {o.id: o.title for o in policy.states()}
+            return source.read_up(policy.state_queries(), day.window, titles=titles)
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise

@@ -17,9 +17,10 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from ..errors import ValidationFailed
-from ..model import Exact, Value
+from ..model import EXACT, Exact, Value
 from ..page import Target
-from .objectives import Objective, parse_objectives
+from .indicators import Objective, State
+from .openslo import parse_objectives
 
 
 class Threshold(Value):
@@ -41,6 +42,32 @@ class Policy:
     objectives: tuple[Objective, ...]
     digest: str
 
+    def states(self) -> tuple[Objective, ...]:
+        """What the uptime measure reads: objectives whose indicator is a series of up and down.
+
+        A part of a composite that another objective watches already is not read twice; see
+        :meth:`measured_as`.
+        """
+        return tuple(
+            o
+            for o in self.objectives
+            if isinstance(o.indicator, State) and self.measured_as(o) == o.id
+        )
+
+    def state_queries(self) -> Mapping[str, str]:
+        """The selector of the 0/1 series of each of :meth:`states`, by id."""
+        return {
+            o.id: o.indicator.query.text for o in self.states() if isinstance(o.indicator, State)
+        }
+
+    def measured_as(self, objective: Objective) -> str:
+        """The id under which an objective is measured: its own, or, where it is the state of a
+        composite's part, that of the objective that watches the same series."""
+        if objective.composite and isinstance(objective.indicator, State):
+            same = [o for o in self.objectives if o.indicator == objective.indicator]
+            return next((o.id for o in same if not o.composite), same[0].id)
+        return objective.id
+
     def targets(self, on: date) -> Mapping[str, Target]:
         """Targets in force on a day, by id; availability as ``availability.<objective>``."""
         found = {
@@ -50,13 +77,13 @@ class Policy:
             for t in sorted(self.thresholds, key=lambda t: t.since)
             if t.since <= on
         }
-        for objective in self.objectives:
-            if objective.target_pct is not None:
+        for objective in self.states():
+            if objective.goal is not None:
                 key = f"availability.{objective.id}"
                 found[key] = Target(
                     id=key,
-                    comparator="ge",
-                    value=objective.target_pct,
+                    comparator="gt" if objective.strict else "ge",
+                    value=EXACT.multiply(objective.goal, Decimal(100)),
                     unit="%",
                     source=f"objective {objective.id}",
                 )
@@ -100,15 +127,9 @@ def parse_policy(thresholds: str, objectives: Mapping[str, str]) -> Policy:
                 f"the policy file has {line.id!r} twice from {line.since}; expected one line a date"
             )
         in_force.add((line.id, line.since))
-    parsed_objectives = tuple(
-        o for name in sorted(objectives) for o in parse_objectives(objectives[name], name)
-    )
-    names = [o.id for o in parsed_objectives]
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise ValidationFailed(f"objective {twice[0]!r} stands in two files; expected unique names")
     texts = [thresholds, *(f"{name}\n{objectives[name]}" for name in sorted(objectives))]
     return Policy(
         thresholds=parsed,
-        objectives=parsed_objectives,
+        objectives=parse_objectives(objectives),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
     )
