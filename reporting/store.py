@@ -6,18 +6,26 @@ through one function only (sql/migrations).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
+import pandas as pd
+
 from .errors import SourceUnavailable
+from .measures.incidents import LATER, NO_SOURCE, Incident
+from .model import Coverage, Frame, Missing, Why, Window, epoch_ms
 from .page import Checkpoint
 from .postgres import Database, Session, newest_version, queries, schema_version
 from .seal import GENESIS, LogEntry, canonical
 
 BATCH = 10_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Incidents are read for so long after the window: one of an alert is opened a little after it.
+INCIDENT_MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries = queries("store")
+        self._queries = {**queries("store"), **queries("incidents")}
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
@@ -117,6 +125,87 @@ class Store:
                 yield LogEntry(**row)
             after = rows[-1]["seq"]
 
+    def incidents(self, window: Window, known_at: datetime) -> Frame | Missing:
+        """Incidents opened or open in ``window`` (and an hour after) as known at ``known_at``.
+
+        A row an incident, columns as the fields of :class:`Incident`. Missing where no import
+        covers the whole window: to know of an incident is not to know of all.
+        """
+        asked = {"since": window.start, "until": window.end, "known_at": known_at}
+        with self._database.snapshot() as session:
+            imports = session.rows(self._queries["incident_coverage"], **asked)
+            rows = session.rows(
+                self._queries["incidents"], **asked | {"until": window.end + INCIDENT_MARGIN}
+            )
+        reached = window.start
+        for each in imports:
+            if each["covers_from"] <= reached:
+                reached = max(reached, each["covers_until"])
+        if not imports:
+            return NO_SOURCE
+        if reached < window.end:
+            return Missing(
+                why=Why.NOT_MEASURED,
+                detail=f"incidents are known in full until {reached.isoformat()} only: import "
+                "them, or say that there were none (reporting incidents)",
+            )
+        found = [_incident(row) for row in rows]
+        sql = self._queries["incidents"].sql
+        coverage = Coverage(
+            source="incidents",
+            query="incidents",
+            query_digest=sha256(sql.encode()).hexdigest(),
+            rows=len(found),
+            control={"imports": str(len(imports))},
+        )
+        # Objects, or pandas would turn absent times into floats.
+        fields = list(Incident.model_fields)
+        table = pd.DataFrame(
+            [[getattr(i, name) for name in fields] for i in found], columns=fields, dtype=object
+        )
+        return Frame(table, coverage)
+
+    def incidents_between(
+        self, since: datetime, until: datetime, known_at: datetime
+    ) -> list[Incident]:
+        """Incidents opened or open between two instants, whether all are known or not."""
+        rows = self._rows("incidents", since=since, until=until, known_at=known_at)
+        return [_incident(row) for row in rows]
+
+    def record_incidents(
+        self,
+        event: str,
+        source: str,
+        incidents: Sequence[Incident],
+        now: datetime,
+        *,
+        digest: str = "",
+        covers: Window | None = None,
+        note: Mapping[str, str] | None = None,
+    ) -> int:
+        """Append what differs from what is recorded, with its entry in the audit log; how many.
+
+        ``covers`` says for which time these and those recorded before are all there were;
+        ``digest`` is of what was read.
+        """
+        with self.writing() as writer:
+            added = writer.add_incidents(incidents, now)
+            if covers is not None:
+                writer.add_incident_import(source, now, len(incidents), digest, covers)
+            body = {"source": source, "read": len(incidents), "added": added, "digest": digest}
+            body |= {"recorded_at": now.isoformat(), **(note or {})}
+            if covers is not None:
+                body |= {"from": covers.start.isoformat(), "until": covers.end.isoformat()}
+            writer.log(event, body)
+        return added
+
+    def first_incident_change(self, after: datetime, until: datetime) -> datetime | None:
+        """The first instant whose day may differ by what was recorded in ``(after, until]``."""
+        found: datetime | None = self._rows("first_incident_change", after=after, until=until)[0][
+            "at"
+        ]
+        return found
+
     def may_rewrite(self) -> bool:
         """Whether the role that we run as could change or remove what was sealed or logged."""
         return bool(self._rows("may_rewrite")[0]["may"])
@@ -153,6 +242,39 @@ class Writer:
         name = f"{row.kind}/{row.period}/r{row.revision}"
         self._once("add_report", f"{name} has just been issued", row)
 
+    def add_incidents(self, incidents: Sequence[Incident], recorded_at: datetime) -> int:
+        """Append a version of each incident that differs from the newest one; how many did."""
+        known: dict[tuple[str, str], Incident] = {}
+        for source in {i.source for i in incidents}:
+            ids = [i.id for i in incidents if i.source == source]
+            rows = self._session.rows(self._queries["newest_incidents"], source=source, ids=ids)
+            known |= {(source, row["id"]): _incident(row) for row in rows}
+        changed = [i for i in incidents if known.get((i.source, i.id)) != i]
+        for incident in changed:
+            fields = incident.model_dump()
+            times = {
+                f"{name.removesuffix('_ms')}_at": _at(fields.pop(name))
+                for name in ("opened_ms", *LATER)
+            }
+            self._session.run(
+                self._queries["add_incident"], recorded_at=recorded_at, **fields, **times
+            )
+        return len(changed)
+
+    def add_incident_import(
+        self, source: str, imported_at: datetime, rows: int, digest: str, covers: Window
+    ) -> None:
+        """Say that every incident of ``covers`` is recorded from now on."""
+        self._session.run(
+            self._queries["add_incident_import"],
+            source=source,
+            imported_at=imported_at,
+            rows=rows,
+            digest=digest,
+            covers_from=covers.start,
+            covers_until=covers.end,
+        )
+
     def log(self, event: str, body: Mapping[str, Any]) -> Checkpoint:
         """Append to the audit log; the log's new head."""
         rows = self._session.rows(
@@ -163,3 +285,15 @@ class Writer:
     def _once(self, name: str, taken: str, row: SealedRow | ReportRow) -> None:
         if not self._session.run(self._queries[name], **vars(row)):
             raise SourceUnavailable(f"{taken} by another process; run the command again to compare")
+
+
+def _at(ms: int | None) -> datetime | None:
+    return None if ms is None else EPOCH + timedelta(milliseconds=ms)
+
+
+def _incident(row: Mapping[str, Any]) -> Incident:
+    fields = dict(row)
+    for name in ("opened_ms", *LATER):
+        at = fields.pop(f"{name.removesuffix('_ms')}_at")
+        fields[name] = None if at is None else epoch_ms(at)
+    return Incident.model_validate(fields)

@@ -84,5 +84,6 @@ where seq > :after order by seq limit :most;
 -- Whether the current role could change the past (as an owner or a superuser can).
 select bool_or(has_table_privilege(name, privilege)) as may
 from unnest(array['audit.log', 'reporting.sealed_day', 'reporting.closing_book',
-                  'reporting.issued_report']) name,
+                  'reporting.issued_report', 'reporting.incident',
+                  'reporting.incident_import']) name,
      unnest(array['update', 'delete', 'truncate']) privilege;
