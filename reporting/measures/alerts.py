@@ -28,6 +28,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from ..model import (
+    EXACT,
     Count,
     Duration,
     Frame,
@@ -494,6 +495,36 @@ def _together(a: Episode, b: Episode) -> bool:
     a_from, b_from = (e.fired_ms if e.begun else e.active_ms for e in (a, b))
     overlap = a_from < b.last_ms and b_from < a.last_ms
     return overlap or abs(a_from - b_from) <= TOGETHER_MS
+
+
+def responses(fact: AlertsFact, key: str) -> Ratio | Missing:
+    """One period's ``response_s`` (of critical alerts), ``fired`` or ``false_positives``.
+
+    As the two parts of a mean, so that periods add up; Missing where there is nothing to measure.
+    """
+    if key == "fired":
+        return Ratio(numerator=Decimal(sum(a.begun for a in fact.alerts)), denominator=Decimal(1))
+    if key == "false_positives":
+        incidents = sum(a.incidents for a in fact.alerts)
+        if fact.incidents is not None:
+            return fact.incidents
+        if incidents and incidents == sum(a.unsaid for a in fact.alerts):
+            return Missing(why=Why.NOT_MEASURED, detail="no incident says whether it was one")
+        false = sum(a.false_positives for a in fact.alerts)
+        return Ratio(numerator=Decimal(false), denominator=Decimal(1))
+    if key != "response_s":
+        return Missing(why=Why.NOT_MEASURED, detail=f"{NAME}.{key} has no daily values")
+    critical = {a.id for a in fact.alerts if a.severity == "critical"}
+    known = [
+        e.told_by_ms - e.active_ms
+        for e in fact.episodes
+        if e.begun and e.alert in critical and e.told_by_ms is not None
+    ]
+    if not known:
+        return Missing(why=Why.NO_DATA, detail="no first notification of a critical alert")
+    return Ratio(
+        numerator=EXACT.divide(Decimal(sum(known)), Decimal(1000)), denominator=Decimal(len(known))
+    )
 
 
 # -- the page ------------------------------------------------------------------------------------

@@ -24,7 +24,19 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from ..model import Count, Duration, Frame, Frames, Missing, Moment, Shown, Value, Why
+from ..model import (
+    EXACT,
+    Count,
+    Duration,
+    Frame,
+    Frames,
+    Missing,
+    Moment,
+    Ratio,
+    Shown,
+    Value,
+    Why,
+)
 from ..page import (
     Column,
     Figure,
@@ -266,6 +278,31 @@ def acknowledge_ms(incidents: Iterable[Incident]) -> list[int]:
 def resolve_ms(incidents: Iterable[Incident]) -> list[int]:
     """Opened to resolved, of those that were: their mean is the MTTR."""
     return [i.resolved_ms - i.opened_ms for i in incidents if i.resolved_ms is not None]
+
+
+def handling(fact: IncidentsFact, key: str) -> Ratio | Missing:
+    """One period's ``count``, ``false_positives`` (both a period), ``mtta`` or ``mttr`` (seconds).
+
+    As the two parts of a mean, so that periods add up; Missing where there is nothing to measure.
+    """
+    opened = fact.opened
+    if key == "count":
+        return Ratio(numerator=Decimal(len(opened)), denominator=Decimal(1))
+    if key == "false_positives":
+        if opened and all(i.false_positive is None for i in opened):
+            return Missing(why=Why.NOT_MEASURED, detail="no incident says whether it was one")
+        false = sum(i.false_positive is True for i in opened)
+        return Ratio(numerator=Decimal(false), denominator=Decimal(1))
+    lengths_of = {"mtta": acknowledge_ms, "mttr": resolve_ms}.get(key)
+    if lengths_of is None:
+        return Missing(why=Why.NOT_MEASURED, detail=f"{NAME}.{key} has no daily values")
+    lengths = lengths_of(opened)
+    if not lengths:
+        return Missing(why=Why.NO_DATA, detail="no such incident on this day")
+    return Ratio(
+        numerator=EXACT.divide(Decimal(sum(lengths)), Decimal(1000)),
+        denominator=Decimal(len(lengths)),
+    )
 
 
 # -- the page ------------------------------------------------------------------------------------
