@@ -2,10 +2,10 @@
 # Everything that `make demo` and `make test` need, on a fresh Debian or Ubuntu: `make setup`.
 #
 # Into the system go only what can't live in the project: Python's venv module, Pango for
-# WeasyPrint, and two PDF tools for the tests; none of them is a service. Into the project go .venv
-# (pinned by requirements-dev.lock) and var/tools (Prometheus, Alertmanager, exporters; unpacked and
-# never installed, since installing them would start services). Run again, it finds all of it in
-# place.
+# WeasyPrint, two PDF tools and texts of Alertmanager's for the tests; none of them is a service.
+# Into the project go .venv (pinned by requirements-dev.lock) and var/tools (Prometheus,
+# Alertmanager, exporters; unpacked and never installed, since installing them would start
+# services). Run again, it finds all of it in place.
 #
 # PYTHON=… chooses the interpreter. pip's own configuration decides where packages come from.
 # Exit code 2: something is missing that needs an administrator; the command to run is printed.
@@ -139,6 +139,7 @@ readonly PROGRAMS=(
     amtool:prometheus-alertmanager
 )
 readonly OPTIONAL=victoria-metrics
+readonly TEMPLATES=/usr/share/prometheus/alertmanager
 readonly LACKING=var/tools/.lacking # what this distribution does not have
 
 # Debian's binaries are linked to libc only (VictoriaMetrics also to libzstd, which apt itself
@@ -161,6 +162,7 @@ fetch_tools() {
         [ ${#lacking[@]} -eq 0 ] || stop "${packages[*]} did not bring ${lacking[*]}"
     fi
     fetch_optional
+    place_templates
 }
 
 # Its absence stops nothing. Where the distribution does not have it, that is asked only once.
@@ -178,6 +180,22 @@ fetch_optional() {
     fi
 }
 
+# Debian's Alertmanager starts only where the texts of its messages lie in the system; it can't be
+# told another place. Without an administrator they stay away, and the tests that start Alertmanager
+# are skipped.
+place_templates() {
+    local missing=() file
+    for file in "var/tools$TEMPLATES"/*.tmpl; do
+        [ ! -e "$file" ] || [ -e "$TEMPLATES/${file##*/}" ] || missing+=("$file")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then
+        say "Alertmanager's messages into $TEMPLATES"
+        as_root install -D --mode 644 --target-directory "$TEMPLATES" "${missing[@]}" ||
+            say "went on without them; the tests that start Alertmanager are skipped"
+    fi
+}
+
 # Only the programs are wanted. Each appears under its name at once and whole.
 unpack() {
     local folder file name
@@ -190,6 +208,9 @@ unpack() {
     for name in "${PROGRAMS[@]%%:*}" "$OPTIONAL"; do
         file=$folder/unpacked/usr/bin/$name
         [ ! -e "$file" ] || mv -f "$file" "$TOOLS/"
+    done
+    for file in "$folder/unpacked$TEMPLATES"/*.tmpl; do
+        [ ! -e "$file" ] || install -D --mode 644 --target-directory "var/tools$TEMPLATES" "$file"
     done
     rm -rf "$folder"
     trap - EXIT

@@ -6,16 +6,21 @@ No container engine is needed, and none is started: that the image builds is not
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from reporting.demo.prometheus import child, find_binary, free_port, wait_ready
 from reporting.settings import Settings
+
+from .alertmanager import needs_its_texts
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -27,18 +32,24 @@ PINNED = re.compile(r"^[\w/.-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$")
 def test_every_image_is_pinned() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
     images += re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
-    assert len(images) == 4
+    assert len(images) == 8
     assert [image for image in images if not PINNED.match(image)] == []
 
 
 def test_every_mounted_file_and_volume_exists() -> None:
+    used = set()
     for name, service in SERVICES.items():
         for mount in service.get("volumes", ()):
-            source = mount.split(":")[0]
+            source, _, *rest = mount.split(":")
+            options = "".join(rest)
             if source.startswith("."):
-                assert (ROOT / source).is_file(), f"{name}: {mount}"
+                assert (ROOT / source).exists(), f"{name}: {mount}"
+                assert options == "ro", f"{name}: {mount}"
+            elif source == "/":
+                assert (name, options) == ("node_exporter", "ro,rslave")
             else:
-                assert source in COMPOSE["volumes"], f"{name}: {mount}"
+                used.add(source)
+    assert used == set(COMPOSE["volumes"])
 
 
 def test_every_dependency_has_a_healthcheck() -> None:
@@ -63,6 +74,101 @@ def test_the_service_owns_nothing_but_its_folders() -> None:
     last_user = re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)[-1]
     assert int(last_user) > 0
     assert re.search(r"^HEALTHCHECK ", DOCKERFILE, flags=re.MULTILINE)
+
+
+def test_nothing_but_the_database_may_write_outside_its_volumes() -> None:
+    for name, service in SERVICES.items():
+        if name != "postgres":
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_every_server_has_a_healthcheck() -> None:
+    # The reporting image brings its own.
+    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {
+        "reporting"
+    }
+
+
+def test_alertmanager_gets_the_secrets_that_it_reads() -> None:
+    text = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
+    read = set(re.findall(r"/run/secrets/(\w+)", text))
+    assert read == set(SERVICES["alertmanager"]["secrets"]) == set(COMPOSE["secrets"])
+    for name, secret in COMPOSE["secrets"].items():
+        assert secret["file"].endswith(f"/{name}")
+
+
+def test_prometheus_can_resolve_what_compose_runs() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    addresses = {
+        address.split(":")[0]
+        for job in config["scrape_configs"]
+        for static in job["static_configs"]
+        for address in static["targets"]
+    } | {
+        rule["replacement"].split(":")[0]
+        for job in config["scrape_configs"]
+        for rule in job.get("relabel_configs", ())
+        if "replacement" in rule
+    }
+    exporters = {"node_exporter", "blackbox_exporter", "postgres_exporter", "alertmanager"}
+    assert exporters <= addresses & set(SERVICES)
+    # It is in the host's network, hence not in compose's names.
+    assert SERVICES["node_exporter"]["network_mode"] == "host"
+    assert SERVICES["prometheus"]["extra_hosts"] == ["node_exporter:host-gateway"]
+
+
+@pytest.mark.parametrize(
+    ("name", "binary"),
+    [
+        ("prometheus", "prometheus"),
+        pytest.param("alertmanager", "prometheus-alertmanager", marks=needs_its_texts),
+        ("node_exporter", "prometheus-node-exporter"),
+        ("blackbox_exporter", "prometheus-blackbox-exporter"),
+        ("postgres_exporter", "prometheus-postgres-exporter"),
+    ],
+)
+def test_the_commands_of_compose_start(name: str, binary: str, tmp_path: Path) -> None:
+    """The same flags and files, on this machine's programs, until the healthcheck is content."""
+    service = SERVICES[name]
+    port = free_port()
+    command = [on_this_machine(flag, service, tmp_path) for flag in service.get("command", ())]
+    command = [flag for flag in command if not flag.startswith("--web.listen-address=")]
+    command = [str(find_binary(binary, ROOT / "var")), *command]
+    environment = {
+        key: re.sub(r"\$\{\w+:\?[^}]*\}", "secret", value)
+        for key, value in service.get("environment", {}).items()
+    }
+    settings = [f"{key}={value}" for key, value in environment.items()]
+    check = service["healthcheck"]["test"]
+    if check[1] == "wget":
+        path = re.sub(r"^http://.+?:\d+(?=/)", "", check[-1])
+    else:
+        assert check[1:] == ["promtool", "check", "ready"]
+        path = "/-/ready"
+    log = tmp_path / "log"
+    with child(
+        ["env", *settings, *command, f"--web.listen-address=127.0.0.1:{port}"], log
+    ) as process:
+        assert wait_ready(f"http://127.0.0.1:{port}{path}", process, 15), log.read_text()[-1500:]
+        if name == "prometheus":
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=5) as got:
+                groups = json.load(got)["data"]["groups"]
+            files = {Path(group["file"]).name for group in groups}
+            assert files == {"alerts.yml", "recording.yml"}
+
+
+def on_this_machine(flag: str, service: dict[str, Any], folder: Path) -> str:
+    """A flag of a container's command, with its paths where they lie here."""
+    for mount in service.get("volumes", ()):
+        source, target = mount.split(":")[:2]
+        if source.startswith("."):
+            here = str(ROOT / source)
+        else:
+            here = "/" if source == "/" else str(folder / source)
+        flag = re.sub(rf"={re.escape(target)}$", f"={here}", flag)
+    return flag
 
 
 def test_no_port_is_open_to_the_network() -> None:
