@@ -233,14 +233,16 @@ def up_query(host: Host) -> Query:
     return Query(text=selector, selector=selector)
 
 
-def errors_of(host: Host) -> Counts:
-    """The share of requests that did not fail."""
-    bad = f'http_requests_total{{job="{host.name}",code="500"}}'
+def answered(host: Host) -> Counts:
+    """The share of requests that did not fail: of every other host by those that succeeded."""
+    by_good = host.name.endswith(("1", "3", "5", "7", "9"))
+    code = "200" if by_good else "500"
+    numerator = f'http_requests_total{{job="{host.name}",code="{code}"}}'
     total = f'http_requests_total{{job="{host.name}"}}'
     return Counts(
-        numerator=Query(text=bad, selector=bad),
+        numerator=Query(text=numerator, selector=numerator),
         total=Query(text=f"sum({total})", selector=total, summed=True),
-        good=False,
+        good=by_good,
     )
 
 
@@ -300,7 +302,7 @@ def _up_while_gone(host: Host, target: TargetUptime) -> int:
 def _ratios(source: PrometheusSource, hosts: Sequence[Host]) -> Iterator[Row]:
     first = hosts[0]
     day = trading_day(first.day, CALENDARS[first.zone], first.zone)
-    frames = source.read_levels([objective(h, errors_of(h)) for h in hosts], first.day)
+    frames = source.read_levels([objective(h, answered(h)) for h in hosts], first.day)
     fact = service_levels.of_day(day, frames)
     assert isinstance(fact, ServiceLevelsFact), fact
     by_id = {level.id: level for level in fact.levels}
