@@ -443,7 +443,12 @@ REFUSED = [
     (GRAFANA, "openslo/v1", "openslo/v2", r"apiVersion is 'openslo/v2': .*'openslo/v1'"),
     (GRAFANA, "kind: SLO", "kind: Dashboard", r"kind is 'Dashboard'; expected one of SLO, SLI"),
     (GRAFANA, "kind: SLO\n", "", r"kind is None; expected one of"),
-    (GRAFANA, "name: grafana-web", "name: Grafana Web", r"metadata\.name is 'Grafana Web': .*patt"),
+    (
+        GRAFANA,
+        "name: grafana-web",
+        "name: Grafana Web",
+        r"metadata\.name is 'Grafana Web': expected at most 63 .*RFC 1123",
+    ),
     (GRAFANA, "service: grafana-ui\n", "", r"spec\.service is missing"),
     (GRAFANA, "service: grafana-ui", "service: [a]", r"spec\.service is \['a'\]: .*string"),
     (GRAFANA, "service: grafana-ui", "service: a\n  service: b", r"key 'service' is given twice"),
@@ -464,7 +469,7 @@ REFUSED = [
         r"annotations\.reporting\.internal/nodata is not supported; exp",
     ),
     (GRAFANA, "no-data: down", "strict: yes", r"internal/strict is 'yes': expected true or false"),
-    (GRAFANA, "no-data: down", "answers: one", r"internal/answers is 'one': .*pattern"),
+    (GRAFANA, "no-data: down", "answers: one", r"internal/answers is 'one': expected paths"),
     (
         GRAFANA,
         "no-data: down",
@@ -549,7 +554,7 @@ REFUSED = [
         LOAD,
         "type: Prometheus, spec: {query: 100 * load}",
         "type: Report, spec: {figure: x}",
-        r"patt",
+        r"figure is 'x': expected the id of a",
     ),
     # Indicators
     (GRAFANA, "        rawType: success\n", "", r"rawType is missing; expected success or failure"),
@@ -647,8 +652,8 @@ REFUSED = [
     (GRAFANA, "    - targetPercent: 99.95", "    []", r"spec\.objectives is \[\]: .*at least 1"),
     # Windows and slices
     (GRAFANA, "duration: 1M", "duration: 1h", r"duration is '1h', .*sealed by the day"),
-    (GRAFANA, "duration: 1M", "duration: 1 month", r"duration is '1 month': .*pattern"),
-    (GRAFANA, "duration: 1M", "duration: 0d", r"duration is '0d': .*pattern"),
+    (GRAFANA, "duration: 1M", "duration: 1 month", r"duration is '1 month': .*such as 28d"),
+    (GRAFANA, "duration: 1M", "duration: 0d", r"duration is '0d': .*positive"),
     (
         GRAFANA,
         "00:00:00",

@@ -136,14 +136,32 @@ Number = Annotated[Decimal, BeforeValidator(_number)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Description = Annotated[str, Field(max_length=1050)]
-#: A positive count and one of m, h, d, w, M, Q, Y.
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[mhdwMQY]$")]
 Operator = Literal["lt", "lte", "gt", "gte"]
-#: The name of an SLO, which becomes an id: RFC 1123, as all implementations must support.
-SloName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-#: The name of anything else: also what the format only encourages, and what its examples do.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._|/\\-]{0,253}[A-Za-z0-9])?$")]
+
+_DURATION = r"^[1-9][0-9]{0,5}[mhdwMQY]$"
+_DELAY = r"^[0-9]{1,6}[mhdwMQY]$"
+_RFC1123 = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._|/\\-]{0,253}[A-Za-z0-9])?$"
 _LABEL = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+_START = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$"
+_PATHS = r"^(\w+(\.\w+)+(\s*,\s*\w+(\.\w+)+)*)?$"
+_FIGURE = r"^([a-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+)?$"
+#: What each pattern asks for, for messages.
+IN_WORDS: Final[Mapping[str, str]] = {
+    _DURATION: "a positive number and one of m, h, d, w, M, Q, Y, such as 28d",
+    _DELAY: "a number and one of m, h, d, w, M, Q, Y, such as 5m",
+    _RFC1123: "at most 63 lower-case letters, digits and hyphens (RFC 1123)",
+    _NAME: "letters and digits with . | / \\ _ - between them",
+    _LABEL: "at most 63 letters and digits with . _ - between them",
+    _START: "a date and time such as 2025-01-01 00:00:00",
+    _PATHS: "paths with commas between, such as agents.risk.inference_p95_ms",
+    _FIGURE: "the id of a figure of the report, such as fill_rate.full",
+}
+Duration = Annotated[str, Field(pattern=_DURATION)]
+#: The name of an SLO, which becomes an id: RFC 1123, as all implementations must support.
+SloName = Annotated[str, Field(pattern=_RFC1123)]
+#: The name of anything else: also what the format only encourages, and what its examples do.
+Name = Annotated[str, Field(pattern=_NAME)]
 _ANNOTATION = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?" + _LABEL[1:-1])
 
 
@@ -180,7 +198,7 @@ class Annotations(_Foreign):
     answers: str = Field(
         default="",
         alias=f"{PREFIX}answers",
-        pattern=r"^(\w+(\.\w+)+(\s*,\s*\w+(\.\w+)+)*)?$",
+        pattern=_PATHS,
     )
     unit: str = Field(default="", alias=f"{PREFIX}unit", max_length=20)
     allocated: Number | None = Field(default=None, alias=f"{PREFIX}allocated", gt=0)
@@ -206,7 +224,7 @@ class Metric(_Part):
 
     query: str = ""
     promql: str = ""
-    figure: str = Field(default="", pattern=r"^([a-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+)?$")
+    figure: str = Field(default="", pattern=_FIGURE)
 
 
 class SourceOf(_Part):
@@ -241,7 +259,7 @@ class InlineSli(_Part):
 
 
 class Calendar(_Part):
-    start_time: str = Field(alias="startTime", pattern=r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
+    start_time: str = Field(alias="startTime", pattern=_START)
     zone: Zone = Field(alias="timeZone")
 
 
@@ -276,9 +294,7 @@ class Burn(_Part):
     op: Operator | None = None
     threshold: Number
     lookback: Duration = Field(alias="lookbackWindow")
-    after: Annotated[str, Field(pattern=r"^[0-9]+[mhdwMQY]$")] = Field(
-        default="0m", alias="alertAfter"
-    )
+    after: Annotated[str, Field(pattern=_DELAY)] = Field(default="0m", alias="alertAfter")
 
 
 class ConditionSpec(_Part):
@@ -447,7 +463,10 @@ def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
                 message = "expected a mapping"
             elif kind == "list_type":
                 message = "expected a list"
-            yield f"{path} is {short(problem['input'])}: {message.removeprefix('Value error, ')}"
+            elif kind == "string_pattern_mismatch":
+                message = f"expected {IN_WORDS[problem['ctx']['pattern']]}"
+            message = message.replace("Input should be", "expected").removeprefix("Value error, ")
+            yield f"{path} is {short(problem['input'])}: {message}"
 
 
 def _path(steps: Iterable[int | str]) -> str:
