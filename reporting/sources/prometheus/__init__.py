@@ -11,7 +11,8 @@ from datetime import date
 
 from ...model import Frame, Missing, Window
 from ...policy.indicators import Objective
-from . import levels, states
+from ...policy.operations import Alert
+from . import alerts, levels, states
 from .client import Client, QueryFailed, Series, Server
 from .levels import queries_of
 from .states import MARGIN_MS, MAX_INTERVAL_MS
@@ -122,3 +123,7 @@ class PrometheusSource:
         before the window to MARGIN_MS after it.
         """
         return levels.read_levels(self.client, objectives, day)
+
+    def read_alerts(self, rules: Sequence[Alert], window: Window) -> dict[str, Frame | Missing]:
+        """What the alerts measure reads about ``window``; see :func:`alerts.read_alerts`."""
+        return alerts.read_alerts(self.client, rules, window)

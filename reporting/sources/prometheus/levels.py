@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
@@ -31,19 +31,19 @@ from ...policy.indicators import (
     Threshold,
     Timeslices,
 )
-from .client import Client, QueryFailed, Series, halves
+from .client import Client, QueryFailed, Series
+from .grouped import Grouped, Item, Key, key_of
 from .states import (
-    GROUP,
     MARGIN_MS,
     SEEN_WITHIN,
     STEP_MS,
-    TARGET_LABEL,
-    either,
     median_interval,
+    over_slices,
     slice_length,
     slice_marks,
     state_queries,
     steady_interval,
+    stepped,
 )
 
 QUERIES, SERIES, SAMPLES = "level_queries", "level_series", "level_samples"
@@ -82,9 +82,6 @@ SERIES_COLUMNS = {
     "up_before": "bool",
 }
 
-#: The labels of a series but its name, in order: what tells it apart within one selector.
-Key = tuple[tuple[str, str], ...]
-
 
 class _Wanted(NamedTuple):
     """What is to be read: a selector, or an expression (not ``plain``), in one window.
@@ -101,8 +98,8 @@ class _Wanted(NamedTuple):
     @property
     def raw(self) -> str:
         """The query for all samples, margins included, at the window's end plus MARGIN_MS."""
-        span = f"{self.end_ms - self.start_ms + 2 * MARGIN_MS}ms"
-        return f"{self.text}[{span}]" if self.plain else f"({self.text})[{span}:{STEP_MS // 1000}s]"
+        span_ms = self.end_ms - self.start_ms + 2 * MARGIN_MS
+        return f"{self.text}[{span_ms}ms]" if self.plain else stepped(self.text, span_ms)
 
 
 class _Role(NamedTuple):
@@ -127,7 +124,7 @@ class _Found:
 
     @property
     def key(self) -> Key:
-        return _key(self.labels)
+        return key_of(self.labels)
 
 
 @dataclass
@@ -195,10 +192,15 @@ def queries_of(objective: Objective, day: date) -> list[str]:
     texts: list[str] = []
     for role in _roles(objective, day):
         wanted = role.wanted
-        if wanted.edges:
-            slice_ms = slice_length(wanted.start_ms, wanted.end_ms)
-            texts += [f.format(wanted.text) for _, f in _screens(wanted, slice_ms)]
-            texts += [wanted.text, f"timestamp({wanted.text})"]
+        slice_ms = slice_length(wanted.start_ms, wanted.end_ms)
+        if wanted.edges and slice_ms:
+            marks = slice_marks(wanted.start_ms, wanted.end_ms, slice_ms)
+            texts += [
+                over_slices("count_over_time", slice_ms, True).format(wanted.text),
+                f"resets({wanted.text}[{marks[-1] - marks[0]}ms])",
+                wanted.text,
+                f"timestamp({wanted.text})",
+            ]
         texts.append(wanted.raw)
     if total := _total(objective, day):
         texts.append(_increase_form(total.start_ms, total.end_ms).format(total.text))
@@ -263,67 +265,58 @@ def _same(one: str, other: str) -> bool:
 # -- steady counters ---------------------------------------------------------------------------
 
 
-def _screens(wanted: _Wanted, slice_ms: int) -> tuple[tuple[str, str], ...]:
-    if not slice_ms:
-        return ()
-    marks = slice_marks(wanted.start_ms, wanted.end_ms, slice_ms)
-    return (
-        ("count", f"count_over_time({{}}[{slice_ms // 1000}s])"),
-        ("last", "timestamp({})"),
-        ("resets", f"resets({{}}[{(marks[-1] - marks[0]) // 1000}s])"),
-    )
-
-
 def _read_steady(
     client: Client, reads: Sequence[_Read], control: dict[str, int], texts: list[str]
 ) -> None:
-    """Read the edges of all counters whose series had neither a gap nor a reset."""
+    """Read the edges of all counters whose series had neither a gap nor a reset.
+
+    That the phase of their scrapes shifted somewhere in the day does no harm to a count.
+    """
     control["series_screened"] = control["series_steady"] = control["samples_in_slices"] = 0
     for (start_ms, end_ms), group in _by_window(reads):
         slice_ms = slice_length(start_ms, end_ms)
         if not slice_ms:
             continue
         marks = slice_marks(start_ms, end_ms, slice_ms)
-        closed = client.ranges_closed()
-        asked = _Grouped(client, texts)
-        able: Sequence[_Read] = group
-        answers = {}
-        for name, form in _screens(group[0].wanted, slice_ms):
-            if name == "resets":
-                answers[name] = asked.instant(form, able, marks[-1])
-            else:
-                answers[name] = asked.range(form, able, marks[0], marks[-1], slice_ms)
-            able = [r for r in able if r.id not in asked.failed]
+        asked = Grouped(client, texts)
+        form = over_slices("count_over_time", slice_ms, client.ranges_closed())
+        counts = asked.range(form, _items(group), marks[1], marks[-1], slice_ms)
         steady: dict[int, list[_Read]] = {}
-        for read in able:
-            counts, lasts, resets = (answers[n].get(read.id, {}) for n in answers)
-            control["series_screened"] += len(counts)
-            intervals = {
-                steady_interval(marks, slice_ms, closed, _points(counts[key]), _points(lasts[key]))
-                if key in lasts and key in resets and not resets[key].value[-1]
-                else 0
-                for key in counts
-            }
+        for read in group:
+            series = counts.get(read.id, {}).values()
+            control["series_screened"] += len(series)
+            control["samples_in_slices"] += sum(int(s.value.sum()) for s in series)
+            intervals = {steady_interval(marks, slice_ms, s) for s in series}
             # One odd series in a selector: all of it is fetched raw, by one query anyway.
-            if len(intervals) == 1 and set(counts) == set(resets) and 0 not in intervals:
-                read.expected = len(counts)
+            if len(intervals) == 1 and 0 not in intervals:
+                read.expected = len(series)
                 steady.setdefault(intervals.pop(), []).append(read)
-                control["samples_in_slices"] += sum(int(s.value.sum()) for s in counts.values())
+        able = [read for members in steady.values() for read in members]
+        span = f"{marks[-1] - marks[0]}ms"
+        resets = asked.instant(f"resets({{}}[{span}])", _items(able), marks[-1])
         for interval, members in sorted(steady.items()):
-            _read_edges(asked, members, interval)
+            kept = [
+                read
+                for read in members
+                if len(resets.get(read.id, {})) == read.expected
+                and not any(s.value[0] for s in resets[read.id].values())
+            ]
+            _read_edges(asked, kept, interval)
         control["series_steady"] += sum(len(read.found) for read in group)
 
 
-def _read_edges(asked: _Grouped, reads: Sequence[_Read], interval: int) -> None:
+def _read_edges(asked: Grouped, reads: Sequence[_Read], interval: int) -> None:
     """The last sample up to each edge of the window and the first one after it.
 
     Asked at the edge and at each half interval up to one and a half after it, at which any sample
     in between shows as the latest one.
     """
+    if not reads:
+        return
     step = interval // 2
     for edge in (reads[0].wanted.start_ms, reads[0].wanted.end_ms):
-        values = asked.range("{}", reads, edge, edge + 3 * step, step)
-        times = asked.range("timestamp({})", reads, edge, edge + 3 * step, step)
+        values = asked.range("{}", _items(reads), edge, edge + 3 * step, step)
+        times = asked.range("timestamp({})", _items(reads), edge, edge + 3 * step, step)
         for read in reads:
             of_time = times.get(read.id, {})
             for key, series in values.get(read.id, {}).items():
@@ -332,14 +325,15 @@ def _read_edges(asked: _Grouped, reads: Sequence[_Read], interval: int) -> None:
                     continue
                 at_ms = np.rint(seen.value * 1000).astype(np.int64)
                 at_ms, first = np.unique(at_ms, return_index=True)
-                part = Series(series.labels, at_ms, series.value[first])
-                if at_ms[0] <= edge < at_ms[-1]:
+                near = at_ms[0] <= edge < at_ms[-1] and at_ms[1] - at_ms[0] < 1.5 * interval
+                if near:
+                    part = Series(_own(series.labels), at_ms, series.value[first])
                     _join(read, key, part, interval)
     for read in reads:
         # Both edges have to be there for every series; else all of it is fetched raw.
+        start_ms, end_ms = read.wanted.start_ms, read.wanted.end_ms
         if len(read.found) == read.expected and all(
-            f.samples.at_ms[0] <= read.wanted.start_ms and f.samples.at_ms[-1] > read.wanted.end_ms
-            for f in read.found
+            f.samples.at_ms[0] <= start_ms and f.samples.at_ms[-1] > end_ms for f in read.found
         ):
             read.done = True
         else:
@@ -347,56 +341,20 @@ def _read_edges(asked: _Grouped, reads: Sequence[_Read], interval: int) -> None:
 
 
 def _join(read: _Read, key: Key, part: Series, interval: int) -> None:
-    labels = {name: value for name, value in part.labels.items() if name != TARGET_LABEL}
+    """Add the samples at one edge to those at the other."""
     known = next((f for f in read.found if f.key == key), None)
     if known is None:
-        part = Series(labels, part.at_ms, part.value)
-        read.found.append(_Found(labels, part, interval, clean=True, seen_before=True))
+        read.found.append(_Found(part.labels, part, interval, clean=True, seen_before=True))
     else:
         known.samples = Series(
-            labels,
+            part.labels,
             np.concatenate([known.samples.at_ms, part.at_ms]),
             np.concatenate([known.samples.value, part.value]),
         )
 
 
-class _Grouped:
-    """Asks one thing of many selectors at once, and remembers which of them failed."""
-
-    def __init__(self, client: Client, texts: list[str]) -> None:
-        self._client = client
-        self._texts = texts
-        self.failed: dict[str, QueryFailed] = {}
-
-    def range(
-        self, form: str, reads: Sequence[_Read], start_ms: int, end_ms: int, step_ms: int
-    ) -> dict[str, dict[Key, Series]]:
-        """The answers by the id of the read, then by the labels of the series."""
-        return self._ask(form, reads, lambda t: self._client.range(t, start_ms, end_ms, step_ms))
-
-    def instant(
-        self, form: str, reads: Sequence[_Read], at_ms: int
-    ) -> dict[str, dict[Key, Series]]:
-        """The answers by the id of the read, then by the labels of the series."""
-        return self._ask(form, reads, lambda t: self._client.query(t, at_ms))
-
-    def _ask(
-        self, form: str, reads: Sequence[_Read], send: Callable[[str], list[Series]]
-    ) -> dict[str, dict[Key, Series]]:
-        answers: dict[str, dict[Key, Series]] = {}
-
-        def ask(group: Sequence[_Read]) -> None:
-            text = either(form, ((read.id, read.wanted.text) for read in group))
-            for series in send(text):
-                answers.setdefault(series.labels[TARGET_LABEL], {})[_key(series.labels)] = series
-            self._texts.append(text)
-
-        def failed(read: _Read, error: QueryFailed) -> None:
-            self.failed[read.id] = error
-
-        for start in range(0, len(reads), GROUP):
-            halves(ask, reads[start : start + GROUP], failed)
-        return answers
+def _items(reads: Iterable[_Read]) -> list[Item]:
+    return [Item(read.id, read.wanted.text) for read in reads]
 
 
 # -- raw samples -------------------------------------------------------------------------------
@@ -411,30 +369,41 @@ def _read_raw(
 ) -> None:
     """All samples of ``reads``, from a margin before the window to one after it."""
     control["samples_read"] = control["samples_counted"] = 0
+    for (start_ms, end_ms), group in _by_window(read for read in reads if read.wanted.plain):
+        asked = Grouped(client, texts)
+        span = end_ms - start_ms + 2 * MARGIN_MS
+        answers = asked.raw(_items(group), span, end_ms + MARGIN_MS)
+        for read in group:
+            _take(read, answers.get(read.id, {}).values(), asked.failed.get(read.id))
+        judged = [read for read in group if read.done]
+        form = f"count_over_time({{}}[{span}ms])"
+        counted = asked.instant(form, _items(judged), end_ms + MARGIN_MS)
+        for read in judged:
+            if read.id in asked.failed:
+                continue
+            here = sum(len(f.samples.at_ms) for f in read.found)
+            there = sum(int(s.value[0]) for s in counted.get(read.id, {}).values())
+            control["samples_read"] += here
+            control["samples_counted"] += there
+            if here != there:
+                findings.append(_control_total(read, here, there))
     for read in reads:
-        texts.append(read.wanted.raw)
-        try:
-            answer = client.query(read.wanted.raw, read.wanted.end_ms + MARGIN_MS)
-        except QueryFailed as error:
-            read.failed = error
-            continue
-        read.done = True
-        for series in answer:
-            if len(series.at_ms):
-                interval = median_interval(series.at_ms)
-                before = bool(series.at_ms[0] < read.wanted.start_ms)
-                read.found.append(_Found(series.labels, series, interval, seen_before=before))
-    plain = [read for read in reads if read.done and read.wanted.plain]
-    for (start_ms, end_ms), group in _by_window(plain):
-        span = f"{end_ms - start_ms + 2 * MARGIN_MS}ms"
-        asked = _Grouped(client, texts)
-        counted = asked.instant(f"count_over_time({{}}[{span}])", group, end_ms + MARGIN_MS)
-        judged = [r for r in group if r.id not in asked.failed]
-        here = {r.id: sum(len(f.samples.at_ms) for f in r.found) for r in judged}
-        there = {r.id: sum(int(s.value[0]) for s in counted.get(r.id, {}).values()) for r in judged}
-        control["samples_read"] += sum(here.values())
-        control["samples_counted"] += sum(there.values())
-        findings += _control_total([r for r in judged if here[r.id] != there[r.id]], here, there)
+        if not read.wanted.plain:
+            texts.append(read.wanted.raw)
+            try:
+                _take(read, client.query(read.wanted.raw, read.wanted.end_ms + MARGIN_MS), None)
+            except QueryFailed as error:
+                _take(read, (), error)
+
+
+def _take(read: _Read, answer: Iterable[Series], failed: QueryFailed | None) -> None:
+    """Keep what came of a read."""
+    read.failed, read.done = failed, failed is None
+    for series in answer:
+        if len(series.at_ms):
+            interval = median_interval(series.at_ms)
+            before = bool(series.at_ms[0] < read.wanted.start_ms)
+            read.found.append(_Found(_own(series.labels), series, interval, seen_before=before))
 
 
 # -- births ------------------------------------------------------------------------------------
@@ -449,8 +418,8 @@ def _mark_births(
         read for read in reads if read.wanted.plain and any(not f.seen_before for f in read.found)
     ]
     for (start_ms, _), group in _by_window(suspects):
-        asked = _Grouped(client, texts)
-        seen = asked.instant(f"present_over_time({{}}[{SEEN_WITHIN}])", group, start_ms)
+        asked = Grouped(client, texts)
+        seen = asked.instant(f"present_over_time({{}}[{SEEN_WITHIN}])", _items(group), start_ms)
         for read in group:
             known = seen.get(read.id, {})
             for found in read.found:
@@ -469,14 +438,10 @@ def _mark_births(
     at_ms = max(read.wanted.end_ms for read, _ in born) + MARGIN_MS
     # One question a target and moment: all series of a scrape are born together.
     moments = dict.fromkeys(_scraped(found, at_ms) for _, found in born)
-    asked = _Grouped(client, texts)
-    by_text = {
-        text: _Read(f"u{number}", born[0][0].wanted._replace(text=text))
-        for number, text in enumerate(moments)
-    }
-    up = asked.instant("count_over_time({})", list(by_text.values()), at_ms)
+    asked = Grouped(client, texts)
+    up = asked.instant("count_over_time({})", [Item(text, text) for text in moments], at_ms)
     for _, found in born:
-        found.up_before = by_text[_scraped(found, at_ms)].id in up
+        found.up_before = _scraped(found, at_ms) in up
 
 
 def _scraped(found: _Found, at_ms: int) -> str:
@@ -518,9 +483,9 @@ def _increases(
     found: dict[str, str] = {}
     for (start_ms, end_ms), group in _by_window(reads):
         form = _increase_form(start_ms, end_ms)
-        answers = _Grouped(client, texts).instant(form, group, end_ms)
+        answers = Grouped(client, texts).instant(form, _items(group), end_ms)
         for name, series in answers.items():
-            found[name] = repr(float(series[()].value[0]))
+            found[name] = repr(sum(float(one.value[0]) for one in series.values()))
     return found
 
 
@@ -534,7 +499,7 @@ def _total(objective: Objective, day: date) -> _Wanted | None:
 
 
 def _increase_form(start_ms: int, end_ms: int) -> str:
-    return f"sum(increase({{}}[{end_ms - start_ms}ms]))"
+    return f"increase({{}}[{end_ms - start_ms}ms])"
 
 
 # -- the frames --------------------------------------------------------------------------------
@@ -609,7 +574,7 @@ def _series_rows(
 ) -> Iterator[dict[str, object]]:
     for role in roles:
         for found in _playing(role, reads):
-            labels = {name: value for name, value in found.labels.items() if name != "__name__"}
+            labels = found.labels
             yield {
                 "objective": objective.id,
                 "role": role.name,
@@ -686,13 +651,9 @@ def _by_window(reads: Iterable[_Read]) -> Iterator[tuple[tuple[int, int], list[_
         yield bounds, list(group)
 
 
-def _key(labels: Mapping[str, str]) -> Key:
-    own = (item for item in labels.items() if item[0] not in ("__name__", TARGET_LABEL))
-    return tuple(sorted(own))
-
-
-def _points(series: Series) -> dict[int, float]:
-    return dict(zip(series.at_ms.tolist(), series.value.tolist(), strict=True))
+def _own(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that the series has of its own, but its name."""
+    return dict(key_of(labels))
 
 
 # -- findings ----------------------------------------------------------------------------------
@@ -741,20 +702,14 @@ def _stepped(
     ]
 
 
-def _control_total(
-    reads: Sequence[_Read], here: Mapping[str, int], there: Mapping[str, int]
-) -> list[Finding]:
-    return [
-        Finding(
-            check="levels.control_total",
-            severity="error",
-            count=1,
-            detail=f"{read.wanted.text}: Prometheus counts {there[read.id]} samples where "
-            f"{here[read.id]} were read; expected the same: samples were written or deleted "
-            "meanwhile",
-        )
-        for read in reads
-    ]
+def _control_total(read: _Read, here: int, there: int) -> Finding:
+    return Finding(
+        check="levels.control_total",
+        severity="error",
+        count=1,
+        detail=f"{read.wanted.text}: Prometheus counts {there} samples where {here} were read; "
+        "expected the same: samples were written or deleted meanwhile",
+    )
 
 
 def _history_unknown(reads: Sequence[_Read]) -> list[Finding]:

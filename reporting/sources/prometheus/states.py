@@ -8,7 +8,7 @@ availability figure has to show.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, pairwise
@@ -20,12 +20,9 @@ import pandas as pd
 from ...model import Coverage, Finding, Frame, Missing, Why, Window
 from ...periods import calendar_day
 from ...policy.indicators import Objective, State
-from .client import MAX_POINTS, Client, QueryFailed, Series, halves
+from .client import MAX_POINTS, Client, QueryFailed, Series
+from .grouped import Answers, Grouped, Item
 
-#: Label that tells the answers of one grouped query apart.
-TARGET_LABEL = "reporting_target"
-#: Selectors in one grouped query: keeps its text and the server's work per query bounded.
-GROUP = 100
 #: Samples further apart than this do not describe a state (Prometheus' own lookback), so that
 #: no interval may be longer.
 MAX_INTERVAL_MS = 300_000
@@ -112,8 +109,12 @@ def state_queries(objective: Objective, day: date) -> list[str]:
     window = calendar_day(day, objective.zone)
     target = Target("", query.selector or query.text, "", window.start_ms, window.end_ms)
     target.plain = query.selector is not None
-    slice_ms = _slice_ms(target)
-    screen = [form.format(target.query) for _, form in _screens(slice_ms)]
+    slice_ms = slice_length(window.start_ms, window.end_ms)
+    screen = [
+        over_slices("count_over_time", slice_ms, True).format(target.query),
+        over_slices("sum_over_time", slice_ms, True).format(target.query),
+        f"timestamp({target.query})",
+    ]
     return [*(screen if slice_ms and target.plain else ()), _raw_text(target)]
 
 
@@ -160,43 +161,50 @@ def _screen(client: Client, targets: Sequence[Target]) -> Coverage | None:
 
     The slices end one MAX_INTERVAL after the window and begin before it, so that the neighbours
     of the first and last sample are screened too. A slice is clean if it holds exactly
-    slice/interval samples, all of them 1, and if the last sample before each of its ends has the
-    same phase: since a scrape never comes early, a gap would leave too few samples or shift the
-    phase, whereas counts alone (of an hour or of a minute) let a gap of nearly two intervals pass.
+    slice/interval samples, all of them 1. Counts alone (of an hour or of a minute) let a gap of
+    nearly two intervals pass; but a scrape never comes early, so that such a gap shifts the phase
+    of all samples after it, which is compared every few slices.
     """
     texts: list[str] = []
     total = up = slices = 0
     lengths: set[str] = set()
-    by_window = sorted((t for t in targets if t.plain), key=lambda t: (t.start_ms, t.end_ms))
-    for _, group in groupby(by_window, key=lambda t: (t.start_ms, t.end_ms)):
-        wanted = list(group)
-        slice_ms = _slice_ms(wanted[0])
+    for (start_ms, end_ms), group in _by_window(t for t in targets if t.plain):
+        slice_ms = slice_length(start_ms, end_ms)
         if not slice_ms:
             continue
-        marks = slice_marks(wanted[0].start_ms, wanted[0].end_ms, slice_ms)
-        closed = client.ranges_closed()
-        answers = {}
-        failed: set[str] = set()
-        for name, form in _screens(slice_ms):
-            able = [t for t in wanted if t.id not in failed]
-            answers[name], unable = _grouped(client, form, able, marks, slice_ms, texts)
-            failed |= unable
+        marks = slice_marks(start_ms, end_ms, slice_ms)
+        asked = Grouped(client, texts)
+        counts, sums = (
+            asked.range(
+                over_slices(function, slice_ms, client.ranges_closed()),
+                _able(group, asked),
+                marks[1],
+                marks[-1],
+                slice_ms,
+            )
+            for function in ("count_over_time", "sum_over_time")
+        )
+        lasts = [
+            (mark, asked.instant("timestamp({})", _able(group, asked), mark))
+            for mark in phase_marks(marks)
+        ]
         slices += len(marks) - 1
         lengths.add(str(slice_ms // 1000))
-        for target in wanted:
-            count, up_sum, at = (answers[n].get(target.id, []) for n in ("count", "sum", "last"))
-            if len(count) != 1 or len(up_sum) != 1 or len(at) != 1:
+        for target in group:
+            count, up_sum = _only(counts, target), _only(sums, target)
+            if count is None or up_sum is None:
                 continue
-            total += sum(int(v) for v in count[0].values())
-            up += sum(int(v) for v in up_sum[0].values())
-            wanted_sum = count[0] if target.success else dict.fromkeys(count[0], 0.0)
-            if up_sum[0] != wanted_sum:
+            total += int(count.value.sum())
+            up += int(up_sum.value.sum())
+            wanted = count.value if target.success else np.zeros_like(count.value)
+            if not np.array_equal(up_sum.value, wanted):
                 continue
-            interval = steady_interval(marks, slice_ms, closed, count[0], at[0])
-            if interval:
+            interval = steady_interval(marks, slice_ms, count)
+            phases = [(mark, _only(answer, target)) for mark, answer in lasts]
+            if interval and steady_phase(phases, interval):
                 target.clean, target.seen_before = True, True
                 target.interval_ms = interval
-                target.samples = (target.end_ms - target.start_ms) // interval
+                target.samples = (end_ms - start_ms) // interval
     if not texts:
         return None
     control = {
@@ -209,84 +217,56 @@ def _screen(client: Client, targets: Sequence[Target]) -> Coverage | None:
     return client.coverage("up_screen", "\n".join(texts), len(targets), control)
 
 
-def _slice_ms(target: Target) -> int:
-    return slice_length(target.start_ms, target.end_ms)
+def _able(targets: Iterable[Target], asked: Grouped) -> list[Item]:
+    """What can still be asked: a target that the screen can't judge is fetched raw, which says
+    what is wrong with it."""
+    return [Item(t.id, t.query) for t in targets if t.id not in asked.failed]
 
 
-def slice_length(start_ms: int, end_ms: int) -> int:
-    """The slice of a screen of this window; 0 where it can't be cut into few enough slices."""
-    length = end_ms - start_ms
-    slice_ms = next((s for s in SLICES_MS if length % s == 0), 0)
-    if not slice_ms or length // slice_ms + -(-MARGIN_MS // slice_ms) + 1 > MAX_POINTS:
-        return 0
-    return slice_ms
-
-
-def slice_marks(start_ms: int, end_ms: int, slice_ms: int) -> list[int]:
-    """The ends of all slices of a screen, and the start of the first, in order."""
-    slices = (end_ms - start_ms) // slice_ms + -(-MARGIN_MS // slice_ms)
-    last = end_ms + MAX_INTERVAL_MS
-    return [last - slice_ms * back for back in range(slices, -1, -1)]
-
-
-def _screens(slice_ms: int) -> tuple[tuple[str, str], ...]:
-    span = f"{slice_ms // 1000}s"
-    return (
-        ("count", f"count_over_time({{}}[{span}])"),
-        ("sum", f"sum_over_time({{}}[{span}])"),
-        ("last", "timestamp({})"),
-    )
-
-
-def _grouped(
-    client: Client,
-    form: str,
-    targets: Sequence[Target],
-    marks: Sequence[int],
-    step_ms: int,
-    texts: list[str],
-) -> tuple[dict[str, list[dict[int, float]]], set[str]]:
-    """Ask ``form`` of every target at ``marks``: (target -> series of mark -> value, failed)."""
-    series: dict[str, list[dict[int, float]]] = {}
-    failed: set[str] = set()
-
-    def ask(group: Sequence[Target]) -> None:
-        text = either(form, ((t.id, t.query) for t in group))
-        for item in client.range(text, marks[0], marks[-1], step_ms):
-            points = dict(zip(item.at_ms.tolist(), item.value.tolist(), strict=True))
-            series.setdefault(item.labels.get(TARGET_LABEL, ""), []).append(points)
-        texts.append(text)
-
-    # A target that the screen can't judge is fetched raw, which says what is wrong with it.
-    for start in range(0, len(targets), GROUP):
-        halves(ask, targets[start : start + GROUP], lambda target, _: failed.add(target.id))
-    return series, failed
+def _only(answers: Answers, target: Target) -> Series | None:
+    """The one series of a target, if it is one."""
+    found = list(answers.get(target.id, {}).values())
+    return found[0] if len(found) == 1 else None
 
 
 # -- raw samples -------------------------------------------------------------------------------
 
 
 def _raw_text(target: Target) -> str:
-    span = f"{target.end_ms - target.start_ms + 2 * MARGIN_MS}ms"
-    if target.plain:
-        return f"{target.query}[{span}]"
-    return f"({target.query})[{span}:{STEP_MS // 1000}s]"
+    """All samples of a target; what is no selector is evaluated at steps."""
+    span_ms = target.end_ms - target.start_ms + 2 * MARGIN_MS
+    return f"{target.query}[{span_ms}ms]" if target.plain else stepped(target.query, span_ms)
+
+
+def stepped(expression: str, span_ms: int) -> str:
+    """A query for the values of an expression every STEP_MS."""
+    return f"({expression})[{span_ms}ms:{STEP_MS // 1000}s]"
 
 
 def _raw(client: Client, targets: Sequence[Target], findings: list[Finding]) -> Frame:
     """Raw samples of ``targets``; completes their interval, seen_before and ambiguous."""
+    texts: list[str] = []
+    answers: dict[str, list[Series]] = {}
+    for (start_ms, end_ms), group in _by_window(t for t in targets if t.plain):
+        asked = Grouped(client, texts)
+        items = [Item(t.id, t.query) for t in group]
+        found = asked.raw(items, end_ms - start_ms + 2 * MARGIN_MS, end_ms + MARGIN_MS)
+        answers |= {name: list(series.values()) for name, series in found.items()}
+        for target in group:
+            if target.id in asked.failed:
+                _fail(target, asked.failed[target.id], findings)
+    for target in targets:
+        if not target.plain:
+            text = _raw_text(target)
+            texts.append(text)
+            try:
+                answers[target.id] = client.query(text, target.end_ms + MARGIN_MS)
+            except QueryFailed as error:
+                _fail(target, error, findings)
     frames: list[pd.DataFrame] = []
-    texts = []
     up_read = 0
     for target in targets:
-        text = _raw_text(target)
-        texts.append(text)
-        try:
-            series = [s for s in client.query(text, target.end_ms + MARGIN_MS) if len(s.at_ms)]
-        except QueryFailed as error:
-            target.failed = str(error)
-            findings.append(_query_failed(target, error))
-            continue
+        series = [s for s in answers.get(target.id, ()) if len(s.at_ms)]
         if len(series) > 1:
             target.ambiguous = True
             findings.append(_ambiguous(target, series))
@@ -311,114 +291,119 @@ def _raw(client: Client, targets: Sequence[Target], findings: list[Finding]) -> 
     table = pd.concat(frames, ignore_index=True) if frames else empty
     control = {"samples_read": str(len(table)), "up_read": str(up_read)}
     if targets:
-        asked = [t for t in targets if not t.failed]
-        control["samples_counted"] = str(_control(client, asked, findings))
-        texts += _mark_seen_before(client, [t for t in asked if not t.seen_before], findings)
+        plain = [t for t in targets if t.plain and not t.failed]
+        control["samples_counted"] = str(_control(client, plain, findings))
+        unseen = [t for t in plain if not t.seen_before]
+        _mark_seen_before(client, unseen, findings, texts)
     return Frame(table, client.coverage("up_raw", "\n".join(texts), len(table), control))
+
+
+def _fail(target: Target, error: QueryFailed, findings: list[Finding]) -> None:
+    target.failed = str(error)
+    findings.append(_query_failed(target, error))
 
 
 def _control(client: Client, targets: Sequence[Target], findings: list[Finding]) -> int:
     """The server's own count of what was just read, to reconcile with."""
-    counted: dict[str, int] = {}
-    wanted = [t for t in targets if t.plain and not t.ambiguous]
-
-    def ask(group: Sequence[Target]) -> None:
-        span = f"{group[0].end_ms - group[0].start_ms + 2 * MARGIN_MS}ms"
-        text = either(f"count_over_time({{}}[{span}])", ((t.id, t.query) for t in group))
-        answer = client.query(text, group[0].end_ms + MARGIN_MS)
-        counted.update(dict.fromkeys((t.id for t in group), 0))
-        counted.update({s.labels[TARGET_LABEL]: int(s.value[0]) for s in answer})
-
-    for group in _groups(wanted):
-        halves(ask, group, lambda target, error: findings.append(_uncounted(target, error)))
-    read = sum(t.read for t in wanted if t.id in counted)
-    if sum(counted.values()) != read:
-        findings.append(
-            Finding(
-                check="uptime.control_total",
-                severity="error",
-                count=1,
-                detail=f"Prometheus counts {sum(counted.values())} samples where {read} were "
-                "read; expected the same: samples were written or deleted meanwhile",
-                samples=tuple(t.id for t in wanted if counted.get(t.id, t.read) != t.read)[:5],
-            )
-        )
-    return sum(counted.values())
+    wanted = [t for t in targets if not t.ambiguous]
+    counted = 0
+    for (start_ms, end_ms), group in _by_window(wanted):
+        asked = Grouped(client, [])
+        items = [Item(t.id, t.query) for t in group]
+        form = f"count_over_time({{}}[{end_ms - start_ms + 2 * MARGIN_MS}ms])"
+        answers = asked.instant(form, items, end_ms + MARGIN_MS)
+        for target in group:
+            if target.id in asked.failed:
+                findings.append(_uncounted(target, asked.failed[target.id]))
+                continue
+            found = answers.get(target.id, {}).values()
+            there = sum(int(series.value[0]) for series in found)
+            counted += there
+            if there != target.read:
+                findings.append(_control_total(target, there))
+    return counted
 
 
 def _mark_seen_before(
-    client: Client, targets: Sequence[Target], findings: list[Finding]
-) -> list[str]:
+    client: Client, targets: Sequence[Target], findings: list[Finding], texts: list[str]
+) -> None:
     """Find which of ``targets`` had samples before the window: lost, not unborn."""
-    by_id = {t.id: t for t in targets}
-    texts = []
-
-    def ask(group: Sequence[Target]) -> None:
-        form = f"present_over_time({{}}[{SEEN_WITHIN}])"
-        text = either(form, ((t.id, t.query) for t in group))
-        for item in client.query(text, group[0].start_ms):
-            by_id[item.labels[TARGET_LABEL]].seen_before = True
-        texts.append(text)
-
-    def failed(target: Target, error: QueryFailed) -> None:
-        target.seen_before = True  # lost is the harder verdict of the two
-        findings.append(_history_unknown(target, error))
-
-    for group in _groups([t for t in targets if t.plain]):
-        halves(ask, group, failed)
-    return texts
+    form = f"present_over_time({{}}[{SEEN_WITHIN}])"
+    for (start_ms, _), group in _by_window(targets):
+        asked = Grouped(client, texts)
+        answers = asked.instant(form, [Item(t.id, t.query) for t in group], start_ms)
+        for target in group:
+            if target.id in asked.failed:
+                target.seen_before = True  # lost is the harder verdict of the two
+                findings.append(_history_unknown(target, asked.failed[target.id]))
+            elif target.id in answers:
+                target.seen_before = True
 
 
-def _groups(targets: Iterable[Target]) -> Iterable[list[Target]]:
-    """Targets of one window, at most GROUP at a time."""
-    ordered = sorted(targets, key=lambda t: (t.start_ms, t.end_ms))
-    for _, same in groupby(ordered, key=lambda t: (t.start_ms, t.end_ms)):
-        members = list(same)
-        for start in range(0, len(members), GROUP):
-            yield members[start : start + GROUP]
+def _by_window(targets: Iterable[Target]) -> Iterator[tuple[tuple[int, int], list[Target]]]:
+    """Targets of one window together, since they can be asked at one moment."""
+
+    def window(target: Target) -> tuple[int, int]:
+        return target.start_ms, target.end_ms
+
+    for bounds, group in groupby(sorted(targets, key=window), key=window):
+        yield bounds, list(group)
 
 
 # -- shared with the other readers -------------------------------------------------------------
 
 
-def either(form: str, selectors: Iterable[tuple[str, str]]) -> str:
-    """One query that asks ``form`` of every (id, selector) and labels the answers with the id."""
-    return "\nor ".join(
-        f'label_replace({form.format(selector)}, "{TARGET_LABEL}", "{name}", "", "")'
-        for name, selector in selectors
-    )
-
-
-def steady_interval(
-    marks: Sequence[int],
-    slice_ms: int,
-    closed: bool,
-    count: Mapping[int, float],
-    last: Mapping[int, float],
-) -> int:
-    """The scrape interval (ms) of a series without a gap over all slices, else 0.
-
-    ``count`` maps the end of each slice to its number of samples, ``last`` each mark to the time
-    (s) of the last sample up to it.
-    """
-    first = marks[1]
-    if first not in count or marks[0] not in last:
+def slice_length(start_ms: int, end_ms: int) -> int:
+    """The slice of a screen of this window; 0 where it can't be cut into few enough slices."""
+    length = end_ms - start_ms
+    slice_ms = next((s for s in SLICES_MS if length % s == 0), 0)
+    if not slice_ms or length // slice_ms + -(-MARGIN_MS // slice_ms) + 1 > MAX_POINTS:
         return 0
-    before = {mark: round(last[mark] * 1000) for mark in marks if mark in last}
-    interval = 0
-    for previous, mark in pairwise(marks):
-        if mark not in count or mark not in before:
-            return 0
-        # A closed range also holds a sample exactly at its left end.
-        n = int(count[mark]) - (1 if closed and before[previous] == previous else 0)
-        if n < 1 or slice_ms % n:
-            return 0
-        interval = interval or slice_ms // n
-        drift = abs(before[mark] - before[previous] - slice_ms)
-        late = mark - before[mark]
-        if slice_ms // n != interval or drift > interval // 10 or late >= interval:
-            return 0
+    return slice_ms
+
+
+def slice_marks(start_ms: int, end_ms: int, slice_ms: int) -> list[int]:
+    """The ends of all slices of a screen, and the start of the first, in order."""
+    slices = (end_ms - start_ms) // slice_ms + -(-MARGIN_MS // slice_ms)
+    last = end_ms + MAX_INTERVAL_MS
+    return [last - slice_ms * back for back in range(slices, -1, -1)]
+
+
+def phase_marks(marks: Sequence[int]) -> list[int]:
+    """The marks at which phases are compared: every sixth one and the ends.
+
+    Asking at all of them is what costs most: a server looks for each latest sample anew.
+    """
+    return sorted({marks[0], *marks[-1:0:-6]})
+
+
+def over_slices(function: str, slice_ms: int, closed: bool) -> str:
+    """``function`` over slices without their left end, whatever the server's ranges are."""
+    return f"{function}({{}}[{slice_ms - closed}ms])"
+
+
+def steady_interval(marks: Sequence[int], slice_ms: int, count: Series) -> int:
+    """The scrape interval (ms) that gives each slice its number of samples, else 0."""
+    if len(count.at_ms) != len(marks) - 1:
+        return 0
+    n = int(count.value[0])
+    if n < 1 or slice_ms % n or not (count.value == n).all():
+        return 0
+    interval = slice_ms // n
     return interval if interval <= MAX_INTERVAL_MS else 0
+
+
+def steady_phase(lasts: Sequence[tuple[int, Series | None]], interval: int) -> bool:
+    """Whether the last samples before some marks, ``timestamp()`` in s, are as far apart as those.
+
+    A scrape comes late by a tenth of its interval at most. (The marks are whole intervals apart.)
+    """
+    before: list[int] = []
+    for mark, last in lasts:
+        if last is None:
+            return False
+        before.append(mark - round(float(last.value[0]) * 1000))
+    return max(before) < interval and all(abs(b - a) <= interval // 10 for a, b in pairwise(before))
 
 
 def median_interval(at_ms: npt.NDArray[np.int64]) -> int:
@@ -481,6 +466,17 @@ def _stepped(target: Target) -> Finding:
         detail=f"{target.id}: {target.query} is no plain selector, so the server evaluates it "
         f"every {STEP_MS // 1000} s and repeats each sample for up to 5 minutes: shorter gaps are "
         "hidden",
+        samples=(target.id,),
+    )
+
+
+def _control_total(target: Target, there: int) -> Finding:
+    return Finding(
+        check="uptime.control_total",
+        severity="error",
+        count=1,
+        detail=f"{target.id}: Prometheus counts {there} samples where {target.read} were read; "
+        "expected the same: samples were written or deleted meanwhile",
         samples=(target.id,),
     )
 
