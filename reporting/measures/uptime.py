@@ -11,6 +11,10 @@ other one: half the distance of the samples on each side of a change, half an in
 unknown time. For evenly spaced samples this is the usual "transitions x interval / 2"; written as
 amounts of time it also holds for uneven ones, and it adds up over days.
 
+An objective says how its unknown time is judged: *flag* prints both bounds as above, *exclude*
+leaves it out of W, *down* counts it as down. Time of maintenance that was planned is set arithmetic
+on the same ownership: gross is with it, net is without, and both are kept.
+
 What sampling can't see, no bound contains: an outage that begins and ends between two samples.
 Everything is in whole milliseconds. Reference: Beyer et al., "The Site Reliability Workbook"
 (2018), chapter 2, time-based availability = uptime / (uptime + downtime), here with unknown time
@@ -26,7 +30,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +62,9 @@ from . import Measure
 
 NAME = "uptime"
 TARGETS, SAMPLES = "uptime_targets", "uptime_samples"
+#: Planned maintenance; read where it is there, since a site may plan none.
+MAINTENANCE = "maintenance"
+EVERY_TARGET = "*"
 #: Stretches kept of one target, the longest ones; totals always count all of them.
 MAX_STRETCHES = 200
 #: A gap is the collector's where at most one in ten of the known targets still has samples.
@@ -66,14 +73,19 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What a stretch of time was, if not up. All but "down" are kinds of unknown.
 State = Literal["down", "collector gap", "target lost", "not born", "several series"]
+NoData = Literal["exclude", "down", "flag"]
 
 
 class Stretch(Value):
-    """A span of time in which a target was not known to be up, in milliseconds since 1970."""
+    """A span of time in which a target was not known to be up, in milliseconds since 1970.
+
+    ``planned``: all of it was maintenance.
+    """
 
     start_ms: int
     end_ms: int
     state: State
+    planned: bool = False
 
     @property
     def length_ms(self) -> int:
@@ -81,11 +93,27 @@ class Stretch(Value):
         return self.end_ms - self.start_ms
 
 
+class Planned(Value):
+    """The part of a target's time that was planned maintenance, in the same terms.
+
+    ``retroactive_ms`` of it was covered only by windows approved after they had begun.
+    """
+
+    window_ms: int = 0
+    up_ms: int = 0
+    down_ms: int = 0
+    unknown_ms: int = 0
+    doubtful_up_ms: int = 0
+    doubtful_down_ms: int = 0
+    retroactive_ms: int = 0
+
+
 class TargetUptime(Value):
     """The time of one target, in whole milliseconds; ``window_ms`` is the sum of its parts.
 
     ``interval_ms`` is the scrape interval (0: not known; merged: the longest one). ``transitions``
-    are the changes between up, down and unknown.
+    are the changes between up, down and unknown. All of it is gross; ``planned`` is what was
+    planned of it.
     """
 
     id: str
@@ -104,6 +132,8 @@ class TargetUptime(Value):
     samples: int
     stretches: tuple[Stretch, ...]
     stretches_dropped: int = 0
+    no_data: NoData = "flag"
+    planned: Planned = Planned()
 
     @property
     def unknown_ms(self) -> int:
@@ -114,13 +144,35 @@ class TargetUptime(Value):
 
     @property
     def low_ms(self) -> int:
-        """The least time that it was up."""
-        return self.up_ms - self.doubtful_up_ms
+        """The least time that it was up, maintenance or not."""
+        return self.gross.low_ms
 
     @property
     def high_ms(self) -> int:
-        """The most time that it can have been up."""
-        return self.up_ms + self.unknown_ms + self.doubtful_down_ms
+        """The most time that it can have been up, maintenance or not."""
+        return self.gross.high_ms
+
+    @property
+    def gross(self) -> Bounds:
+        """The bounds over all of its time."""
+        return self._bounds(Planned())
+
+    @property
+    def net(self) -> Bounds:
+        """The bounds over the time outside of planned maintenance."""
+        return self._bounds(self.planned)
+
+    def _bounds(self, without: Planned) -> Bounds:
+        unknown = self.unknown_ms - without.unknown_ms
+        up = self.up_ms - without.up_ms
+        most = up + self.doubtful_down_ms - without.doubtful_down_ms
+        return Bounds(
+            low_ms=up - (self.doubtful_up_ms - without.doubtful_up_ms),
+            high_ms=most + (unknown if self.no_data == "flag" else 0),
+            whole_ms=self.window_ms
+            - without.window_ms
+            - (unknown if self.no_data == "exclude" else 0),
+        )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -129,21 +181,44 @@ class TargetUptime(Value):
         return self
 
 
+class Bounds(NamedTuple):
+    """Least and most time up, of the time that is judged."""
+
+    low_ms: int
+    high_ms: int
+    whole_ms: int
+
+
+class MaintenanceWindow(Value):
+    """A planned window as it was approved; ``target`` is a target's id or ``*`` for all."""
+
+    target: str
+    start_ms: int
+    end_ms: int
+    reason: str
+    approved_by: str
+    approved_at_ms: int
+    retroactive: bool
+
+
 class UptimeFact(Value):
-    """The uptime of all targets between two instants."""
+    """The uptime of all targets between two instants, and the maintenance planned in it."""
 
     start_ms: int
     end_ms: int
     targets: tuple[TargetUptime, ...]
+    maintenance: tuple[MaintenanceWindow, ...] = ()
 
 
 # -- one day -----------------------------------------------------------------------------------
 
 
 def of_day(day: TradingDay, frames: Frames) -> UptimeFact | Missing:
-    """The uptime of the local calendar day, from the two frames of the Prometheus source.
+    """The uptime of the day, from the two frames of the Prometheus source and the maintenance.
 
-    A target without a sample is unknown throughout, neither up nor down.
+    The day of a target is the local calendar day, or the window that its row gives (an objective
+    may have a zone of its own). A target without a sample is unknown throughout, neither up nor
+    down.
     """
     targets, samples = frames[TARGETS], frames[SAMPLES]
     if isinstance(targets, Missing):
@@ -151,19 +226,58 @@ def of_day(day: TradingDay, frames: Frames) -> UptimeFact | Missing:
     if isinstance(samples, Missing):
         return samples
     assert isinstance(targets, Frame) and isinstance(samples, Frame)
-    start, end = day.window.start_ms, day.window.end_ms
+    windows = _maintenance(frames.get(MAINTENANCE))
+    if isinstance(windows, Missing):
+        return windows
     by_target = {str(name): rows for name, rows in samples.table.groupby("target")}
     lives = []
     for row in targets.table.to_dict("records"):
         rows = by_target.get(str(row["target"]))
         at = np.array([] if rows is None else rows["at_ms"], dtype=np.int64)
         up = np.array([] if rows is None else rows["up"], dtype=np.bool_)
-        lives.append(_Life.of(row, at, up))
+        lives.append(_Life.of(row, at, up, (day.window.start_ms, day.window.end_ms)))
+    start = min((life.window[0] for life in lives), default=day.window.start_ms)
+    end = max((life.window[1] for life in lives), default=day.window.end_ms)
     collector = _collector_gaps(lives, start, end)
-    facts = [_uptime(life, collector, start, end) for life in lives]
+    facts = [_uptime(life, collector, windows) for life in lives]
+    known = {life.id: life.window for life in lives}
     return UptimeFact(
-        start_ms=start, end_ms=end, targets=tuple(sorted(facts, key=lambda fact: fact.id))
+        start_ms=start,
+        end_ms=end,
+        targets=tuple(sorted(facts, key=lambda fact: fact.id)),
+        maintenance=tuple(w for w in windows if _concerns(w, known)),
     )
+
+
+def _maintenance(frame: Any) -> tuple[MaintenanceWindow, ...] | Missing:
+    """The planned windows in order; a site without the frame plans none."""
+    if frame is None or isinstance(frame, Missing):
+        return frame or ()
+    assert isinstance(frame, Frame)
+    found = [
+        MaintenanceWindow(
+            target=str(row["target"]),
+            start_ms=int(row["start_ms"]),
+            end_ms=int(row["end_ms"]),
+            reason=str(row["reason"]),
+            approved_by=str(row["approved_by"]),
+            approved_at_ms=int(row["approved_at_ms"]),
+            retroactive=bool(row["retroactive"]),
+        )
+        for row in frame.table.to_dict("records")
+    ]
+    return tuple(sorted(set(found), key=_order))
+
+
+def _order(window: MaintenanceWindow) -> tuple[Any, ...]:
+    who = (window.target, window.reason, window.approved_by)
+    return (window.start_ms, window.end_ms, *who, window.approved_at_ms, window.retroactive)
+
+
+def _concerns(window: MaintenanceWindow, known: Mapping[str, Interval]) -> bool:
+    """Whether a target's day has any of the window."""
+    names = known if window.target == EVERY_TARGET else {window.target} & set(known)
+    return any(_overlap(window.start_ms, window.end_ms, *known[name]) for name in names)
 
 
 Interval = tuple[int, int]
@@ -192,6 +306,8 @@ class _Life:
     seen_before: bool
     interval: int
     clean_samples: int
+    window: Interval
+    no_data: NoData
     at: npt.NDArray[np.int64]
     pieces: tuple[_Piece, ...]
     gaps: tuple[Interval, ...]
@@ -205,7 +321,11 @@ class _Life:
 
     @classmethod
     def of(
-        cls, row: Mapping[Any, Any], at: npt.NDArray[np.int64], up: npt.NDArray[np.bool_]
+        cls,
+        row: Mapping[Any, Any],
+        at: npt.NDArray[np.int64],
+        up: npt.NDArray[np.bool_],
+        day: Interval,
     ) -> _Life:
         """Cut the samples into pieces wherever the state changes or the gap is too long."""
         interval = int(row["interval_ms"])
@@ -237,17 +357,20 @@ class _Life:
             seen_before=bool(row["seen_before"]),
             interval=interval,
             clean_samples=int(row["samples"]),
+            window=(int(row["start_ms"]), int(row["end_ms"])) if "start_ms" in row else day,
+            no_data=row.get("no_data", "flag"),
             at=at,
             pieces=tuple(pieces),
             gaps=tuple(gaps),
         )
 
 
-def _uptime(life: _Life, collector: Sequence[Interval], start: int, end: int) -> TargetUptime:
-    """Clip one life to the window and name its unknown time."""
+def _uptime(
+    life: _Life, collector: Sequence[Interval], windows: Sequence[MaintenanceWindow]
+) -> TargetUptime:
+    """Clip one life to its window, name its unknown time, and say what of it was planned."""
+    start, end = life.window
     owned = [_Piece(-FOREVER, -FOREVER, FOREVER, FOREVER, True)] if life.clean else life.pieces
-    time = {True: 0, False: 0}
-    doubtful = {True: 0, False: 0}
     stretches: list[Stretch] = []
     edges: list[int] = []
     reached = start
@@ -261,9 +384,6 @@ def _uptime(life: _Life, collector: Sequence[Interval], start: int, end: int) ->
             continue
         stretches += _unknown(life, collector, reached, lo)
         reached = hi
-        time[piece.up] += hi - lo
-        doubtful[piece.up] += _overlap(piece.start, piece.first, start, end)
-        doubtful[piece.up] += _overlap(piece.last, piece.end, start, end)
         if not piece.up:
             stretches.append(Stretch(start_ms=lo, end_ms=hi, state="down"))
     edges.append(previous)
@@ -271,26 +391,106 @@ def _uptime(life: _Life, collector: Sequence[Interval], start: int, end: int) ->
     unknown: dict[State, int] = {}
     for stretch in stretches:
         unknown[stretch.state] = unknown.get(stretch.state, 0) + stretch.length_ms
-    kept, dropped = _longest(stretches)
+    time = _tally(owned, start, end)
+    mine = [w for w in windows if w.target in (life.id, EVERY_TARGET)]
+    planned = _union((max(w.start_ms, start), min(w.end_ms, end)) for w in mine)
+    kept, dropped = _longest(list(_split(stretches, planned)))
     counted = int(np.count_nonzero((life.at >= start) & (life.at < end)))
     return TargetUptime(
         id=life.id,
         title=life.title,
         window_ms=end - start,
-        up_ms=time[True],
-        down_ms=time[False],
+        up_ms=time.up,
+        down_ms=time.down,
         collector_gap_ms=unknown.get("collector gap", 0),
         target_lost_ms=unknown.get("target lost", 0),
         not_born_ms=unknown.get("not born", 0),
         several_series_ms=unknown.get("several series", 0),
-        doubtful_up_ms=doubtful[True],
-        doubtful_down_ms=doubtful[False],
+        doubtful_up_ms=time.doubtful_up,
+        doubtful_down_ms=time.doubtful_down,
         transitions=sum(start <= edge < end for edge in edges),
         interval_ms=life.interval,
         samples=life.clean_samples if life.clean else counted,
         stretches=kept,
         stretches_dropped=dropped,
+        no_data=life.no_data,
+        planned=_planned(owned, planned, mine, life.window),
     )
+
+
+class _Tally(NamedTuple):
+    """Owned time by state, and the doubtful part of each (ms)."""
+
+    up: int
+    down: int
+    doubtful_up: int
+    doubtful_down: int
+
+
+def _tally(owned: Sequence[_Piece], start: int, end: int) -> _Tally:
+    """The owned time within ``[start, end)``."""
+    time = {True: 0, False: 0}
+    doubtful = {True: 0, False: 0}
+    for piece in owned:
+        time[piece.up] += _overlap(piece.start, piece.end, start, end)
+        doubtful[piece.up] += _overlap(piece.start, piece.first, start, end)
+        doubtful[piece.up] += _overlap(piece.last, piece.end, start, end)
+    return _Tally(time[True], time[False], doubtful[True], doubtful[False])
+
+
+def _planned(
+    owned: Sequence[_Piece],
+    planned: Sequence[Interval],
+    windows: Sequence[MaintenanceWindow],
+    day: Interval,
+) -> Planned:
+    """What was planned of a target's time, in the terms of the whole."""
+    if not planned:
+        return Planned()
+    parts = [_tally(owned, lo, hi) for lo, hi in planned]
+    up, down, doubtful_up, doubtful_down = (sum(part) for part in zip(*parts, strict=True))
+    length = sum(hi - lo for lo, hi in planned)
+    ahead = _union(
+        (max(w.start_ms, day[0]), min(w.end_ms, day[1])) for w in windows if not w.retroactive
+    )
+    return Planned(
+        window_ms=length,
+        up_ms=up,
+        down_ms=down,
+        unknown_ms=length - up - down,
+        doubtful_up_ms=doubtful_up,
+        doubtful_down_ms=doubtful_down,
+        retroactive_ms=length - sum(hi - lo for lo, hi in ahead),
+    )
+
+
+def _union(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same time as intervals in order that do not touch each other."""
+    found: list[Interval] = []
+    for lo, hi in sorted(intervals):
+        if lo >= hi:
+            continue
+        if found and lo <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], hi))
+        else:
+            found.append((lo, hi))
+    return found
+
+
+def _split(stretches: Iterable[Stretch], planned: Sequence[Interval]) -> Iterator[Stretch]:
+    """Cut each stretch where maintenance begins or ends."""
+    for stretch in stretches:
+        at = stretch.start_ms
+        for lo, hi in planned:
+            lo, hi = max(lo, at), min(hi, stretch.end_ms)
+            if lo >= hi:
+                continue
+            if at < lo:
+                yield stretch.model_copy(update={"start_ms": at, "end_ms": lo})
+            yield stretch.model_copy(update={"start_ms": lo, "end_ms": hi, "planned": True})
+            at = hi
+        if at < stretch.end_ms:
+            yield stretch.model_copy(update={"start_ms": at})
 
 
 def _unknown(life: _Life, collector: Sequence[Interval], lo: int, hi: int) -> Iterator[Stretch]:
@@ -378,6 +578,8 @@ def merge(days: Sequence[tuple[Any, UptimeFact]]) -> UptimeFact:
         start_ms=min(fact.start_ms for fact in facts),
         end_ms=max(fact.end_ms for fact in facts),
         targets=tuple(_sum(by_id[key]) for key in sorted(by_id)),
+        # A window over midnight stands in both days.
+        maintenance=tuple(sorted({w for f in facts for w in f.maintenance}, key=_order)),
     )
 
 
@@ -401,7 +603,11 @@ def _sum(parts: Sequence[TargetUptime]) -> TargetUptime:
     stretches: list[Stretch] = []
     for stretch in (s for part in parts for s in part.stretches):
         last = stretches[-1] if stretches else None
-        if last and (last.end_ms, last.state) == (stretch.start_ms, stretch.state):
+        if last and (last.end_ms, last.state, last.planned) == (
+            stretch.start_ms,
+            stretch.state,
+            stretch.planned,
+        ):
             stretches[-1] = last.model_copy(update={"end_ms": stretch.end_ms})
         else:
             stretches.append(stretch)
@@ -412,6 +618,13 @@ def _sum(parts: Sequence[TargetUptime]) -> TargetUptime:
         interval_ms=max(part.interval_ms for part in parts),
         stretches=kept,
         stretches_dropped=dropped + sum(part.stretches_dropped for part in parts),
+        no_data=parts[-1].no_data,
+        planned=Planned(
+            **{
+                name: sum(getattr(part.planned, name) for part in parts)
+                for name in Planned.model_fields
+            }
+        ),
         **{name: sum(getattr(part, name) for part in parts) for name in SUMMED},
     )
 
@@ -425,6 +638,23 @@ METHOD = (
     "data. A promise is met by the lower bound and missed by the upper one. An outage shorter "
     "than one scrape interval can pass unseen."
 )
+
+
+def availability(
+    target: TargetUptime, unsealed_ms: int = 0, *, gross: bool = False
+) -> tuple[Fraction, Fraction] | Missing:
+    """Least and greatest share of time up outside of planned maintenance, by the no-data policy.
+
+    ``gross`` takes maintenance in. ``unsealed_ms`` is time of the period that no sealed day speaks
+    of: it may have been either, whatever the policy. Missing where there is no time to judge.
+    """
+    bounds = target.gross if gross else target.net
+    whole = bounds.whole_ms + unsealed_ms
+    if not whole:
+        planned = target.planned.window_ms == target.window_ms and not gross
+        detail = "all of it was planned maintenance" if planned else "no data at any time"
+        return Missing(why=Why.NO_DATA, detail=detail)
+    return Fraction(bounds.low_ms, whole), Fraction(bounds.high_ms + unsealed_ms, whole)
 
 
 def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
@@ -465,6 +695,7 @@ def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
     if unsealed:
         listed = ", ".join(day.isoformat() for day in unsealed)
         notes.append(f"Not sealed, so unknown for every target: {listed}.")
+    notes += _policy_notes(judged)
     dropped = sum(row.target.stretches_dropped for row in judged)
     if dropped:
         notes.append(
@@ -477,7 +708,7 @@ def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
         summary=_summary(judged, figures),
         verdict=verdict,
         figures=figures,
-        tables=(_availability(judged), _stretches(judged)),
+        tables=(_availability(judged), _stretches(judged), *_planned_table(fact, judged)),
         charts=_charts(fact, judged, days, page),
         notes=tuple(notes),
     )
@@ -485,7 +716,7 @@ def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
 
 @dataclass(frozen=True)
 class _Judged:
-    """A target with its promise; ``window_ms`` includes unsealed days, which are unknown."""
+    """A target with its promise; ``unsealed_ms`` is time of days without a fact."""
 
     target: TargetUptime
     promise: Target | None
@@ -494,41 +725,39 @@ class _Judged:
 
     @classmethod
     def of(cls, target: TargetUptime, promise: Target | None, unsealed_ms: int = 0) -> _Judged:
-        row = cls(target, promise, unsealed_ms, None)
-        return cls(target, promise, unsealed_ms, _judge(row.low, row.high, promise))
+        share = availability(target, unsealed_ms)
+        return cls(target, promise, unsealed_ms, _judge(share, promise))
 
     @property
-    def window_ms(self) -> int:
-        return self.target.window_ms + self.unsealed_ms
+    def share(self) -> tuple[Fraction, Fraction] | Missing:
+        """What is judged: net of maintenance."""
+        return availability(self.target, self.unsealed_ms)
 
-    @property
-    def low(self) -> Fraction:
-        return Fraction(self.target.low_ms, self.window_ms)
-
-    @property
-    def high(self) -> Fraction:
-        return Fraction(self.target.high_ms + self.unsealed_ms, self.window_ms)
-
-    @property
-    def band(self) -> Band:
-        whole = Decimal(self.window_ms)
+    def band(self, bounds: Bounds) -> Band | Missing:
+        """Some bounds of it as a value, unsealed days included."""
+        whole = Decimal(bounds.whole_ms + self.unsealed_ms)
+        if not whole:
+            absent = self.share
+            return absent if isinstance(absent, Missing) else Missing(why=Why.NO_DATA)
+        high = Decimal(bounds.high_ms + self.unsealed_ms)
         return Band(
-            low=Ratio(numerator=Decimal(self.target.low_ms), denominator=whole),
-            high=Ratio(
-                numerator=Decimal(self.target.high_ms + self.unsealed_ms), denominator=whole
-            ),
+            low=Ratio(numerator=Decimal(bounds.low_ms), denominator=whole),
+            high=Ratio(numerator=high, denominator=whole),
         )
 
     @property
     def words(self) -> str:
-        low, high = percent(self.low, ROUND_FLOOR), percent(self.high, ROUND_CEILING)
+        share = self.share
+        if isinstance(share, Missing):
+            return str(share)
+        low, high = percent(share[0], ROUND_FLOOR), percent(share[1], ROUND_CEILING)
         return f"{low} %" if low == high else f"{low} to {high} %"
 
     def figure(self, days: Days) -> Figure:
         return Figure(
             id=f"{NAME}.{self.target.id}",
             label=self.target.title,
-            value=self.band,
+            value=self.band(self.target.net),
             target=self.promise,
             verdict=self.verdict,
             series=tuple(_point(day, value, self.target.id) for day, value in days)
@@ -544,7 +773,7 @@ def percent(share: Fraction, rounding: str) -> Decimal:
     return exact.quantize(Decimal("0.001"), rounding=rounding)
 
 
-def _judge(low: Fraction, high: Fraction, promise: Target | None) -> Verdict | None:
+def _judge(share: tuple[Fraction, Fraction] | Missing, promise: Target | None) -> Verdict | None:
     if promise is None:
         return None
     compare = {"ge": operator.ge, "gt": operator.gt}.get(promise.comparator)
@@ -553,6 +782,9 @@ def _judge(low: Fraction, high: Fraction, promise: Target | None) -> Verdict | N
             f"{promise.id}: {promise.words()!r} is no availability; expected a percentage to "
             "stay at or above (ge, gt)"
         )
+    if isinstance(share, Missing):
+        return Verdict.UNKNOWN
+    low, high = share
     needed = Fraction(promise.value) / 100
     if compare(low, needed):
         return Verdict.MET
@@ -582,7 +814,10 @@ def _point(day: Any, value: UptimeFact | Missing, target_id: str) -> Point:
         return Point(day=at, value=value)
     for target in value.targets:
         if target.id == target_id:
-            return Point(day=at, value=percent(_Judged.of(target, None).low, ROUND_FLOOR))
+            share = availability(target)
+            if isinstance(share, Missing):
+                return Point(day=at, value=share)
+            return Point(day=at, value=percent(share[0], ROUND_FLOOR))
     return Point(day=at, value=Missing(why=Why.NOT_MEASURED, detail="no objective on this day"))
 
 
@@ -602,8 +837,27 @@ def _summary(judged: Sequence[_Judged], figures: Sequence[Figure]) -> str:
     return "; ".join(parts) + "."
 
 
+def _policy_notes(judged: Sequence[_Judged]) -> Iterator[str]:
+    """How time that is not simply up or down was judged, where there was any."""
+    for policy, words in (("exclude", "is left out"), ("down", "counts as down")):
+        names = [r.target.title for r in judged if r.target.no_data == policy]
+        if names and any(r.target.unknown_ms for r in judged if r.target.no_data == policy):
+            yield f"Time without data {words}: {', '.join(names)}."
+    if any(row.target.planned.window_ms for row in judged):
+        yield (
+            "Availability is net: planned maintenance is neither up nor down. Gross, maintenance "
+            "included, stands in its own column."
+        )
+    late = [row.target.title for row in judged if row.target.planned.retroactive_ms]
+    if late:
+        yield (
+            "Retroactive: maintenance that was approved only after it had begun is taken out of "
+            f"the availability of {', '.join(late)}."
+        )
+
+
 def _availability(judged: Sequence[_Judged]) -> Table:
-    columns = (
+    columns: tuple[Column, ...] = (
         Column(key="target", label="Target", align="left"),
         Column(key="availability", label="Availability"),
         Column(key="promise", label="Promise", align="left"),
@@ -615,18 +869,26 @@ def _availability(judged: Sequence[_Judged]) -> Table:
         Column(key="longest_outage", label="Longest outage"),
         Column(key="interval", label="Scraped every"),
     )
+    planned = any(row.target.planned.window_ms for row in judged)
+    if planned:
+        columns += (
+            Column(key="gross", label="Gross"),
+            Column(key="planned", label="Planned"),
+            Column(key="planned_down", label="Down in it"),
+        )
     return Table(
         id="uptime_targets",
         title="Availability by target",
         columns=columns,
-        rows=tuple(_row(row) for row in judged),
+        rows=tuple((*_row(row), *(_planned_cells(row) if planned else ())) for row in judged),
         top=40,
     )
 
 
 def _row(row: _Judged) -> tuple[Shown, ...]:
+    """Up, down and unknown are gross; the longest outage is the longest that was not planned."""
     target = row.target
-    outages = [s.length_ms for s in target.stretches if s.state == "down"]
+    outages = [s.length_ms for s in target.stretches if s.state == "down" and not s.planned]
     kinds = {
         "collector gap": target.collector_gap_ms,
         "target lost": target.target_lost_ms,
@@ -636,7 +898,7 @@ def _row(row: _Judged) -> tuple[Shown, ...]:
     }
     return (
         text(target.title),
-        row.band,
+        row.band(target.net),
         text(row.promise.words() if row.promise else "tracked"),
         text(row.verdict.value if row.verdict else ""),
         Duration(ms=target.up_ms),
@@ -645,6 +907,17 @@ def _row(row: _Judged) -> tuple[Shown, ...]:
         text(", ".join(kind for kind, ms in kinds.items() if ms)),
         Duration(ms=max(outages)) if outages else text("none"),
         Duration(ms=target.interval_ms) if target.interval_ms else text("not known"),
+    )
+
+
+def _planned_cells(row: _Judged) -> tuple[Shown, ...]:
+    planned = row.target.planned
+    if not planned.window_ms:
+        return row.band(row.target.gross), text("none"), text("")
+    return (
+        row.band(row.target.gross),
+        Duration(ms=planned.window_ms),
+        Duration(ms=planned.down_ms),
     )
 
 
@@ -662,15 +935,61 @@ def _stretches(judged: Sequence[_Judged]) -> Table:
     rows = tuple(
         (
             text(title),
-            text("down" if s.state == "down" else f"unknown: {s.state}"),
-            Moment(at=EPOCH + timedelta(milliseconds=s.start_ms)),
-            Moment(at=EPOCH + timedelta(milliseconds=s.end_ms)),
+            text(_state_words(s)),
+            Moment(at=_moment(s.start_ms)),
+            Moment(at=_moment(s.end_ms)),
             Duration(ms=s.length_ms),
         )
         for s, title in found
     )
     return Table(
         id="uptime_stretches", title="When targets were not up", columns=columns, rows=rows, top=15
+    )
+
+
+def _state_words(stretch: Stretch) -> str:
+    words = "down" if stretch.state == "down" else f"unknown: {stretch.state}"
+    return f"{words}, planned maintenance" if stretch.planned else words
+
+
+def _moment(at_ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=at_ms)
+
+
+def _planned_table(fact: UptimeFact, judged: Sequence[_Judged]) -> Iterator[Table]:
+    """The maintenance windows of the period with who approved them and when, if there are any."""
+    if not fact.maintenance:
+        return
+    titles = {row.target.id: row.target.title for row in judged}
+    columns = (
+        Column(key="target", label="Target", align="left"),
+        Column(key="from", label="From", align="left"),
+        Column(key="to", label="To", align="left"),
+        Column(key="length", label="Length"),
+        Column(key="reason", label="Reason", align="left"),
+        Column(key="approved_by", label="Approved by", align="left"),
+        Column(key="approved_at", label="Approved at", align="left"),
+        Column(key="mark", label="Mark", align="left"),
+    )
+    rows = tuple(
+        (
+            text("every target" if w.target == EVERY_TARGET else titles.get(w.target, w.target)),
+            Moment(at=_moment(w.start_ms)),
+            Moment(at=_moment(w.end_ms)),
+            Duration(ms=w.end_ms - w.start_ms),
+            text(w.reason),
+            text(w.approved_by),
+            Moment(at=_moment(w.approved_at_ms)),
+            text("RETROACTIVE" if w.retroactive else ""),
+        )
+        for w in fact.maintenance
+    )
+    yield Table(
+        id="uptime_maintenance",
+        title="Planned maintenance",
+        columns=columns,
+        rows=rows,
+        note="Retroactive: approved after it had begun",
     )
 
 
@@ -757,12 +1076,14 @@ def _cell(
     if isinstance(value, UptimeFact):
         for target in value.targets:
             if target.id == target_id:
-                row = _Judged.of(target, promise)
+                share = availability(target)
+                if isinstance(share, Missing):
+                    break
                 return CalendarCell(
                     day=day,
-                    low_pct=percent(row.low, ROUND_FLOOR),
-                    high_pct=percent(row.high, ROUND_CEILING),
-                    verdict=row.verdict or Verdict.UNKNOWN,
+                    low_pct=percent(share[0], ROUND_FLOOR),
+                    high_pct=percent(share[1], ROUND_CEILING),
+                    verdict=_judge(share, promise) or Verdict.UNKNOWN,
                 )
     return CalendarCell(day=day, low_pct=None, high_pct=None, verdict=Verdict.UNKNOWN)
 

@@ -22,8 +22,10 @@ from reporting.measures import Context
 from reporting.measures.uptime import (
     MAX_STRETCHES,
     UPTIME,
+    Planned,
     TargetUptime,
     UptimeFact,
+    availability,
     merge,
     of_day,
     percent,
@@ -262,6 +264,184 @@ def test_a_missing_frame_is_a_missing_fact() -> None:
     assert of_day(trading_day(START, START + TAU), dict.fromkeys(UPTIME.reads, why)) == why
 
 
+# -- policies for time without data, and windows of one's own ------------------------------------
+
+
+def with_policy(line: str, policy: str) -> TargetUptime:
+    samples, length = drawn(line)
+    made = frames({"a": samples}, seen_before=("a",))
+    made["uptime_targets"].table["no_data"] = [policy]
+    fact = of_day(trading_day(START, START + length), made)
+    assert isinstance(fact, UptimeFact)
+    return fact.targets[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "low", "high"),
+    [
+        # Up 8 of 10, unknown 2, and half an interval of doubt on both sides of it.
+        ("flag", Fraction(7, 10), Fraction(1)),
+        ("exclude", Fraction(7, 8), Fraction(1)),
+        ("down", Fraction(7, 10), Fraction(8, 10)),
+    ],
+)
+def test_unknown_time_is_judged_by_the_objectives_policy(
+    policy: str, low: Fraction, high: Fraction
+) -> None:
+    fact = with_policy("1|1111..1111|1", policy)
+    assert fact.no_data == policy
+    assert availability(fact) == (low, high)
+    assert (fact.up_ms, fact.unknown_ms) == (8 * TAU, 2 * TAU)
+
+
+def test_nothing_but_unknown_time_left_out_is_no_verdict() -> None:
+    fact = with_policy("|....|", "exclude")
+    assert availability(fact) == Missing(why=Why.NO_DATA, detail="no data at any time")
+    whole = UptimeFact(start_ms=START, end_ms=START + 4 * TAU, targets=(fact,))
+    days = [(date(2025, 11, 1), whole)]
+    laid_out = section(whole, days, page(promise("a", "99.9")))
+    assert laid_out.verdict is Verdict.UNKNOWN
+    assert isinstance(laid_out.figures[0].value, Missing)
+    weekly = section(whole, days, page(promise("a", "99.9"), "weekly"))
+    assert isinstance(weekly.charts[0], CalendarChart)
+    assert weekly.charts[0].rows[0].cells[5].verdict is Verdict.UNKNOWN
+
+
+def test_down_by_policy_is_missed_where_flag_can_not_tell() -> None:
+    for policy, verdict in (("flag", Verdict.UNKNOWN), ("down", Verdict.MISSED)):
+        fact = with_policy("1|1111..1111|1", policy)
+        whole = UptimeFact(start_ms=START, end_ms=START + 10 * TAU, targets=(fact,))
+        laid_out = section(whole, [(date(2025, 11, 1), whole)], page(promise("a", "99.9")))
+        assert laid_out.verdict is verdict, policy
+        assert ("Time without data counts as down: A." in laid_out.notes) is (policy == "down")
+
+
+def test_an_unsealed_day_is_open_whatever_the_policy() -> None:
+    fact = with_policy("1|1111..1111|1", "exclude")
+    assert availability(fact, 8 * TAU) == (Fraction(7, 16), Fraction(16, 16))
+    fact = with_policy("1|1111..1111|1", "down")
+    assert availability(fact, 10 * TAU) == (Fraction(7, 20), Fraction(18, 20))
+
+
+def test_each_target_has_the_day_of_its_own_zone() -> None:
+    a, b = drawn("11|1111111100|00")[0], drawn("11|1111111100|00")[0]
+    made = frames({"a": a, "b": b}, seen_before=("a", "b"))
+    made["uptime_targets"].table["start_ms"] = [START, START - TAU]
+    made["uptime_targets"].table["end_ms"] = [START + 10 * TAU, START + 9 * TAU]
+    fact = of_day(trading_day(START, START + 10 * TAU), made)
+    assert isinstance(fact, UptimeFact)
+    assert (fact.start_ms, fact.end_ms) == (START - TAU, START + 10 * TAU)
+    assert [(t.window_ms, t.up_ms, t.down_ms) for t in fact.targets] == [
+        (10 * TAU, 8 * TAU, 2 * TAU),
+        (10 * TAU, 9 * TAU, 1 * TAU),
+    ]
+
+
+# -- maintenance -------------------------------------------------------------------------------
+
+
+def maintenance(*windows: tuple[str, float, float], retroactive: bool = False) -> Frame:
+    """Windows by target, from and to in scrapes after the start."""
+    rows = [
+        {
+            "target": target,
+            "start_ms": START + int(lo * TAU),
+            "end_ms": START + int(hi * TAU),
+            "reason": "upgrade",
+            "approved_by": "Ann",
+            "approved_at_ms": START,
+            "retroactive": retroactive,
+        }
+        for target, lo, hi in windows
+    ]
+    names = ["target", "start_ms", "end_ms", "reason", "approved_by", "approved_at_ms"]
+    return Frame(pd.DataFrame(rows, columns=[*names, "retroactive"]), NO_COVERAGE)
+
+
+def planned(line: str, *windows: tuple[str, float, float], **given: bool) -> UptimeFact:
+    samples, length = drawn(line)
+    made = frames({"a": samples}, seen_before=("a",))
+    made["maintenance"] = maintenance(*windows, **given)
+    fact = of_day(trading_day(START, START + length), made)
+    assert isinstance(fact, UptimeFact)
+    return fact
+
+
+def test_maintenance_takes_its_time_out_of_the_net_and_not_of_the_gross() -> None:
+    target = planned("1|1111001111|1", ("a", 3, 7)).targets[0]
+    assert (target.up_ms, target.down_ms, target.window_ms) == (8 * TAU, 2 * TAU, 10 * TAU)
+    assert target.planned == Planned(
+        window_ms=4 * TAU, up_ms=2 * TAU, down_ms=2 * TAU, doubtful_up_ms=TAU, doubtful_down_ms=TAU
+    )
+    assert availability(target) == (1, 1)
+    assert availability(target, gross=True) == (Fraction(7, 10), Fraction(9, 10))
+
+
+def test_maintenance_that_ends_too_early_leaves_the_rest_of_the_outage() -> None:
+    target = planned("1|1111001111|1", ("*", 4, 5)).targets[0]
+    # The outage began in the window and went on for one interval of the other nine.
+    assert availability(target) == (
+        Fraction(8 * TAU - TAU // 2 - TAU // 2, 9 * TAU),
+        Fraction(8 * TAU + TAU // 2, 9 * TAU),
+    )
+    assert [(s.state, s.planned, s.length_ms) for s in target.stretches] == [
+        ("down", True, TAU),
+        ("down", False, TAU),
+    ]
+
+
+def test_windows_that_overlap_count_once_and_others_not_at_all() -> None:
+    fact = planned("1|1111111111|1", ("a", 2, 5), ("*", 4, 6), ("b", 0, 9), ("a", 20, 30))
+    assert fact.targets[0].planned.window_ms == 4 * TAU
+    assert [(w.target, w.start_ms) for w in fact.maintenance] == [
+        ("a", START + 2 * TAU),
+        ("*", START + 4 * TAU),
+    ]
+
+
+def test_unknown_time_in_maintenance_is_no_doubt_about_the_rest() -> None:
+    target = planned("1|1111..1111|1", ("a", 3.5, 6.5)).targets[0]
+    assert target.planned.unknown_ms == 2 * TAU
+    assert availability(target) == (1, 1)
+    assert availability(target, gross=True) == (Fraction(7, 10), 1)
+
+
+def test_a_day_of_nothing_but_maintenance_has_no_availability() -> None:
+    target = planned("1|1111|1", ("*", 0, 4)).targets[0]
+    assert availability(target) == Missing(
+        why=Why.NO_DATA, detail="all of it was planned maintenance"
+    )
+
+
+def test_no_window_is_as_no_frame() -> None:
+    samples, length = drawn("1|1111001111|1")
+    plain = of_day(trading_day(START, START + length), frames({"a": samples}, seen_before=("a",)))
+    assert planned("1|1111001111|1") == plain
+
+
+def test_the_page_shows_net_and_gross_and_marks_what_was_approved_afterwards() -> None:
+    fact = planned("1|1111001111|1", ("a", 3, 7), retroactive=True)
+    assert fact.targets[0].planned.retroactive_ms == 4 * TAU
+    laid_out = section(fact, [(date(2025, 11, 1), fact)], page(promise("a", "99.9")))
+    assert laid_out.verdict is Verdict.MET
+    targets, stretches, windows = laid_out.tables
+    row = dict(zip((c.key for c in targets.columns), targets.rows[0], strict=True))
+    net, gross = row["availability"], row["gross"]
+    assert isinstance(net, Band) and isinstance(gross, Band)
+    assert (net.low.fraction, gross.low.fraction) == (1, Fraction(7, 10))
+    assert "down, planned maintenance" in str(stretches.rows[0][1])
+    assert windows.id == "uptime_maintenance"
+    assert "RETROACTIVE" in str(windows.rows[0][-1]) and "Ann" in str(windows.rows[0])
+    assert any(note.startswith("Retroactive") and "of A" in note for note in laid_out.notes)
+
+
+def test_without_maintenance_the_page_says_nothing_of_it() -> None:
+    fact = measured(a="1|1111001111|1")
+    laid_out = section(fact, [(date(2025, 11, 1), fact)], page(promise("a", "99.9")))
+    assert [t.id for t in laid_out.tables] == ["uptime_targets", "uptime_stretches"]
+    assert "gross" not in [c.key for c in laid_out.tables[0].columns]
+
+
 # -- laws --------------------------------------------------------------------------------------
 
 MARGIN = 600_000  # what the source reads around a window
@@ -299,14 +479,26 @@ def read(history: Mapping[str, tuple[int, Samples]], start: int, end: int) -> di
     return made
 
 
-@given(histories())
+windows_of_maintenance = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "*"]), st.integers(-20, 180), st.integers(1, 60)),
+    max_size=3,
+).map(lambda found: [(target, lo, lo + length) for target, lo, length in found])
+
+
+@given(histories(), windows_of_maintenance, st.sampled_from(["flag", "exclude", "down"]))
 @settings(max_examples=150, deadline=None)
 def test_two_days_merge_into_what_both_together_measure(
     history: dict[str, tuple[int, list[tuple[int, bool]]]],
+    windows: list[tuple[str, float, float]],
+    policy: str,
 ) -> None:
     midnight, end = START + FIRST, START + FIRST + SECOND
-    spans = [(START, midnight), (midnight, end), (START, end)]
-    facts = [of_day(trading_day(*span), read(history, *span)) for span in spans]
+    facts = []
+    for span in [(START, midnight), (midnight, end), (START, end)]:
+        made = read(history, *span)
+        made["uptime_targets"].table["no_data"] = policy
+        made["maintenance"] = maintenance(*windows)
+        facts.append(of_day(trading_day(*span), made))
     one_day, next_day, both = facts
     assert isinstance(one_day, UptimeFact) and isinstance(next_day, UptimeFact)
     assert merge([(1, one_day), (2, next_day)]) == both
