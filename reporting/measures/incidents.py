@@ -22,7 +22,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..model import (
     EXACT,
@@ -81,6 +81,14 @@ class Incident(Value):
     resolved_ms: int | None = None
     false_positive: bool | None = None
     cause: str = Field(default="", max_length=1000)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, given: Any) -> Any:
+        """Words as every store takes them: no NUL, no half of a surrogate pair."""
+        if not isinstance(given, str):
+            return given
+        return given.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

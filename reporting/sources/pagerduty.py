@@ -123,9 +123,7 @@ def incident_from(
     resolved = None
     if item.get("status") == "resolved":
         told = item.get("resolved_at") or item.get("last_status_change_at")
-        resolved = max(
-            at.get("resolve_log_entry") or [_ms(str(told)) if told else opened], default=None
-        )
+        resolved = max(at.get("resolve_log_entry") or [opened, _ms(str(told)) if told else opened])
     escalated = at.get("escalate_log_entry", [])
     times: dict[str, int | None] = {
         "notified_ms": _first(at.get("notify_log_entry", [])),

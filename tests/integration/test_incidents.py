@@ -146,6 +146,17 @@ def test_one_is_added_by_hand_and_corrected(site: Site) -> None:
     ]
 
 
+def test_words_that_no_database_takes_are_made_storable(site: Site) -> None:
+    words = ["add", "--id", "H-1", "--priority", "P3", "--title", "a\x00b\ud800c"]
+
+    run(site, *words, "--opened", "2025-12-05T14:00:00-05:00")
+    run(site, "none", "--date", "2025-12-05")
+
+    fact = known(site, "2025-12-05")
+    assert isinstance(fact, IncidentsFact)
+    assert fact.incidents[0].title == "a\ufffdb?c"
+
+
 def test_every_command_is_in_the_audit_log(site: Site, tmp_path: Path) -> None:
     run(site, "import", file(tmp_path, FEED), *COVERED)
     run(site, "none", "--date", "2025-12-06")
