@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import parse_qsl, urlencode
+from urllib.request import ProxyHandler, Request, build_opener
 
 from reporting.demo.prometheus import find_binary
 from reporting.errors import NotReady
@@ -91,3 +100,81 @@ def write_series(path: Path, families: Mapping[str, tuple[str, Mapping[str, Samp
                     f"{text} {value!r} {t // 1000}.{t % 1000:03d}\n" for t, value in samples
                 )
         file.write("# EOF\n")
+
+
+#: What a proxy does with one query: None passes it on, a text replaces it, a status is answered
+#: with it, "drop" closes the connection, "stall" says nothing for as long as the client waits.
+Change = Callable[[str], str | int | None]
+
+
+@contextmanager
+def proxied(url: str, change: Change) -> Iterator[str]:
+    """A real HTTP server before ``url`` that ill-treats chosen queries; gives its own address."""
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            form = dict(parse_qsl(body.decode()))
+            what = change(form["query"])
+            if what == "drop":
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            if what == "stall":
+                over.wait(60)
+                self.close_connection = True
+                return
+            if isinstance(what, int):
+                words = f"{what} as the test wants it"
+                answer = {"status": "error", "errorType": "execution", "error": words}
+                self.send(what, json.dumps(answer).encode())
+                return
+            form["query"] = form["query"] if what is None else what
+            data = urlencode(form).encode()
+            request = Request(url + self.path, data=data, method="POST")
+            try:
+                with OPENER.open(request, timeout=30) as found:
+                    self.send(found.status, found.read())
+            except HTTPError as error:
+                self.send(error.code, error.read())
+
+        def send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+OPENER = build_opener(ProxyHandler({}))
+
+
+def left_open(query: str) -> str:
+    """The query by which Prometheus 2 answers as 3 does: ranges without their left end.
+
+    Times are whole milliseconds, so that (t - d, t] is [t - d + 1 ms, t].
+    """
+
+    def shorter(found: re.Match[str]) -> str:
+        unit = {"ms": 1, "s": 1_000, "y": 365 * 86_400_000}[found[2]]
+        return f"[{int(found[1]) * unit - 1}ms{found[3]}"
+
+    return re.sub(r"\[(\d+)(ms|s|y)(\]|:)", shorter, query)

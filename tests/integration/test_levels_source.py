@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reporting.demo.prometheus import build_blocks, running_prometheus
+from reporting.demo.prometheus import build_blocks, free_port, running_prometheus
+from reporting.errors import SourceUnavailable
 from reporting.model import Frame, Missing
 from reporting.periods import local_midnight
 from reporting.policy.indicators import (
@@ -31,7 +32,15 @@ from reporting.policy.indicators import (
 )
 from reporting.sources.prometheus import MARGIN_MS, PrometheusSource, queries_of
 
-from .prometheus_fixtures import VAR, Samples, lacking, scrapes, write_series
+from .prometheus_fixtures import (
+    VAR,
+    Samples,
+    lacking,
+    left_open,
+    proxied,
+    scrapes,
+    write_series,
+)
 
 pytestmark = pytest.mark.skipif(
     bool(lacking("prometheus", "promtool")), reason=lacking("prometheus", "promtool")
@@ -500,3 +509,189 @@ def test_states_have_the_day_of_their_zone_and_failures_count_as_success_turned_
     assert not by_target["off"].any() and not by_target["new"].any()
     assert by_target["both"].all() and rows.loc["both", "interval_ms"] == 60_000
     assert [f.check for f in targets.findings] == ["uptime.stepped"]
+
+
+# -- a server that is slow, busy, or gone --------------------------------------------------------
+
+LOAD = Threshold(query('load1{job="node",instance="a:1"}'), "lt", Decimal(55))
+USE = Threshold(query("use_ratio"), "lt", Decimal(1))
+ALL = [
+    objective("gap", counts("gaps_total", "gaps_total")),
+    objective("load", LOAD),
+    objective("p95", LATENCY),
+    objective("steady", STEADY),
+    objective("use", USE),
+]
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reporting.sources.prometheus.client.BACKOFF_S", 0.01)
+
+
+def hurried(url: str, **given: Any) -> PrometheusSource:
+    return PrometheusSource(url, **{"timeout_s": 0.5, **given})
+
+
+def same(one: Read, other: Read, *names: str) -> None:
+    """Both readings have the same rows and samples of ``names``."""
+    for name in names:
+        here, there = one.row(name), other.row(name)
+        # Extrapolated by the server, and from where depends on how its ranges end.
+        increases = [float(row.pop("increase") or 0) for row in (here, there)]
+        assert abs(increases[0] - increases[1]) < 0.01
+        assert here == there
+        for here, there in zip(rows(one, name), rows(other, name), strict=True):
+            assert one.samples(here.pop("series")) == other.samples(there.pop("series"))
+            assert here == there
+
+
+def rows(got: Read, name: str) -> list[dict[str, Any]]:
+    table = got.all_series[got.all_series["objective"] == name]
+    ordered = table.sort_values(["role", "labels"]).to_dict("records")
+    return [{str(k): v for k, v in row.items()} for row in ordered]
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize(
+    ("ill", "reason"),
+    [
+        (422, "HTTP 422 after 3 tries: 422 as the test wants it"),
+        (429, "HTTP 429 after 3 tries: 429"),
+        (503, "HTTP 503 after 3 tries: 503"),
+        (400, "HTTP 400: 400"),
+        ("drop", "ConnectionError after 3 tries: "),
+        ("stall", "ReadTimeout after 3 tries: "),
+    ],
+)
+def test_a_query_that_is_never_answered_costs_its_own_objective_only(
+    url: str, source: PrometheusSource, ill: str | int, reason: str
+) -> None:
+    asked: list[str] = []
+
+    def change(text: str) -> str | int | None:
+        asked.append(text)
+        return ill if "load1" in text else None
+
+    with proxied(url, change) as address:
+        got = read(hurried(address), *ALL)
+
+    assert got.row("load")["missing"].startswith(f"value: {reason}")
+    (finding,) = got.findings
+    assert (finding.check, finding.severity) == ("levels.query_failed", "error")
+    assert finding.detail.startswith(f"load: {LOAD.query.selector} (value) was not answered")
+    assert sum("load1" in text for text in asked) == (1 if ill == 400 else 3)
+    same(got, read(source, *ALL), "gap", "p95", "steady", "use")
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_query_that_is_answered_at_the_third_try_is_as_good_as_any(
+    url: str, source: PrometheusSource
+) -> None:
+    seen: dict[str, int] = {}
+
+    def change(text: str) -> str | int | None:
+        seen[text] = seen.get(text, 0) + 1
+        return (429, "drop", None)[min(seen[text], 3) - 1]
+
+    with proxied(url, change) as address:
+        got = read(hurried(address), *ALL)
+
+    assert min(seen.values()) == 3
+    same(got, read(source, *ALL), *(o.id for o in ALL))
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_screen_that_is_not_answered_only_means_more_to_read(
+    url: str, source: PrometheusSource
+) -> None:
+    with proxied(url, lambda text: 422 if "resets(took" in text else None) as address:
+        got = read(hurried(address), *ALL)
+
+    series = got.one("p95", "numerator")
+    assert got.row("p95")["missing"] == "" and not series["clean"]
+    written = family('took_seconds_bucket{job="api",instance="a:1",le="0.005"}')
+    assert got.samples(series["series"]) == near(written)
+    same(got, read(source, *ALL), "gap", "steady", "use", "load")
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_slow_server_costs_a_bounded_number_of_tries(url: str) -> None:
+    loads = [
+        objective(f"load{n}", Threshold(query(f'load1{{instance=~"{n}.*"}}'), "lt", Decimal(1)))
+        for n in range(9)
+    ]
+    asked: list[str] = []
+
+    def change(text: str) -> str | int | None:
+        asked.append(text)
+        return "stall" if "load1" in text else None
+
+    with proxied(url, change) as address:
+        got = read(hurried(address, timeout_s=0.2), *loads, objective("steady", STEADY))
+
+    reasons = [got.row(o.id)["missing"] for o in loads]
+    assert all(reason.startswith("value: ReadTimeout") for reason in reasons)
+    # Three with every repetition; then one try each.
+    assert sum("load1" in text for text in asked) == 3 * 3 + 6
+    assert got.row("steady")["missing"] == ""
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("ill", ["drop", 503, 401, "stall"])
+def test_a_server_that_answers_nothing_is_unavailable(url: str, ill: str | int) -> None:
+    with proxied(url, lambda _: ill) as address:
+        bad = hurried(address, timeout_s=0.2, retries=1)
+        with pytest.raises(SourceUnavailable, match=r"did not answer: .*reporting doctor"):
+            bad.read_levels(ALL, DAY)
+        with pytest.raises(SourceUnavailable):
+            bad.read_states([objective("api", State(query("up")))], DAY)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_an_unreachable_server_is_unavailable() -> None:
+    with pytest.raises(SourceUnavailable):
+        hurried(f"http://127.0.0.1:{free_port()}", retries=1).read_levels(ALL, DAY)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_target_whose_query_fails_is_unknown_and_the_others_are_read(
+    url: str, source: PrometheusSource
+) -> None:
+    chosen = [
+        objective(name, State(query(f'up{{job="{job}"}}')))
+        for name, job in (("api", "api"), ("new", "new"), ("never", "never"))
+    ]
+    # Whatever is asked about "new" alone or with others fails, its raw samples too.
+    with proxied(url, lambda text: 422 if "new" in text else None) as address:
+        frames = hurried(address).read_states(chosen, DAY)
+    targets, samples = frames["uptime_targets"], frames["uptime_samples"]
+    assert isinstance(targets, Frame) and isinstance(samples, Frame)
+    (finding,) = targets.findings
+    assert (finding.check, finding.severity, finding.samples) == (
+        "uptime.query_failed",
+        "error",
+        ("new",),
+    )
+    assert "HTTP 422 after 3 tries" in finding.detail
+    assert list(targets.table["clean"]) == [True, False, False]
+    assert samples.table.empty
+
+
+# -- Prometheus 3 ---------------------------------------------------------------------------------
+
+
+def test_ranges_without_their_left_end_give_the_same_samples(
+    url: str, source: PrometheusSource
+) -> None:
+    """The server is Prometheus 2 behind a rewriting of each range by one millisecond: exactly
+    what Prometheus 3 does. One counter has samples on every edge."""
+    edge = objective("edge", counts("at_midnight_total", "at_midnight_total"))
+    chosen = [*ALL, edge]
+    with proxied(url, left_open) as address:
+        three = PrometheusSource(address)
+        assert (source.check().ranges, three.check().ranges) == ("closed", "left-open")
+        got, expected = read(three, *chosen), read(source, *chosen)
+    assert got.one("edge", "total")["clean"]
+    same(got, expected, *(o.id for o in chosen))
+    assert got.control == expected.control

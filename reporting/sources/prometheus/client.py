@@ -149,7 +149,10 @@ class Client:
         Prometheus 2.x does; 3.x and VictoriaMetrics don't.
         """
         if self._closed is None:
-            answer = self.query("count_over_time(vector(1)[2s:1s])", 1_000_000_000_000)
+            try:
+                answer = self.query("count_over_time(vector(1)[2s:1s])", 1_000_000_000_000)
+            except QueryFailed as error:  # as simple as can be: it may not fail
+                raise self._unavailable(str(error)) from error
             self._closed = bool(answer) and int(answer[0].value[0]) == 3
         return self._closed
 
@@ -168,10 +171,7 @@ class Client:
             raise self._unavailable(f"{type(error).__name__}: {_short(str(error))}") from error
         except (ValueError, KeyError, TypeError):
             known = "unknown"
-        try:
-            return Server(str(known), "closed" if self.ranges_closed() else "left-open")
-        except QueryFailed as error:
-            raise self._unavailable(str(error)) from error
+        return Server(str(known), "closed" if self.ranges_closed() else "left-open")
 
     # -- evidence ------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Client:
             "partial_response": "false",
             "deny_partial_response": "1",
             "nocache": "1",
-            "timeout": f"{self._timeout_s:g}s",
+            "timeout": f"{round(self._timeout_s * 1000)}ms",
         }
         # Milliseconds as the decimal seconds that the API takes, without a detour over floats.
         return fixed | {key: f"{v // 1000}.{v % 1000:03d}" for key, v in ms.items()}
