@@ -11,8 +11,11 @@ from .book import Book
 from .book.execution import executions
 from .book.session import trade
 from .measures import Measure
+from .measures.alerts import ALERTS
 from .measures.fill_rate import FILL_RATE
+from .measures.incidents import INCIDENTS
 from .measures.pnl import PNL
+from .measures.service_levels import SERVICE_LEVELS
 from .measures.slippage import SLIPPAGE
 from .measures.uptime import UPTIME
 from .measures.var import VAR
@@ -20,7 +23,16 @@ from .model import Frame, Frames, Missing, Value, Why
 from .periods import TradingDay
 
 #: In the order in which a report shows them.
-MEASURES: tuple[Measure[Any], ...] = (PNL, VAR, SLIPPAGE, FILL_RATE, UPTIME)
+MEASURES: tuple[Measure[Any], ...] = (
+    PNL,
+    VAR,
+    SLIPPAGE,
+    FILL_RATE,
+    UPTIME,
+    SERVICE_LEVELS,
+    ALERTS,
+    INCIDENTS,
+)
 
 
 def worked_out(

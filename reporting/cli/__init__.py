@@ -19,6 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
+from . import incidents, objectives
 from .shared import (
     DateOption,
     DryRunOption,
@@ -46,6 +47,9 @@ app = typer.Typer(
     help="SLA and business-metrics reports that an auditor can check without us.",
     epilog="Exit codes: 0 ok, 2 usage, 3 data not ready, 4 validation failed, 75 try again.",
 )
+
+app.add_typer(objectives.app, name="objectives")
+app.add_typer(incidents.app, name="incidents")
 
 
 def main() -> NoReturn:
@@ -91,6 +95,12 @@ def close(
     date_: DateOption,
     reason: ReasonOption = "",
     allow_gaps: GapsOption = False,
+    reread: Annotated[
+        bool,
+        typer.Option(
+            "--reread", help="Ask Prometheus again about days that are sealed; it may have less."
+        ),
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     now: NowOption = "",
@@ -108,6 +118,7 @@ def close(
             reason=reason,
             allow_gaps=allow_gaps,
             dry_run=dry_run,
+            reread=reread,
             progress=progress,
         )
     if as_json:

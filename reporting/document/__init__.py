@@ -12,8 +12,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from .. import __version__
+from ..analysis.change import improvement_section
+from ..analysis.checklist import checklist_section
+from ..analysis.shift import regression_section
+from ..analysis.trend import capacity_section
 from ..facts import MEASURES
+from ..levels import window_of
 from ..measures import Context
+from ..measures.incidents import INCIDENTS
 from ..measures.var import LEVELS, plain_pct
 from ..model import Coverage, Missing, Shown, Text, Why, exact_sum, plain
 from ..page import (
@@ -32,10 +38,14 @@ from ..page import (
 from ..periods import Span, sessions_between
 from ..policy import Policy
 from ..seal import canonical
+from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
 from .attention import NO_GAP, attention_of, findings_of, gaps_of
 from .backtest import Backtest, backtests, exceptions, with_backtest
+from .checklists import Asked, checklist
+from .components import with_components
 from .headline import headline as headline_of
 from .history import Cited, Facts
+from .objectives import objectives_section, standings
 
 __all__ = [
     "NO_GAP",
@@ -51,6 +61,23 @@ __all__ = [
 
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
 TRAIL = {"daily": 10}
+#: The sections of a report in their order: measures, and what is composed of them.
+COMPOSED = ("checklists", "objectives", "capacity", "regression", "improvement")
+ORDER = (
+    "checklists",
+    "pnl",
+    "var",
+    "slippage",
+    "fill_rate",
+    "objectives",
+    "uptime",
+    "service_levels",
+    "alerts",
+    "incidents",
+    "capacity",
+    "regression",
+    "improvement",
+)
 TITLES = {
     "daily": "Daily operations report",
     "weekly": "Weekly performance summary",
@@ -88,7 +115,7 @@ def build(
     facts = Facts(days, before, TRAIL.get(span.kind, 1))
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
-    sections = tuple(_sections(facts, context))
+    sections = tuple(_sections(facts, context, policy, last.calendar))
     gaps = gaps_of(facts, unsealed)
     tests = exceptions(facts)
     headline = headline_of(sections, facts, span, issue.base)
@@ -141,7 +168,15 @@ def lookback(span: Span, policy: Policy, calendar: str) -> date:
     sessions = TRAIL.get(span.kind, 1)
     begin = span.first - timedelta(days=3 * sessions + 10)
     trail = sessions_between(begin, span.first - timedelta(1), calendar)[-sessions:]
-    return trail[0] if trail else span.first
+    windows = [window_of(o.window, span.last)[0] for o in policy.objectives]
+    baselines = [i.baseline.first for i in policy.operations.improvements if i.baseline]
+    return min(
+        *trail,
+        *windows,
+        *(baselines if span.kind != Kind.DAILY else ()),
+        span.first - timedelta(TRAILING_DAYS),
+        span.last - timedelta(CAPACITY_DAYS - 1),
+    )
 
 
 def content(document: Document) -> bytes:
@@ -190,13 +225,30 @@ def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
     return found
 
 
-def _sections(facts: Facts, context: Context) -> list[Section]:
-    sections = []
+def _sections(facts: Facts, context: Context, policy: Policy, calendar: str) -> list[Section]:
+    """What was measured, in the order of the measures, and what is composed of several."""
+    span, operations = context.span, policy.operations
+    made = {}
     for measure in MEASURES:
-        fact = facts.merged(measure)
-        section = measure.section(fact, facts.of(measure), context)
-        sections.append(with_backtest(section, facts) if measure.name == "var" else section)
-    return sections
+        made[measure.name] = measure.section(facts.merged(measure), facts.of(measure), context)
+    made["var"] = with_backtest(made["var"], facts)
+    figures = {f.id: f for section in made.values() for f in section.figures}
+    found = standings(policy, facts, span, figures)
+    incidents = facts.merged(INCIDENTS)
+    made["uptime"] = with_components(made["uptime"], found, incidents, facts, span)
+    made["objectives"] = objectives_section(found)
+    levels = Levels(facts)
+    of_capacity = resources(policy.objectives, levels, span)
+    made["capacity"] = capacity_section(of_capacity, span.first)
+    made["regression"] = regression_section(watched(policy.objectives, levels, span))
+    if span.kind == Kind.DAILY:
+        by_id = {s.id: s for s in found}
+        asked = Asked(span, calendar, facts, levels, by_id, of_capacity)
+        made["checklists"] = checklist_section(checklist(operations.checks, asked))
+    else:
+        goals = kpis(operations.improvements, policy.objectives, facts, levels, span)
+        made["improvement"] = improvement_section(goals)
+    return [made[name] for name in ORDER if name in made]
 
 
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from .. import __version__
 from ..book import EMPTY_BOOK, Book, BookDay
@@ -19,6 +20,8 @@ from ..periods import (
     previous_session,
 )
 from ..seal import SealedDay, canonical, digest
+from ..sources.alertmanager import read_alertmanager
+from ..sources.incidents import promises
 from ..store import SealedRow, Writer
 from .service import Progress, Service, sealed_day, silent, stored_book
 
@@ -46,20 +49,20 @@ def close(
     reason: str = "",
     allow_gaps: bool = False,
     dry_run: bool = False,
+    reread: bool = False,
     progress: Progress = silent,
 ) -> list[Closed]:
     """Seal ``day`` and every day before it that is not sealed, and revise what late events change.
 
     ``now`` is up to when recorded events count. An unreachable source stops the close (exit 75,
     nothing of that day is sealed) unless ``allow_gaps``: then the gap itself is sealed, and closing
-    the day again fills it.
+    the day again fills it. Metrics of a sealed day are asked for again with ``reread`` only, since
+    their source forgets.
     """
-    target = service.trading_day(day)
-    if now < target.window.end:
-        raise NotReady(
-            f"{day} ends at {target.window.end.isoformat()}, it is {now.isoformat()}; close it then"
-        )
-    closer = _Closer(service, now, reason, allow_gaps, dry_run)
+    end = service.end_of(day)
+    if now < end:
+        raise NotReady(f"{day} ends at {end.isoformat()}, it is {now.isoformat()}; close it then")
+    closer = _Closer(service, now, reason, allow_gaps, dry_run, reread)
     todo = {*closer.late_days(), *closer.unsealed_until(day), day}
     results = []
     last_sealed = max((row["day"] for row in service.store.day_index()), default=None)
@@ -88,6 +91,7 @@ class _Closer:
     reason: str
     allow_gaps: bool
     dry_run: bool
+    reread: bool = False
     books: dict[date, Book | Missing] = field(default_factory=dict)
     book_changed: bool = False  # whether the last close revised the closing book of its day
     known_at: datetime | None = None  # until when late events were looked for, if not until now
@@ -138,12 +142,23 @@ class _Closer:
                 self.known_at = after  # nobody looked, so the next close looks again
                 return []
             raise
+        late = set(self._late_incident_days(after))
+        if at is not None:
+            first = self._session_of(at)
+            late |= set(self.sealed_sessions(after=first - timedelta(1)))
+        if late and not self.reason:
+            what = "ledger events" if at is not None else "incidents"
+            self.reason = f"late {what} recorded after {after.isoformat()}"
+        return sorted(late)
+
+    def _late_incident_days(self, after: datetime) -> list[date]:
+        """Sealed days to do again for incidents recorded since: from the first that they change."""
+        at = self.service.store.first_incident_change(after, self.now)
         if at is None:
             return []
-        first = self._session_of(at)
-        if not self.reason:
-            self.reason = f"late ledger events recorded after {after.isoformat()}"
-        return self.sealed_sessions(after=first - timedelta(1))
+        zone = ZoneInfo(self.service.settings.zone)
+        first = at.astimezone(zone).date()
+        return [row["day"] for row in self.service.store.day_index() if row["day"] >= first]
 
     def sealed_sessions(self, after: date) -> list[date]:
         """Sealed days after ``after`` that are sessions, in order."""
@@ -155,7 +170,7 @@ class _Closer:
         before = self.service.store.day(day)
         sealed_before = sealed_day(before) if before else None
         described = self.service.trading_day(day)
-        if self.now < described.window.end:
+        if self.now < self.service.end_of(day):
             raise NotReady(f"{day} has not ended at {self.now.isoformat()}")
         frames, sources, findings = self._read(described, sealed_before)
         facts = self._facts(described, frames, sealed_before)
@@ -266,7 +281,7 @@ class _Closer:
             read, found = self._ledger_frames(day)
             frames |= read
             findings += found
-        metrics = self._metrics_frames(day, before)
+        metrics = {**self._metrics_frames(day, before), **self._operations_frames(day)}
         fills = frames.get("fills")
         if isinstance(fills, Missing) and not self.allow_gaps:
             raise NotReady(
@@ -283,15 +298,10 @@ class _Closer:
         findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
         if before is not None:
             # What is not read again stays with the day, as it was sealed.
-            stays = {"ledger": _not_measured(frames.get("fills")), "metrics": not metrics}
-            sources += [
-                c for c in before.sources if stays["ledger" if c.source == "ledger" else "metrics"]
-            ]
-            findings += [
-                f
-                for f in before.findings
-                if stays["metrics" if f.check.startswith("uptime.") else "ledger"]
-            ]
+            asked = {(c.source, c.query) for c in sources}
+            again = {_family(c) for c in sources}
+            sources += [c for c in before.sources if (c.source, c.query) not in asked]
+            findings += [f for f in before.findings if _family_of(f) not in again]
         return frames, tuple(sources), tuple(findings)
 
     def _ledger_frames(
@@ -314,22 +324,51 @@ class _Closer:
     def _metrics_frames(
         self, day: TradingDay, before: SealedDay | None
     ) -> Mapping[str, Frame | Value]:
-        """Metrics of the day; {} where they are sealed already: their source forgets them."""
-        if before is not None and before.facts["uptime"].get("kind") != "missing":
-            return {}
-        source = self.service.prometheus
+        """Metrics of the day; of what is sealed already nothing: their source forgets them."""
+        source, policy = self.service.prometheus, self.service.policy
+        frames: dict[str, Frame | Value] = {}
         if source is None:
-            return {}
-        policy = self.service.policy
+            return frames
+        objectives = policy.objectives
+        reads: dict[str, Callable[[], Mapping[str, Frame | Missing]]] = {
+            "uptime": lambda: source.read_states(policy.states(), day.day),
+            "service_levels": lambda: source.read_levels(objectives, day.day),
+            "alerts": lambda: source.read_alerts(policy.operations.alerts, day.window),
+        }
+        for measure in MEASURES:
+            read = reads.get(measure.name)
+            if read is None or (self._is_sealed(measure.name, before) and not self.reread):
+                continue
+            try:
+                frames |= read()
+            except SourceUnavailable as error:
+                if not self.allow_gaps:
+                    raise
+                gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
+                frames |= dict.fromkeys(measure.reads, gone)
+        return frames
+
+    def _is_sealed(self, measure: str, before: SealedDay | None) -> bool:
+        """Whether the day has a fact of ``measure`` already."""
+        fact = before.facts.get(measure) if before is not None else None
+        return fact is not None and fact.get("kind") != "missing"
+
+    def _operations_frames(self, day: TradingDay) -> Mapping[str, Frame | Value]:
+        """Incidents as recorded, what was promised of them, maintenance, what is held back."""
+        service = self.service
+        held: Frame | Missing
         try:
-            titles = {o.id: o.title for o in policy.states()}
-            return source.read_up(policy.state_queries(), day.window, titles=titles)
+            url = service.settings.alertmanager_url
+            held = read_alertmanager(url, day.window, self.now)
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise
-            gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
-            names = next(m.reads for m in MEASURES if m.name == "uptime")
-            return dict.fromkeys(names, gone)
+            held = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
+        return {
+            "incidents": service.store.incidents(day.window, self.now),
+            "incident_targets": promises(service.policy.operations),
+            "alertmanager": held,
+        }
 
     def _facts(
         self, day: TradingDay, frames: Mapping[str, Frame | Value], before: SealedDay | None
@@ -339,6 +378,8 @@ class _Closer:
         if before is None:
             return facts
         for measure in MEASURES:
+            if measure.name not in before.facts:
+                continue
             sealed = fact_from(measure, before.facts[measure.name])
             gone = facts[measure.name]
             if _not_measured(gone) and not isinstance(sealed, Missing):
@@ -371,6 +412,22 @@ class _Closer:
                 "from a backup"
             )
         return body
+
+
+#: Which read a finding is about, by the first part of its check; the others are the ledger's.
+FAMILIES = {"uptime": "up", "levels": "level", "alerts": "alert", "incidents": "incident"}
+
+
+def _family(coverage: Coverage) -> str:
+    """What a read belongs to: its findings go and come with it."""
+    if coverage.source == "ledger":
+        return "ledger"
+    known = (f for f in FAMILIES.values() if coverage.query.startswith(f))
+    return next(known, coverage.query)
+
+
+def _family_of(finding: Finding) -> str:
+    return FAMILIES.get(finding.check.split(".")[0], "ledger")
 
 
 def _not_measured(value: object) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 
 from ..errors import UsageError, ValidationFailed
 from ..periods import (
     TradingDay,
+    calendar_day,
     trading_day,
 )
 from ..policy import Policy, parse_policy
@@ -86,17 +87,25 @@ class Service:
         try:
             files = sorted(s.objectives_dir.glob("*.yaml"))
             texts = {file.name: file.read_text("utf-8") for file in files}
-            return parse_policy(s.policy_file.read_text("utf-8"), texts)
+            thresholds, operations = (
+                file.read_text("utf-8") for file in (s.policy_file, s.operations_file)
+            )
+            return parse_policy(thresholds, texts, operations)
         except ValidationFailed as error:
             raise ValidationFailed(
                 f"{error} (REPORTING_POLICY_FILE is {s.policy_file}, REPORTING_OBJECTIVES_DIR is "
-                f"{s.objectives_dir})"
+                f"{s.objectives_dir}, REPORTING_OPERATIONS_FILE is {s.operations_file})"
             ) from None
         except OSError as error:
             raise UsageError(
                 f"the policy can't be read: {error} (REPORTING_POLICY_FILE, "
-                "REPORTING_OBJECTIVES_DIR)"
+                "REPORTING_OBJECTIVES_DIR, REPORTING_OPERATIONS_FILE)"
             ) from None
+
+    def end_of(self, day: date) -> datetime:
+        """When ``day`` has ended for the book and in the zone of every objective."""
+        zones = {self.settings.zone, *(o.zone for o in self.policy.objectives)}
+        return max(calendar_day(day, zone).end for zone in zones)
 
     def trading_day(self, day: date) -> TradingDay:
         """``day`` in the book's calendar."""

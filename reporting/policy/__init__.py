@@ -21,6 +21,7 @@ from ..model import EXACT, Exact, Value
 from ..page import Target
 from .indicators import Objective, State
 from .openslo import parse_objectives
+from .operations import Operations, parse_operations
 
 
 class Threshold(Value):
@@ -40,6 +41,7 @@ class Policy:
 
     thresholds: tuple[Threshold, ...]
     objectives: tuple[Objective, ...]
+    operations: Operations
     digest: str
 
     def states(self) -> tuple[Objective, ...]:
@@ -99,8 +101,8 @@ class Policy:
         return target.value
 
 
-def parse_policy(thresholds: str, objectives: Mapping[str, str]) -> Policy:
-    """A policy from the text of the TOML file and of each objectives file, by file name.
+def parse_policy(thresholds: str, objectives: Mapping[str, str], operations: str = "") -> Policy:
+    """A policy from the text of the TOML files and of each objectives file, by file name.
 
     Raises :class:`ValidationFailed` naming the file, the field and what was expected.
     """
@@ -127,9 +129,11 @@ def parse_policy(thresholds: str, objectives: Mapping[str, str]) -> Policy:
                 f"the policy file has {line.id!r} twice from {line.since}; expected one line a date"
             )
         in_force.add((line.id, line.since))
-    texts = [thresholds, *(f"{name}\n{objectives[name]}" for name in sorted(objectives))]
+    named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
+    texts = [thresholds, *named, operations]
     return Policy(
         thresholds=parsed,
         objectives=parse_objectives(objectives),
+        operations=parse_operations(operations),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
     )
