@@ -18,11 +18,13 @@ from zoneinfo import ZoneInfo
 
 from .. import pipeline
 from ..errors import UsageError
-from ..periods import days_between
+from ..model import epoch_ms
+from ..periods import calendar_day, days_between
 from ..pipeline import Issued, Service, Verified
 from ..postgres import Database, database, start_embedded
 from ..resources import resource
 from ..settings import Settings, load
+from ..sources.incidents import parse_csv
 from . import ledger, metrics
 from .prometheus import build_blocks, running_prometheus
 
@@ -124,7 +126,8 @@ def run(var: Path, reports: Path, progress: Progress) -> Made:
     progress("starting Prometheus")
     with running_prometheus(var / "tsdb", tools) as prometheus_url:
         service = Service(_settings(var, reports, url, prometheus_url))
-        sealed, days = close_all(service, progress)
+        told = metrics.Truth.read(var / "metrics" / metrics.TRUTH_FILE)
+        sealed, days = close_all(service, told, progress)
         issued = tuple(
             pipeline.issue(service, kind, day, ledger.NOW.astimezone(UTC), progress=progress)
             for kind, day in REPORTS
@@ -155,8 +158,11 @@ def start_over_if_changed(var: Path, reports: Path) -> None:
     (var / "code.stamp").write_text(stamp)
 
 
-def close_all(service: Service, progress: Progress) -> tuple[int, int]:
-    """Close every day at 06:00 of the next, as if live; (sealed or revised now, days in all)."""
+def close_all(service: Service, told: metrics.Truth, progress: Progress) -> tuple[int, int]:
+    """Close every day at 06:00 of the next, as if live; (sealed or revised now, days in all).
+
+    Before each, the incidents of ``told`` are recorded as far as they were known by then.
+    """
     known = service.store.known_until()
     days = list(days_between(ledger.FIRST, metrics.LAST_DAY))
     changed = 0
@@ -164,10 +170,25 @@ def close_all(service: Service, progress: Progress) -> tuple[int, int]:
         now = closing_time(day)
         if known is not None and known >= now:
             continue
+        if day >= metrics.FIRST_DAY:
+            _record_incidents(service, told, day, now)
         results = pipeline.close(service, day, now)
         changed += sum(r.outcome != "unchanged" for r in results)
         progress(f"closing {day} ({number} of {len(days)})")
     return changed, len(days)
+
+
+def _record_incidents(service: Service, told: metrics.Truth, day: date, now: datetime) -> None:
+    text = metrics.alerts.incidents_csv(told, epoch_ms(now))
+    service.store.record_incidents(
+        "incidents imported",
+        metrics.alerts.INCIDENTS_SOURCE,
+        parse_csv(text, metrics.INCIDENTS_FILE, metrics.alerts.INCIDENTS_SOURCE, now),
+        now,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        covers=calendar_day(day, metrics.ZONE),
+        note={"file": metrics.INCIDENTS_FILE},
+    )
 
 
 def closing_time(day: date) -> datetime:

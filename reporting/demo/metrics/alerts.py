@@ -7,16 +7,18 @@ evaluation; ``alertmanager_notifications_total`` rises when somebody is told.
 from __future__ import annotations
 
 import csv
+import io
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from .truth import AlertTruth, Interval, Truth, next_scrape
 
+#: Who tells of the incidents.
+INCIDENTS_SOURCE = "incident-log"
 #: Rules are evaluated this often.
 EVALUATION_MS = 60_000
 CRITICAL, WARNING = ("pagerduty", "slack"), ("slack",)
@@ -167,7 +169,6 @@ class _Incident:
     cause: str
 
 
-#: The columns of the incidents file, as `reporting incidents import` reads them.
 COLUMNS = (
     "source", "id", "priority", "title", "alert", "target", "opened_at", "notified_at",
     "acknowledged_at", "level_1_at", "level_2_at", "level_3_at", "resolved_at",
@@ -217,18 +218,24 @@ _TOLD: Mapping[str, tuple[str, str, str, int, int, int, str]] = {
 }  # fmt: skip
 
 
-def write_incidents(path: Path, truth: Truth) -> None:
-    """The incidents of the history as CSV; times carry their offset, empty is "did not happen"."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        for i in _incidents(truth):
-            moments = (i.opened_ms, i.notified_ms, i.acknowledged_ms)
-            levels = (i.level_1_ms, i.level_2_ms, i.level_3_ms, i.resolved_ms)
-            times = [_local(at, truth.zone) if at else "" for at in (*moments, *levels)]
-            wrong = "true" if i.false_positive else "false"
-            told = (i.priority, i.title, i.alert, i.target)
-            rows.writerow(("incident-log", i.id, *told, *times, wrong, i.cause))
+def incidents_csv(truth: Truth, known_ms: int) -> str:
+    """The incidents as known at a moment, as CSV; what had not happened by then is empty.
+
+    Times carry their offset. The columns are those of `reporting incidents import`.
+    """
+    file = io.StringIO(newline="")
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for i in _incidents(truth):
+        if i.opened_ms > known_ms:
+            continue
+        moments = (i.opened_ms, i.notified_ms, i.acknowledged_ms)
+        levels = (i.level_1_ms, i.level_2_ms, i.level_3_ms, i.resolved_ms)
+        times = [_local(at, truth.zone) if 0 < at <= known_ms else "" for at in (*moments, *levels)]
+        wrong = "true" if i.false_positive else "false"
+        told = (i.priority, i.title, i.alert, i.target)
+        rows.writerow((INCIDENTS_SOURCE, i.id, *told, *times, wrong, i.cause))
+    return file.getvalue()
 
 
 def _incidents(truth: Truth) -> list[_Incident]:
