@@ -286,7 +286,9 @@ def _row(known: Progress) -> tuple[Shown, ...]:
     kpi, change = known.kpi, known.change
     goal = Number(value=kpi.goal_pct, unit="%")
     if isinstance(change, Missing):
-        return (text(kpi.title), goal, *([change] * 5), text(known.outcome), text(_days(kpi)))
+        # The reason once; the other cells are as absent.
+        absent = [change, *([Missing(why=change.why)] * 4)]
+        return (text(kpi.title), goal, *absent, text(known.outcome), text(_days(kpi)))
     unbounded = Missing(why=Why.NOT_MEASURED, detail="unbounded: the baseline may be 0")
     ends = [
         unbounded if x is None else Number(value=to_places(x), unit="%")

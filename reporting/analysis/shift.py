@@ -14,7 +14,7 @@ A change counts where it is both shown (adjusted p ≤ 5 %) and large enough to 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -46,6 +46,8 @@ MEAN_AD_TO_SIGMA = 1.253314
 #: Charts of what changed, at most; the table has all.
 MOST_CHARTS = 6
 
+Kind = Literal["latency", "throughput"]
+KINDS: tuple[Kind, ...] = ("latency", "throughput")
 Outcome = Literal["regression", "improvement", "no change"]
 
 
@@ -60,7 +62,7 @@ class Watched:
 
     id: str
     title: str
-    kind: Literal["latency", "throughput"]
+    kind: Kind
     unit: str
     trailing: tuple[Point, ...]
     period: tuple[Point, ...]
@@ -440,7 +442,7 @@ def regression_section(
         title="Regression and anomalies",
         summary=_summary(compared, odd),
         figures=tuple(figures),
-        tables=(_table(compared), _anomaly_table(odd)) if compared else (),
+        tables=tuple(_tables(compared, odd)),
         charts=tuple(_chart(c.watched) for c in changed[:MOST_CHARTS]),
         notes=_notes(least_effect_pct) if compared else (),
     )
@@ -508,9 +510,15 @@ def _notes(least_effect_pct: Decimal) -> tuple[str, ...]:
         "weekdays and weekends with weekends where there are enough.",
         f"A change counts where it is at least {plain(least_effect_pct)} % and its p, adjusted "
         f"over all objectives (Benjamini and Hochberg), is at most {plain(Decimal(str(RATE)))}. "
-        "Days are taken as independent; where they follow each other, p is too small. "
+        "p is rounded up. Days are taken as independent; where they follow each other, it is too "
+        "small. "
         f"An unusual day has a score beyond ±{OUTLIER}.",
     )
+
+
+def _p(p: float) -> Number:
+    """Rounded up to four decimals: never told as smaller than it is, and never as 0."""
+    return Number(value=Decimal(max(1, math.ceil(Fraction(p) * 10_000))).scaleb(-4))
 
 
 def _effect(effect_pct: float | None) -> Shown:
@@ -519,7 +527,16 @@ def _effect(effect_pct: float | None) -> Shown:
     return Number(value=to_places(effect_pct), unit="%")
 
 
-def _table(compared: Sequence[Comparison]) -> Table:
+def _tables(compared: Sequence[Comparison], odd: Sequence[Anomaly]) -> Iterator[Table]:
+    """One of comparisons and one of unusual days for each kind: a table has one unit."""
+    for kind in KINDS:
+        if own := [c for c in compared if c.watched.kind == kind]:
+            yield _table(kind, own)
+        if days := [a for a in odd if a.watched.kind == kind]:
+            yield _anomaly_table(kind, days)
+
+
+def _table(kind: str, compared: Sequence[Comparison]) -> Table:
     columns = [
         Column(key="objective", label="Objective", align="left"),
         Column(key="before", label="Before, median"),
@@ -534,8 +551,8 @@ def _table(compared: Sequence[Comparison]) -> Table:
         Column(key="method", label="Method", align="left"),
     ]
     return Table(
-        id="regression",
-        title="Each objective against its trailing days",
+        id=f"regression_{kind}",
+        title=f"{kind.capitalize()} against the trailing days",
         columns=tuple(columns),
         rows=tuple(_row(c) for c in compared),
     )
@@ -543,9 +560,10 @@ def _table(compared: Sequence[Comparison]) -> Table:
 
 def _row(compared: Comparison) -> tuple[Shown, ...]:
     watched, test = compared.watched, compared.test
-    name = text(f"{watched.title}: {watched.kind}")
+    name = text(watched.title)
     if isinstance(test, Missing):
-        return (name, *([test] * 8), text(""), text(""))
+        # The reason once; the other cells are as absent.
+        return (name, test, *([Missing(why=test.why)] * 7), text(""), text(""))
     assert compared.adjusted_p is not None
     few = Missing(why=Why.TOO_SHORT, detail="too few days for an interval")
     alike = Missing(why=Why.NOT_MEASURED, detail="the trailing days do not vary")
@@ -560,14 +578,14 @@ def _row(compared: Comparison) -> tuple[Shown, ...]:
         no_interval if test.low is None else number(test.low, unit, 3),
         no_interval if test.high is None else number(test.high, unit, 3),
         _effect(test.effect_pct),
-        number(test.p, digits=2),
-        number(compared.adjusted_p, digits=2),
+        _p(test.p),
+        _p(compared.adjusted_p),
         text(compared.words),
         text(f"{test.method}{score}; {test.days_now} against {test.days_before} days"),
     )
 
 
-def _anomaly_table(odd: Sequence[Anomaly]) -> Table:
+def _anomaly_table(kind: str, odd: Sequence[Anomaly]) -> Table:
     columns = [
         Column(key="objective", label="Objective", align="left"),
         Column(key="day", label="Day", align="left"),
@@ -579,7 +597,7 @@ def _anomaly_table(odd: Sequence[Anomaly]) -> Table:
     alike = Missing(why=Why.NOT_MEASURED, detail="the trailing days do not vary")
     rows: list[tuple[Shown, ...]] = [
         (
-            text(f"{a.watched.title}: {a.watched.kind}"),
+            text(a.watched.title),
             text(a.day.isoformat()),
             number(a.value, a.watched.unit),
             number(a.median, a.watched.unit),
@@ -589,8 +607,8 @@ def _anomaly_table(odd: Sequence[Anomaly]) -> Table:
         for a in odd
     ]
     return Table(
-        id="anomalies",
-        title="Unusual days",
+        id=f"anomalies_{kind}",
+        title=f"Unusual days of {kind}",
         columns=tuple(columns),
         rows=tuple(rows),
         note="Each day of the period against the trailing days of its kind.",

@@ -332,17 +332,19 @@ def _table(both: Sequence[tuple[Resource, Forecast | Missing]], first: date) -> 
 def _row(resource: Resource, outlook: Forecast | Missing, first: date) -> tuple[Shown, ...]:
     efficiency, used, unit = _efficiency(resource, first), _period(resource, first), resource.unit
     if isinstance(efficiency, Missing):
-        use: list[Shown] = [efficiency] * 3
+        # The reason once; the other cells are as absent.
+        use: list[Shown] = [efficiency, *([Missing(why=efficiency.why)] * 2)]
+        efficiency = Missing(why=efficiency.why)
     else:
         mean = efficiency.fraction
         assert mean is not None  # what is allocated is above 0
         use = [
             number(mean * Fraction(resource.allocated), unit),
-            Number(value=max(u.p95 for u in used), unit=unit),
-            Number(value=max(u.highest for u in used), unit=unit),
+            number(max(u.p95 for u in used), unit),
+            number(max(u.highest for u in used), unit),
         ]
     if isinstance(outlook, Missing):
-        ahead: list[Shown] = [outlook] * 6
+        ahead: list[Shown] = [outlook, *([Missing(why=outlook.why)] * 5)]
     else:
         slopes = (outlook.slope.estimate, outlook.slope.low, outlook.slope.high)
         ahead = [number(x * 7, unit, 3) for x in slopes]

@@ -423,6 +423,7 @@ def test_the_section_has_every_objective_and_says_what_is_worse() -> None:
     assert figures["regression.tactical"].value == Number(value=Decimal("30.0"), unit="%")
     assert figures["regression.risk"].note == "no change"
     assert isinstance(figures["regression.strategic"].value, Missing)
+    assert [t.id for t in section.tables] == ["regression_latency", "anomalies_latency"]
     table = section.tables[0]
     assert len(table.rows) == 3 and {len(r) for r in table.rows} == {len(table.columns)}
     row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
@@ -433,6 +434,28 @@ def test_the_section_has_every_objective_and_says_what_is_worse() -> None:
     assert regression_attention([worse, same, short])[0].text == (
         "Tactical: slower by 1.5 ms (+30.0 %) than in the 28 days before."
     )
+
+
+@pytest.mark.parametrize("by", [0.05, 100])
+def test_p_is_never_told_as_smaller_than_it_is(by: float) -> None:
+    trailing = [5 + i / 100 for i in range(28)]
+    series = watched(trailing, [x + by for x in trailing[:14]])
+    _, test = one(series)
+    table = regression_section([series]).tables[0]
+    row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
+    shown = row["p"]
+    assert isinstance(shown, Number)
+    assert 0 <= float(shown.value) - test.p < 0.0001
+    assert shown.value >= Decimal("0.0001")
+
+
+def test_latency_and_throughput_have_a_table_each() -> None:
+    both = [watched(QUIET, [9.0]), watched(QUIET, [1.0], "throughput", "ingest")]
+    section = regression_section(both)
+    assert [t.id for t in section.tables] == [
+        "regression_latency", "anomalies_latency", "regression_throughput", "anomalies_throughput",
+    ]  # fmt: skip
+    assert [len(t.rows) for t in section.tables] == [1, 1, 1, 1]
 
 
 def test_the_chart_keeps_gaps_and_marks_the_period() -> None:

@@ -159,6 +159,18 @@ def test_a_gap_is_no_zero_and_does_not_bend_the_line() -> None:
     assert told(levels).exhaustion.day == day(27) + timedelta(days=33)
 
 
+def test_a_wild_day_moves_no_date() -> None:
+    levels: list[float | None] = [380 + 2 * i for i in range(28)]
+    levels[9] = 5_000
+    assert told(levels).exhaustion.day == day(27) + timedelta(days=33)
+
+
+def test_binary_fractions_cost_no_day() -> None:
+    # 0.2 a day from 101.8 on the last day: 1.4 more are 7 days; in floats 7.000000000000014.
+    levels = [round(100 + i / 5, 1) for i in range(10)]
+    assert told([float(x) for x in levels], "103.2").exhaustion.day == day(9 + 7)
+
+
 def test_the_interval_of_the_date_comes_of_the_ends_of_the_slopes() -> None:
     levels = [100.0, 103, 104, 108, 109, 113, 113, 117, 119, 120]
     at = list(range(10))
@@ -242,7 +254,8 @@ def test_a_period_without_a_measured_day_is_missing_with_its_reason_and_keeps_it
     assert section.figures[0].value == GAP
     assert "runs out: 20" in section.figures[0].note
     row = section.tables[0].rows[0]
-    assert row[2:6] == (GAP,) * 4 and row[6] == Number(value=Decimal(14), unit="GB")
+    short = Missing(why=GAP.why)
+    assert row[2:6] == (GAP, short, short, short) and row[6] == Number(value=Decimal(14), unit="GB")
 
 
 def test_the_chart_goes_on_four_weeks_and_its_future_is_no_gap() -> None:
@@ -295,11 +308,22 @@ def test_attention_is_for_what_is_reached_or_runs_out_soon() -> None:
 
 
 def test_growth_that_is_not_shown_needs_nobody() -> None:
-    levels = [480.0, 470, 490, 475, 485, 470, 491, 470, 490, 478]
+    levels = [480.0, 470, 490, 475, 485, 470, 491, 470, 490, 482]
     outlook = told(levels)
-    assert outlook.slope.low < 0 < outlook.slope.high
+    assert outlook.slope.low < 0 < outlook.slope.estimate < outlook.slope.high
+    assert outlook.exhaustion.day is not None and outlook.exhaustion.day < day(9 + 90)
     assert outlook.latest.words() == "no growth"
     assert capacity_attention([resource(levels)]) == ()
+
+
+def test_the_trend_is_told_by_the_week_with_its_ends() -> None:
+    levels = [100.0, 103, 104, 108, 109, 113, 113, 117, 119, 120]
+    slopes = sorted((levels[j] - levels[i]) / (j - i) for i in range(10) for j in range(i + 1, 10))
+    section = capacity_section([resource(levels, "200")], first=day(9))
+    # The 23rd of 45 is the middle one; the 12th and the 34th are the ends, as above.
+    weekly = [Decimal(f"{7 * slopes[k - 1]:.3g}") for k in (23, 12, 34)]
+    assert section.tables[0].rows[0][6:9] == tuple(Number(value=x, unit="GB") for x in weekly)
+    assert section.figures[0].note.startswith(f"+{weekly[0]} GB a week; runs out: 2025-")
 
 
 def test_what_makes_no_resource_is_refused() -> None:
