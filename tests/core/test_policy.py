@@ -94,3 +94,88 @@ def test_two_thresholds_of_one_date_are_refused() -> None:
 def test_the_digest_is_of_the_text() -> None:
     assert parse_policy(TWO, {}).digest == parse_policy(TWO, {}).digest
     assert parse_policy(TWO, {}).digest != parse_policy(TWO.replace("1.5", "1.6"), {}).digest
+
+
+def slo(name: str, indicator: str, objective: str, annotation: str = "strict: 'false'") -> str:
+    """An OpenSLO document with the ratioMetric ``indicator``."""
+    return f"""
+- apiVersion: openslo/v1
+  kind: SLO
+  metadata: {{name: {name}, annotations: {{reporting.internal/{annotation}}}}}
+  spec:
+    service: {name}
+    indicator: {{metadata: {{name: {name}}}, spec: {{ratioMetric: {{{indicator}}}}}}}
+    timeWindow: [{{duration: 28d, isRolling: true}}]
+    budgetingMethod: Occurrences
+    objectives: [{{{objective}}}]
+"""
+
+
+def metric(query: str) -> str:
+    return f"{{metricSource: {{type: Prometheus, spec: {{query: '{query}'}}}}}}"
+
+
+def raw(query: str) -> str:
+    return f"rawType: success, raw: {metric(query)}"
+
+
+def test_a_promise_of_availability_is_a_target_in_percent() -> None:
+    counts = f"counter: true, good: {metric('a')}, total: {metric('b')}"
+    text = (
+        slo("web-ui", raw("up"), "target: 0.9995")
+        + slo("mail", raw("mail_up"), "target: 0.9", "strict: 'true'")
+        + slo("seen", raw("seen_up"), "target: 0", "promise: tracked")
+        + slo("requests", counts, "target: 0.5")
+        + slo("ratio", raw("good_ratio"), "target: 0.5")
+    )
+    policy = parse_policy("", {"x.yaml": text})
+    targets = policy.targets(date(2025, 6, 1))
+    # Of counted events and of ratios there is no time up or down.
+    assert sorted(o.id for o in policy.states()) == ["mail", "seen", "web_ui"]
+    assert sorted(targets) == ["availability.mail", "availability.web_ui"]
+    assert targets["availability.web_ui"].words() == "at least 99.95 %"
+    assert targets["availability.mail"].words() == "above 90 %"
+    assert policy.state_queries() == {"mail": "mail_up", "seen": "seen_up", "web_ui": "up"}
+
+
+def test_a_part_of_a_composite_is_measured_once() -> None:
+    composite = """
+- apiVersion: openslo/v1
+  kind: SLO
+  metadata: {name: all}
+  spec:
+    service: all
+    timeWindow: [{duration: 28d, isRolling: true}]
+    budgetingMethod: Occurrences
+    objectives:
+"""
+    for query in ("up", "other_up", "other_up"):
+        composite += (
+            "      - {target: 0.9, indicator: {metadata: {name: x}, "
+            f"spec: {{ratioMetric: {{{raw(query)}}}}}}}}}\n"
+        )
+    # The part comes first: it is what else watches the series that decides, not the order.
+    policy = parse_policy(
+        "", {"a.yaml": composite, "b.yaml": slo("web", raw("up"), "target: 0.99")}
+    )
+    assert {o.id: policy.measured_as(o) for o in policy.objectives} == {
+        "all_1": "web",
+        "all_2": "all_2",
+        "all_3": "all_2",
+        "web": "web",
+    }
+    assert sorted(policy.state_queries()) == ["all_2", "web"]
+    targets = policy.targets(date(2025, 6, 1))
+    assert {name: t.value for name, t in targets.items()} == {
+        "availability.all_2": Decimal(90),
+        "availability.web": Decimal(99),
+    }
+
+
+def test_the_digest_is_of_every_file() -> None:
+    one = slo("web", raw("up"), "target: 0.99")
+    digests = {
+        parse_policy("", files).digest
+        for files in ({}, {"a.yaml": one}, {"b.yaml": one}, {"a.yaml": one.replace("99", "98")})
+    }
+    assert len(digests) == 4
