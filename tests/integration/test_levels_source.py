@@ -71,6 +71,8 @@ GAP = (A + 7 * HOUR, A + 7 * HOUR + 20 * MINUTE)
 BOUNDS = {"0.005": 0.5, "0.01": 0.9, "0.1": 1.0, "+Inf": 1.0}
 GAUGE = [(t, 40 + 20 * np.sin(t / 3_000_000).item()) for t in EVERY_30]
 
+#: Values that mean something else as regular expressions.
+ODD = ["a.b-c d", "axb-c d", "a|b", "a", "(x)", "x", "^a$", "[a]", "a*", "naïve"]
 FAMILIES: Mapping[str, tuple[str, Mapping[str, Samples]]] = {
     "up": (
         "gauge",
@@ -139,6 +141,13 @@ FAMILIES: Mapping[str, tuple[str, Mapping[str, Samples]]] = {
         },
     ),
     "use_ratio": ("gauge", {'use_ratio{instance="a:1"}': [(t, v / 100) for t, v in GAUGE]}),
+    "odd": (
+        "counter",
+        {
+            f'odd_total{{job="{job}",instance="a:1"}}': [(t, n) for t in EVERY_30]
+            for n, job in enumerate(ODD)
+        },
+    ),
     "load1": (
         "gauge",
         {
@@ -303,6 +312,12 @@ def test_a_series_that_appears_while_its_target_was_scraped_began_at_zero(
         assert row["interval_ms"] == 30_000
     total = got.series("api", "total").set_index("labels")
     assert total.loc[label % "200", "seen_before"]
+    # Only the new ones are read in full, and so is the same series as part of the total.
+    assert list(total["clean"]) == [True, False, False]
+    for code in ("500", "502"):
+        written = near(family(f'requests_total{{job="api",instance="a:1",code="{code}"}}'))
+        assert got.samples(bad.loc[label % code, "series"]) == written
+        assert got.samples(total.loc[label % code, "series"]) == written
     one = got.one("new", "total")
     assert (one["seen_before"], one["up_before"]) == (False, False)
     assert got.row("api")["numerator_good"] is False
@@ -384,6 +399,21 @@ def test_a_selector_of_several_objectives_is_asked_once(source: PrometheusSource
     first, second = got.one("one", "value"), got.one("two", "value")
     assert first["series"] != second["series"]
     assert got.samples(first["series"]) == got.samples(second["series"])
+
+
+def test_selectors_asked_as_one_are_told_apart_by_their_value_not_by_a_pattern(
+    source: PrometheusSource,
+) -> None:
+    chosen = [
+        objective(f"odd{n}", counts(f'odd_total{{job="{job}"}}', f'odd_total{{ job = "{job}", }}'))
+        for n, job in enumerate(ODD)
+    ]
+    got = read(source, *chosen)
+
+    assert got.text.count("resets(") == 1
+    for n in range(len(ODD)):
+        assert {v for _, v in got.samples(got.one(f"odd{n}", "total")["series"])} == {n}
+        assert {v for _, v in got.samples(got.one(f"odd{n}", "numerator")["series"])} == {n}
 
 
 def test_an_expression_is_evaluated_at_steps_and_a_note_says_so(source: PrometheusSource) -> None:

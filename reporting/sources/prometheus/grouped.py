@@ -7,6 +7,7 @@ its own. Where a query fails, its halves are asked, down to the selector that is
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,11 +90,20 @@ def _part(name: str, label: str, members: Sequence[tuple[dict[str, str], Item]])
     if len(by_value) == 1:
         first = members[0][1]
         return Part(first.selector, "", {"": tuple(item for _, item in members)})
-    # A value is text of ours within a regular expression within a quoted string.
-    values = "|".join(re.escape(value).replace("\\", "\\\\") for value in by_value)
-    rest = [f'{k}="{v}"' for k, v in members[0][0].items() if k != label]
-    text = ",".join([*rest, f'{label}=~"{values}"'])
-    return Part(f"{name}{{{text}}}", label, by_value)
+    rest = ",".join(f'{k}="{v}"' for k, v in members[0][0].items() if k != label)
+    return Part(with_values(f"{name}{{{rest}}}", label, list(by_value)), label, by_value)
+
+
+def with_values(selector: str, label: str, values: Sequence[str]) -> str:
+    """``selector`` with one more matcher: ``label`` has one of ``values``."""
+    if len(values) == 1:
+        matcher = f"{label}={json.dumps(values[0], ensure_ascii=False)}"
+    else:  # values are literal text within a regular expression within a quoted string
+        pattern = "|".join(re.escape(value) for value in values)
+        matcher = f"{label}=~{json.dumps(pattern, ensure_ascii=False)}"
+    name, _, inner = selector.strip().removesuffix("}").partition("{")
+    inner = inner.strip().removesuffix(",")
+    return f"{name}{{{inner}{',' if inner else ''}{matcher}}}"
 
 
 def _parse(selector: str) -> tuple[str, dict[str, str]] | None:

@@ -32,7 +32,7 @@ from ...policy.indicators import (
     Timeslices,
 )
 from .client import Client, QueryFailed, Series
-from .grouped import Grouped, Item, Key, key_of
+from .grouped import Grouped, Item, Key, key_of, with_values
 from .states import (
     MARGIN_MS,
     SEEN_WITHIN,
@@ -129,14 +129,22 @@ class _Found:
 
 @dataclass
 class _Read:
-    """What came of one _Wanted. ``id`` names it in grouped queries."""
+    """What came of one _Wanted. ``id`` names it in grouped queries.
+
+    ``selector`` is what is left to be read raw: at first all of it. ``steady`` are the series of
+    which two edges will do.
+    """
 
     id: str
     wanted: _Wanted
+    selector: str = ""
     found: list[_Found] = field(default_factory=list)
-    expected: int = 0  # series that the screen has seen
+    steady: set[Key] = field(default_factory=set)
     done: bool = False
     failed: QueryFailed | None = None
+
+    def __post_init__(self) -> None:
+        self.selector = self.selector or self.wanted.text
 
 
 def read_levels(
@@ -281,27 +289,33 @@ def _read_steady(
         asked = Grouped(client, texts)
         form = over_slices("count_over_time", slice_ms, client.ranges_closed())
         counts = asked.range(form, _items(group), marks[1], marks[-1], slice_ms)
-        steady: dict[int, list[_Read]] = {}
+        by_interval: dict[int, list[_Read]] = {}
         for read in group:
-            series = counts.get(read.id, {}).values()
+            series = counts.get(read.id, {})
+            # Without a sample in any slice there is nothing to be read.
+            read.done = not series and read.id not in asked.failed
             control["series_screened"] += len(series)
-            control["samples_in_slices"] += sum(int(s.value.sum()) for s in series)
-            intervals = {steady_interval(marks, slice_ms, s) for s in series}
-            # One odd series in a selector: all of it is fetched raw, by one query anyway.
-            if len(intervals) == 1 and 0 not in intervals:
-                read.expected = len(series)
-                steady.setdefault(intervals.pop(), []).append(read)
-        able = [read for members in steady.values() for read in members]
+            control["samples_in_slices"] += sum(int(s.value.sum()) for s in series.values())
+            intervals = {key: steady_interval(marks, slice_ms, s) for key, s in series.items()}
+            usual = set(intervals.values()) - {0}
+            if len(usual) == 1:
+                read.steady = {key for key, interval in intervals.items() if interval}
+                by_interval.setdefault(usual.pop(), []).append(read)
+        able = [read for members in by_interval.values() for read in members]
         span = f"{marks[-1] - marks[0]}ms"
         resets = asked.instant(f"resets({{}}[{span}])", _items(able), marks[-1])
-        for interval, members in sorted(steady.items()):
-            kept = [
-                read
-                for read in members
-                if len(resets.get(read.id, {})) == read.expected
-                and not any(s.value[0] for s in resets[read.id].values())
-            ]
-            _read_edges(asked, kept, interval)
+        for read in able:
+            never = {key for key, s in resets.get(read.id, {}).items() if not s.value[0]}
+            read.steady &= never
+        for interval, members in sorted(by_interval.items()):
+            _read_edges(asked, [read for read in members if read.steady], interval)
+        for read in able:
+            odd = set(counts[read.id]) - read.steady
+            read.done = not odd
+            if odd and read.steady:
+                read.selector = _narrowed(read.wanted.text, read.steady, odd)
+                if not read.selector:
+                    read.selector, read.steady, read.found = read.wanted.text, set(), []
         control["series_steady"] += sum(len(read.found) for read in group)
 
 
@@ -309,35 +323,45 @@ def _read_edges(asked: Grouped, reads: Sequence[_Read], interval: int) -> None:
     """The last sample up to each edge of the window and the first one after it.
 
     Asked at the edge and at each half interval up to one and a half after it, at which any sample
-    in between shows as the latest one.
+    in between shows as the latest one. A series that lacks one of these is steady no more.
     """
     if not reads:
         return
     step = interval // 2
-    for edge in (reads[0].wanted.start_ms, reads[0].wanted.end_ms):
+    start_ms, end_ms = reads[0].wanted.start_ms, reads[0].wanted.end_ms
+    for edge in (start_ms, end_ms):
         values = asked.range("{}", _items(reads), edge, edge + 3 * step, step)
         times = asked.range("timestamp({})", _items(reads), edge, edge + 3 * step, step)
         for read in reads:
             of_time = times.get(read.id, {})
             for key, series in values.get(read.id, {}).items():
                 seen = of_time.get(key)
-                if seen is None or len(seen.value) != len(series.value):
+                if key not in read.steady or seen is None or len(seen.at_ms) != len(series.at_ms):
                     continue
                 at_ms = np.rint(seen.value * 1000).astype(np.int64)
                 at_ms, first = np.unique(at_ms, return_index=True)
-                near = at_ms[0] <= edge < at_ms[-1] and at_ms[1] - at_ms[0] < 1.5 * interval
-                if near:
+                if at_ms[0] <= edge < at_ms[-1] and 2 * (at_ms[1] - at_ms[0]) < 3 * interval:
                     part = Series(_own(series.labels), at_ms, series.value[first])
                     _join(read, key, part, interval)
     for read in reads:
-        # Both edges have to be there for every series; else all of it is fetched raw.
-        start_ms, end_ms = read.wanted.start_ms, read.wanted.end_ms
-        if len(read.found) == read.expected and all(
-            f.samples.at_ms[0] <= start_ms and f.samples.at_ms[-1] > end_ms for f in read.found
-        ):
-            read.done = True
-        else:
-            read.found = []
+        read.found = [
+            found
+            for found in read.found
+            if found.samples.at_ms[0] <= start_ms and found.samples.at_ms[-1] > end_ms
+        ]
+        read.steady = {found.key for found in read.found}
+
+
+def _narrowed(selector: str, steady: set[Key], odd: set[Key]) -> str:
+    """The selector of the odd series alone, by a label that no steady one shares with them.
+
+    Empty where there is no such label.
+    """
+    for label in sorted({name for key in odd | steady for name, _ in key}):
+        values, others = ({dict(key).get(label, "") for key in keys} for keys in (odd, steady))
+        if not values & others:
+            return with_values(selector, label, sorted(values))
+    return ""
 
 
 def _join(read: _Read, key: Key, part: Series, interval: int) -> None:
@@ -354,7 +378,7 @@ def _join(read: _Read, key: Key, part: Series, interval: int) -> None:
 
 
 def _items(reads: Iterable[_Read]) -> list[Item]:
-    return [Item(read.id, read.wanted.text) for read in reads]
+    return [Item(read.id, read.selector) for read in reads]
 
 
 # -- raw samples -------------------------------------------------------------------------------
@@ -381,7 +405,7 @@ def _read_raw(
         for read in judged:
             if read.id in asked.failed:
                 continue
-            here = sum(len(f.samples.at_ms) for f in read.found)
+            here = sum(len(s.at_ms) for s in answers.get(read.id, {}).values())
             there = sum(int(s.value[0]) for s in counted.get(read.id, {}).values())
             control["samples_read"] += here
             control["samples_counted"] += there
@@ -397,10 +421,10 @@ def _read_raw(
 
 
 def _take(read: _Read, answer: Iterable[Series], failed: QueryFailed | None) -> None:
-    """Keep what came of a read."""
+    """Keep what came of a read, beside what is known to be steady."""
     read.failed, read.done = failed, failed is None
     for series in answer:
-        if len(series.at_ms):
+        if len(series.at_ms) and key_of(series.labels) not in read.steady:
             interval = median_interval(series.at_ms)
             before = bool(series.at_ms[0] < read.wanted.start_ms)
             read.found.append(_Found(_own(series.labels), series, interval, seen_before=before))
