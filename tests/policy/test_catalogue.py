@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter as Tally
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from reporting.demo.prometheus import find_binary
 from reporting.policy import Policy, parse_policy
 from reporting.policy.indicators import (
     Counts,
@@ -194,6 +196,25 @@ def test_every_query_has_a_shape_that_is_read_raw() -> None:
             continue
         queries = (of.numerator, of.total) if isinstance(of, Counts) else (of.query,)
         assert all(query.selector for query in queries), objective.id
+
+
+def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+    # As the expression of a recording rule, which promtool parses with Prometheus' own parser.
+    rules = []
+    for o in POLICY.objectives:
+        of = o.indicator
+        if isinstance(of, ReportFigure):
+            continue
+        queries = (of.numerator, of.total) if isinstance(of, Counts) else (of.query,)
+        texts = [q.text for q in queries] + [q.selector for q in queries]
+        texts += [of.histogram] if isinstance(of, Counts) and of.histogram else []
+        rules += [{"record": f"{o.id}:{n}", "expr": text} for n, text in enumerate(texts)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    command = [str(find_binary("promtool", ROOT / "var")), "check", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
 
 
 def test_every_latency_has_its_histogram_and_is_watched() -> None:
