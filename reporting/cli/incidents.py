@@ -20,7 +20,6 @@ from ..measures.incidents import LATER, Incident
 from ..model import Window
 from ..periods import calendar_day
 from ..pipeline import Service
-from ..policy.operations import Operations, parse_operations
 from ..settings import secret_of
 from ..sources.incidents import YES_NO, digest_of, moment, parse_csv
 from ..sources.pagerduty import SOURCE, PagerDuty
@@ -196,7 +195,7 @@ def pull(
             "no PagerDuty token is configured; expected REPORTING_PAGERDUTY_TOKEN_FILE to name a "
             "file with a REST API key that may read"
         )
-    alerts = {alert.alertname: alert.id for alert in _operations(service).alerts}
+    alerts = {alert.alertname: alert.id for alert in service.policy.operations.alerts}
     known = service.store.incidents_between(start - OPEN_WITHIN, start, at)
     still_open = [i.id for i in known if i.source == SOURCE and i.resolved_ms is None]
     with progress_shown(as_json) as progress:
@@ -254,16 +253,6 @@ def _covered(
     if start >= end:
         raise UsageError(f"--covers-until {last} is before the file's first day; expected after")
     return Window(start=start, end=end)
-
-
-def _operations(service: Service) -> Operations:
-    path = service.settings.operations_file
-    try:
-        return parse_operations(path.read_text("utf-8"), path.name)
-    except OSError as error:
-        raise UsageError(
-            f"the operations file can't be read: {error} (REPORTING_OPERATIONS_FILE)"
-        ) from None
 
 
 def _clock(ms: int | None) -> str:

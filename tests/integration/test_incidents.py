@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from reporting.cli.incidents import app
 from reporting.errors import ReportingError, UsageError, ValidationFailed
 from reporting.measures.incidents import Incident, IncidentsFact, of_day
-from reporting.model import Frame, Missing
+from reporting.model import Frame, Missing, Window
 from reporting.periods import trading_day
 from reporting.policy.operations import parse_operations
 from reporting.sources.incidents import parse_csv, promises
@@ -109,6 +109,12 @@ def test_a_day_that_two_imports_cover_in_part_is_covered(site: Site, tmp_path: P
     run(site, "import", path, "--covers-from", "2025-12-05", *COVERED)
 
     assert ids(known(site, "2025-12-05")) == ["INC-1"]
+    # A hole in the middle is no coverage until it is filled, in whatever order.
+    for hours in ((0, 8), (12, 24), (8, 12)):
+        assert isinstance(known(site, "2025-12-03"), Missing)
+        start, end = (at("2025-12-03T00:00:00-05:00") + timedelta(hours=h) for h in hours)
+        site.store.record_incidents("t", "x", [], at(NOW), covers=Window(start=start, end=end))
+    assert ids(known(site, "2025-12-03")) == []
 
 
 def test_the_version_recorded_last_holds_and_the_past_is_asked_as_it_was(

@@ -217,6 +217,15 @@ def test_an_alert_of_another_channel_explains_nothing() -> None:
     assert found["engine_down"].told_by_ms == ms(1025)
 
 
+def test_the_same_alert_elsewhere_may_be_what_was_told_of() -> None:
+    here = Fired("slow", active=1000, fired=1005, until=1300, labels='{"job":"a"}')
+    there = Fired("slow", active=1002, fired=1008, until=1300, labels='{"job":"b"}')
+
+    found = fact([here, there], [("slack", 1010, 1025)])
+
+    assert [e.told_by_ms for e in found.episodes] == [None, None]
+
+
 def test_one_that_has_been_firing_for_long_does_not_hide_others() -> None:
     for_days = Fired("slow", active=-50_000, fired=-49_000, until=80_000)
     slow = Fired("slow", active=1000, fired=1005, until=1300, labels='{"job":"risk"}')
@@ -253,6 +262,27 @@ def test_a_gap_while_nobody_looked_is_no_second_firing() -> None:
 
     assert episode.firing_ms == (300 + 100) * 1000
     assert episode.fired_ms == ms(200)
+
+
+def test_a_firing_whose_beginning_was_not_seen_is_not_counted_as_one() -> None:
+    found = fact([Fired("slow", active=-9000, fired=800, until=900, begins=False)])
+
+    assert [(a.begun, a.firing_ms) for a in found.alerts if a.id == "slow"] == [(0, 100_000)]
+    assert only(found).verdict is None
+
+
+def test_days_together_keep_no_more_than_one_day_may() -> None:
+    each = MAX_EPISODES * 3 // 4
+    many = [
+        Fired("slow", at, at, at + 5)
+        for start in (0, DAY_S)
+        for at in range(start, start + each * 10, 10)
+    ]
+
+    both = merge([(n, fact(many, number=n)) for n in (0, 1)])
+
+    assert len(both.episodes) == MAX_EPISODES
+    assert both == fact(many, days=2)
 
 
 def test_totals_count_what_the_list_does_not_keep() -> None:

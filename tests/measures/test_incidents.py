@@ -168,6 +168,14 @@ def test_an_incident_belongs_to_the_day_it_was_opened_and_carries_on() -> None:
     assert figure(page(both), "mttr").value == Duration(ms=3 * 60 * MINUTE)
 
 
+def test_a_late_answer_is_missed_on_its_day_and_not_again_on_the_next() -> None:
+    late = told("late", 23 * 60, "P2", acknowledged=23 * 60 + 45, resolved=26 * 60)
+
+    verdicts = [figure(page(fact(late, number=n)), "p2_response").verdict for n in (0, 1)]
+
+    assert verdicts == [Verdict.MISSED, None]
+
+
 def test_what_happens_at_midnight_belongs_to_the_next_day() -> None:
     at_midnight = told("late", 24 * 60)
     resolved_then = told("ends", 0, resolved=24 * 60)
