@@ -141,6 +141,19 @@ FAMILIES: Mapping[str, tuple[str, Mapping[str, Samples]]] = {
         },
     ),
     "use_ratio": ("gauge", {'use_ratio{instance="a:1"}': [(t, v / 100) for t, v in GAUGE]}),
+    "twin": (  # of a target of the same job that was not scraped before
+        "counter",
+        {'twin_total{job="api",instance="c:1"}': counted(EVERY_30, 90, BORN)[1:]},
+    ),
+    "mixed": (
+        "counter",
+        {
+            'mixed_total{job="api",instance="a:1",kind="old"}': [
+                (t, 5) for t in EVERY_30 if not A - 5 * HOUR <= t < A + 2 * HOUR
+            ],
+            'mixed_total{job="api",instance="a:1",kind="new"}': counted(EVERY_30, 90, BORN),
+        },
+    ),
     "odd": (
         "counter",
         {
@@ -321,6 +334,22 @@ def test_a_series_that_appears_while_its_target_was_scraped_began_at_zero(
     one = got.one("new", "total")
     assert (one["seen_before"], one["up_before"]) == (False, False)
     assert got.row("api")["numerator_good"] is False
+
+
+def test_a_series_that_comes_back_is_no_birth_and_another_targets_up_says_nothing(
+    source: PrometheusSource,
+) -> None:
+    got = read(
+        source,
+        objective("twin", counts("twin_total", "twin_total")),
+        objective("mixed", counts("mixed_total", "mixed_total")),
+    )
+
+    twin = got.one("twin", "total")
+    assert (twin["seen_before"], twin["up_before"]) == (False, False)
+    mixed = got.series("mixed", "total")
+    assert [bool(v) for v in mixed["seen_before"]] == [False, True]  # new, old
+    assert [bool(v) for v in mixed["up_before"]] == [True, False]
 
 
 def test_a_histogram_is_read_once_for_all_its_roles(source: PrometheusSource) -> None:

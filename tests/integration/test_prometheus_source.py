@@ -15,7 +15,7 @@ from reporting.model import Frame, Missing, Why
 from reporting.periods import TradingDay, local_midnight, trading_day
 from reporting.sources.prometheus import MARGIN_MS, PrometheusSource
 
-from .prometheus_fixtures import VAR, Story, lacking, write_openmetrics
+from .prometheus_fixtures import VAR, Story, lacking, left_open, proxied, write_openmetrics
 
 pytestmark = pytest.mark.skipif(
     bool(lacking("prometheus", "promtool")), reason=lacking("prometheus", "promtool")
@@ -124,6 +124,16 @@ def test_the_screen_changes_no_fact(
     source: PrometheusSource, facts: Mapping[int, UptimeFact], n: int
 ) -> None:
     assert measured(source, n, screen=False) == facts[n]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_server_with_left_open_ranges_gives_the_same_facts(
+    url: str, facts: Mapping[int, UptimeFact], n: int
+) -> None:
+    with proxied(url, left_open) as address:  # Prometheus 3 in this respect
+        three = PrometheusSource(address)
+        assert three.check().ranges == "left-open"
+        assert measured(three, n) == facts[n]
 
 
 def test_the_day_of_the_clock_change_has_25_hours(facts: Mapping[int, UptimeFact]) -> None:
