@@ -129,9 +129,9 @@ class Recurring(_Entry):
     def occurrences(self, on: Window) -> Iterator[Occurrence]:
         """Those that overlap ``on``."""
         zone = ZoneInfo(self.zone)
-        # A day more on each side than lengths need: the local date is not yet known.
+        # A day earlier than lengths need: a time that is skipped happens later than it says.
         first = (on.start - self.duration).astimezone(zone).date() - timedelta(1)
-        last = on.end.astimezone(zone).date() + timedelta(1)
+        last = on.end.astimezone(zone).date()
         for day in days_between(max(first, self.first), min(last, self.last or last)):
             if WEEKDAYS[day.weekday()] in self.weekdays:
                 start = _instant(datetime.combine(day, self.at), self.zone)

@@ -31,7 +31,7 @@ from reporting.measures.uptime import (
     percent,
     section,
 )
-from reporting.model import Band, Coverage, Frame, Missing, Why, Window
+from reporting.model import Band, Coverage, Duration, Frame, Missing, Why, Window
 from reporting.page import CalendarChart, Target, TimelineChart, Verdict
 from reporting.periods import TradingDay, day_span, week_span
 
@@ -388,6 +388,12 @@ def test_maintenance_that_ends_too_early_leaves_the_rest_of_the_outage() -> None
         ("down", True, TAU),
         ("down", False, TAU),
     ]
+    fact = planned("1|1111000111|1", ("*", 4, 6))
+    laid_out = section(fact, [(date(2025, 11, 1), fact)], page({}))
+    row = dict(
+        zip((c.key for c in laid_out.tables[0].columns), laid_out.tables[0].rows[0], strict=True)
+    )
+    assert row["longest_outage"] == Duration(ms=TAU)
 
 
 def test_windows_that_overlap_count_once_and_others_not_at_all() -> None:
