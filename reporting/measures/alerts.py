@@ -70,8 +70,9 @@ HOUR_MS = 3_600_000
 FLAPPING = 3
 #: Alerts that begin so close to each other fire together, as do those that overlap.
 TOGETHER_MS = 300_000
-#: An alert explains a rise of the counters for so long after it begins and after it ends to fire.
-EXPLAINS_MS = 600_000
+#: An alert explains a rise of the counters for so long after it begins and after it ends to fire:
+#: Alertmanager tells of both within its group_interval, five minutes unless configured longer.
+EXPLAINS_MS = 360_000
 #: An incident may be opened this much before its alert's condition is seen (other clocks)...
 EARLY_MS = 60_000
 #: ... and this much after it stopped firing.
@@ -686,6 +687,8 @@ def _summary(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> str:
         return "No alert fired."
     which = sum(bool(a.begun) for a in fact.alerts)
     parts = [f"{begun} firings of {which} of {len(fact.alerts)} alerts"]
+    if not begun:
+        parts = ["No alert began to fire"]
     judged = [e.verdict for e in fact.episodes if e.begun]
     if judged:
         parts.append(f"{judged.count(Verdict.MET)} of {len(judged)} first notifications in time")

@@ -217,6 +217,16 @@ def test_an_alert_of_another_channel_explains_nothing() -> None:
     assert found["engine_down"].told_by_ms == ms(1025)
 
 
+@pytest.mark.parametrize(("ended", "by"), [(700, None), (600, 1025)])
+def test_that_another_one_is_over_is_told_within_six_minutes(ended: int, by: int | None) -> None:
+    before = Fired("slow", active=100, fired=105, until=ended, labels='{"job":"a"}')
+    slow = Fired("slow", active=1000, fired=1005, until=1300)
+
+    found = fact([before, slow], [("slack", 1010, 1025)])
+
+    assert found.episodes[1].told_by_ms == (None if by is None else ms(by))
+
+
 def test_the_same_alert_elsewhere_may_be_what_was_told_of() -> None:
     here = Fired("slow", active=1000, fired=1005, until=1300, labels='{"job":"a"}')
     there = Fired("slow", active=1002, fired=1008, until=1300, labels='{"job":"b"}')
@@ -246,6 +256,7 @@ def test_a_firing_over_midnight_is_one_episode_of_its_first_day() -> None:
     assert [(a.begun, a.firing_ms) for a in first.alerts if a.id == "slow"] == [(1, 600_000)]
     assert [(a.begun, a.firing_ms) for a in second.alerts if a.id == "slow"] == [(0, 900_000)]
     assert (only(first).ongoing, only(second).begun) == (True, False)
+    assert page(second).summary == "No alert began to fire."
     both = merge([(0, first), (1, second)])
     assert only(both).firing_ms == (600 + 900) * 1000
     assert only(both).verdict is Verdict.MET
