@@ -39,13 +39,13 @@ from ..periods import Span, sessions_between
 from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
-from .attention import NO_GAP, attention_of, findings_of, gaps_of
+from .attention import NO_GAP, attention_of, findings_of, gaps_of, missing_words
 from .backtest import Backtest, backtests, exceptions, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
 from .history import Cited, Facts
-from .objectives import objectives_section, standings
+from .objectives import standings, with_standings
 
 __all__ = [
     "NO_GAP",
@@ -62,16 +62,15 @@ __all__ = [
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
 TRAIL = {"daily": 10}
 #: The sections of a report in their order: measures, and what is composed of them.
-COMPOSED = ("checklists", "objectives", "capacity", "regression", "improvement")
+COMPOSED = ("checklists", "capacity", "regression", "improvement")
 ORDER = (
     "checklists",
     "pnl",
     "var",
     "slippage",
     "fill_rate",
-    "objectives",
-    "uptime",
     "service_levels",
+    "uptime",
     "alerts",
     "incidents",
     "capacity",
@@ -236,7 +235,7 @@ def _sections(facts: Facts, context: Context, policy: Policy, calendar: str) -> 
     found = standings(policy, facts, span, figures)
     incidents = facts.merged(INCIDENTS)
     made["uptime"] = with_components(made["uptime"], found, incidents, facts, span)
-    made["objectives"] = objectives_section(found)
+    made["service_levels"] = with_standings(made["service_levels"], found)
     levels = Levels(facts)
     of_capacity = resources(policy.objectives, levels, span)
     made["capacity"] = capacity_section(of_capacity, span.first)
@@ -274,7 +273,7 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
     if verdict is Verdict.UNKNOWN:
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
         because = f"{_listed(unknown)} can not be judged" if unknown else ""
-        missing = f"{len(gaps)} values are missing" if gaps else ""
+        missing = missing_words(len(gaps)) if gaps else ""
         if not (because or missing):
             return "Not known: no target could be judged."
         return f"Not known: {' and '.join(x for x in (because, missing) if x)}."

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from ..facts import MEASURES, fact_from
+from ..measures.incidents import NO_SOURCE
 from ..measures.pnl import PnlFact, totals
 from ..measures.uptime import UPTIME, UptimeFact
 from ..measures.var import LEVELS, plain_pct
@@ -39,6 +40,8 @@ def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
     ]
     for measure in MEASURES:
         for day, fact in facts.of(measure):
+            if isinstance(fact, Missing) and fact == NO_SOURCE:
+                continue  # a site without a source of incidents has no gap in it
             if isinstance(fact, Missing) and fact.why not in NO_GAP:
                 gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
             elif isinstance(fact, PnlFact):
@@ -141,9 +144,7 @@ def attention_of(
                     )
                 )
     if gaps:
-        found.append(
-            Attention(severity="alarm", text=f"{len(gaps)} values are missing.", section="gaps")
-        )
+        found.append(Attention(severity="alarm", text=missing_words(len(gaps)), section="gaps"))
     for finding in findings:
         if finding.severity != "note":
             severity = "alarm" if finding.severity == "error" else "warning"
@@ -166,6 +167,10 @@ def attention_of(
         )  # fmt: skip
     rank = {"alarm": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda a: rank[a.severity]))
+
+
+def missing_words(number: int) -> str:
+    return "1 value is missing." if number == 1 else f"{number} values are missing."
 
 
 def _unseen(fact: UptimeFact | Missing, sections: Sequence[Section]) -> list[Attention]:

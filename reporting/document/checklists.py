@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -97,7 +97,7 @@ def _alerts_reviewed(asked: Asked) -> Answer:
 def _performance(asked: Asked) -> Answer:
     """Whether every promised service level was measured and kept."""
     judged = [s for s in asked.found.values() if s.verdict is not None]
-    return _all_met(judged, "objectives.met", "promises kept")
+    return _all_met(judged, "service_levels.kept", "promises kept")
 
 
 def _data_quality(asked: Asked) -> Answer:
@@ -111,7 +111,7 @@ def _data_quality(asked: Asked) -> Answer:
         return "not measured", f"the share of valid records is not known: {why}", ""
     share = Decimal(int(quality.share.low * 100_000)) / 1000
     outcome: Outcome = "pass" if share >= 99 else "fail"
-    return outcome, f"at least {share} % of the records were valid", "objectives.met"
+    return outcome, f"at least {share} % of the records were valid", "service_levels.kept"
 
 
 def _capacity_plan(asked: Asked) -> Answer:
@@ -179,8 +179,8 @@ def _resources(asked: Asked) -> Answer:
 
 def _next_day(asked: Asked) -> Answer:
     """Whether the calendar knows the next session."""
-    session: date = next_session(asked.span.last, asked.calendar)
-    return "pass", f"the next session of {asked.calendar} is {session:%A} {session}", ""
+    session: date = next_session(asked.span.last + timedelta(1), asked.calendar)
+    return "pass", f"the next session of {asked.calendar} is {session:%A}, {session}", ""
 
 
 RULES: Mapping[str, Callable[[Asked], Answer]] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..levels import Share, judge
 from ..measures.incidents import Incident, IncidentsFact
-from ..measures.uptime import UptimeFact
+from ..measures.uptime import UptimeFact, availability
 from ..model import Missing, Moment, Shown, Text, epoch_ms
 from ..page import (
     CalendarCell,
@@ -25,7 +25,7 @@ from ..page import (
 from ..periods import Span, days_between
 from ..policy.indicators import State, promise
 from .history import Facts
-from .objectives import Standing, availability, band, budget_cells, promised, rounded, worst
+from .objectives import COMPOSITE, Standing, band, budget_cells, promised, rounded, worst
 
 #: A daily report shows this many days in its calendar strip, four weeks.
 STRIP_DAYS = 28
@@ -52,7 +52,7 @@ def with_components(
     components = [s for s in found if isinstance(s.objective.indicator, State)]
     if not components:
         return section
-    composites = [s for s in components if s.what == "weighted mean of its parts"]
+    composites = [s for s in components if s.what == COMPOSITE]
     figures = tuple(
         Figure(
             id=f"uptime.{s.id}",
@@ -115,7 +115,7 @@ def _with_causes(table: Table, incidents: IncidentsFact | Missing) -> Table:
 
 def _cause(cells: Sequence[Shown], incidents: IncidentsFact | Missing) -> Shown:
     if isinstance(incidents, Missing):
-        return incidents
+        return text("not measured")
     target, begin, end = cells
     assert isinstance(target, Text) and isinstance(begin, Moment) and isinstance(end, Moment)
     start_ms, end_ms = epoch_ms(begin.at), epoch_ms(end.at)
@@ -148,7 +148,7 @@ def _strip(components: Sequence[Standing], facts: Facts, span: Span) -> Calendar
             cells=tuple(_cell(day, by_day.get(day), s) for day in days_between(first, span.last)),
         )
         for s in components
-        if s.objective.goal is not None
+        if s.objective.goal is not None and s.what != COMPOSITE
     )
     return CalendarChart(
         id="uptime_calendar",

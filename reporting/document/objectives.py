@@ -13,6 +13,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import Any
 
+from ..analysis import significant
 from ..levels import Budget, Share, budget, composite, judge, window_of
 from ..measures.service_levels import (
     SERVICE_LEVELS,
@@ -22,7 +23,7 @@ from ..measures.service_levels import (
     share_of,
     values_stats,
 )
-from ..measures.uptime import UPTIME, TargetUptime
+from ..measures.uptime import UPTIME, TargetUptime, availability
 from ..model import (
     Band,
     Bps,
@@ -58,6 +59,8 @@ COMPARE = {
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
 }
+#: What is measured of a composite.
+COMPOSITE = "weighted mean of its parts"
 RANK = {Verdict.MISSED: 0, Verdict.UNKNOWN: 1, Verdict.MET: 2}
 
 
@@ -155,12 +158,6 @@ class _Ledger:
         return {item.id: item for item in _items(merged)}, days, None
 
 
-def availability(target: TargetUptime) -> tuple[Fraction, Fraction] | Missing:
-    """Both bounds of the share of time that a target was up."""
-    whole = target.window_ms
-    return Fraction(target.low_ms, whole), Fraction(target.high_ms, whole)
-
-
 def _items(fact: Any) -> Sequence[Any]:
     return fact.targets if hasattr(fact, "targets") else fact.levels  # type: ignore[no-any-return]
 
@@ -178,11 +175,16 @@ def _standing(objective: Objective, ledger: _Ledger, figures: Mapping[str, Figur
     if objective.goal is None:
         return Standing(objective, measured, what, share, None, None)
     if isinstance(share, Missing):
-        return Standing(objective, measured, what, share, Verdict.UNKNOWN, share)
+        return Standing(objective, measured, what, share, _without(share), share)
     verdict = judge(share, objective.goal, strict=objective.strict)
     if ledger.unsealed and verdict is Verdict.MET:
         verdict = Verdict.UNKNOWN  # what happened on a day that nobody sealed is not known
     return Standing(objective, measured, what, share, verdict, _budget(objective, share, ledger))
+
+
+def _without(why: Missing) -> Verdict | None:
+    """The verdict on what has no share: nothing happened to judge, or nobody knows."""
+    return None if why.why is Why.NO_DATA else Verdict.UNKNOWN
 
 
 def _budget(objective: Objective, share: Share, ledger: _Ledger) -> Budget | Missing:
@@ -227,7 +229,7 @@ def _composite(parts: Sequence[Objective], ledger: _Ledger) -> Standing:
     if ledger.unsealed and verdict is Verdict.MET:
         verdict = Verdict.UNKNOWN
     left = budget(whole, composite(windows), share, min(covered), ledger.span.last)
-    return Standing(whole, band(share), "weighted mean of its parts", share, verdict, left)
+    return Standing(whole, band(share), COMPOSITE, share, verdict, left)
 
 
 def _renamed(part: Objective, goal: Fraction) -> Objective:
@@ -240,13 +242,12 @@ def _renamed(part: Objective, goal: Fraction) -> Objective:
 # -- values --------------------------------------------------------------------------------------
 
 
-def band(share: Share) -> Shown:
-    """A share as its two bounds, or as one ratio where they agree."""
-    low, high = (
-        Ratio(numerator=Decimal(x.numerator), denominator=Decimal(x.denominator))
-        for x in (share.low, share.high)
-    )
-    return low if share.low == share.high else Band(low=low, high=high)
+def band(share: Share, places: int = 6) -> Shown:
+    """A share as its two bounds, rounded away from each other, or as one ratio where they agree."""
+    one = 10**places
+    low, high = (share.low * one).__floor__(), -((-share.high * one).__floor__())
+    ratios = [Ratio(numerator=Decimal(x), denominator=Decimal(one)) for x in (low, high)]
+    return ratios[0] if low == high else Band(low=ratios[0], high=ratios[1])
 
 
 def _value(objective: Objective, fact: TargetUptime | Level | Missing) -> tuple[Shown, str]:
@@ -269,11 +270,11 @@ def _value(objective: Objective, fact: TargetUptime | Level | Missing) -> tuple[
         rate = mean_rate_per_s(fact)
         if isinstance(rate, Missing):
             return rate, ""
-        return Number(value=_places(rate), unit=objective.unit or "/s"), "mean"
+        return Number(value=significant(rate, 6), unit=objective.unit or "/s"), "mean"
     stats = values_stats(fact)
     if isinstance(stats, Missing):
         return stats, ""
-    return Number(value=_places(stats.mean), unit=objective.unit), "mean"
+    return Number(value=significant(stats.mean, 6), unit=objective.unit), "mean"
 
 
 def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
@@ -294,12 +295,6 @@ def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
     )
 
 
-def _places(value: Decimal | Fraction) -> Decimal:
-    """Four significant decimals: for a table cell, never for a sum."""
-    exact = Fraction(value)
-    return Decimal(round(exact * 10_000)).scaleb(-4)
-
-
 def _of_figure(objective: Objective, of: ReportFigure, figures: Mapping[str, Figure]) -> Standing:
     figure = figures.get(of.figure)
     if figure is None:
@@ -309,7 +304,7 @@ def _of_figure(objective: Objective, of: ReportFigure, figures: Mapping[str, Fig
     number = _number(figure.value)
     note = f"figure {of.figure}"
     if isinstance(number, Missing):
-        verdict = None if objective.goal is None else Verdict.UNKNOWN
+        verdict = None if objective.goal is None else _without(number)
         return Standing(objective, number, note, number, verdict, None)
     if objective.goal is None:
         return Standing(objective, figure.value, note, Missing(why=Why.NOT_MEASURED), None, None)
@@ -337,6 +332,8 @@ def _number(value: Shown) -> Fraction | Missing:
             found = Fraction(value.value)
         case Duration():
             found = Fraction(value.ms, 1000)
+        case Text():
+            return Missing(why=Why.NO_DATA, detail=value.text)
     if found is None:
         return Missing(why=Why.NO_DATA, detail="nothing to divide by")
     return found
@@ -354,8 +351,11 @@ NOTES = (
 )
 
 
-def objectives_section(found: Sequence[Standing]) -> Section:
-    """Every objective that is no component's availability, a table for each system."""
+def with_standings(section: Section, found: Sequence[Standing]) -> Section:
+    """The measured service levels with every promise judged, a table for each system.
+
+    Components' availability is judged in the uptime section; all promises are counted here.
+    """
     shown = [s for s in found if not isinstance(s.objective.indicator, State)]
     judged = [s for s in found if s.verdict is not None]
     met = sum(s.verdict is Verdict.MET for s in judged)
@@ -364,29 +364,29 @@ def objectives_section(found: Sequence[Standing]) -> Section:
     words = f"{met} of {len(judged)} promises kept"
     if missed:
         words += f"; missed: {', '.join(s.objective.title for s in missed)}"
-    return Section(
-        id="objectives",
-        title="Service levels",
-        summary=words + ".",
-        verdict=worst(s.verdict for s in shown),
-        figures=(
-            Figure(
-                id="objectives.met",
-                label="Promises kept",
-                value=Ratio(numerator=Decimal(met), denominator=Decimal(len(judged))),
-                note=f"{met} of {len(judged)}",
+    kept = Figure(
+        id="service_levels.kept",
+        label="Promises kept, availability included",
+        value=Ratio(numerator=Decimal(met), denominator=Decimal(len(judged))),
+        note=f"{met} of {len(judged)}",
+    )
+    return section.model_copy(
+        update={
+            "summary": words + ".",
+            "verdict": worst(s.verdict for s in shown),
+            "figures": (
+                kept,
+                *(_figure(s) for s in shown if s.verdict in (Verdict.MISSED, Verdict.UNKNOWN)),
             ),
-            *(_figure(s) for s in shown if s.verdict in (Verdict.MISSED, Verdict.UNKNOWN)),
-        ),
-        tables=tuple(
-            _table(
-                system,
-                system.replace("_", " ").capitalize(),
-                [s for s in shown if s.objective.system == system],
-            )
-            for system in systems
-        ),
-        notes=NOTES,
+            "tables": (
+                *(
+                    _table(system, [s for s in shown if s.objective.system == system])
+                    for system in systems
+                ),
+                *section.tables,
+            ),
+            "notes": (*NOTES, *section.notes),
+        }
     )
 
 
@@ -398,7 +398,7 @@ def worst(verdicts: Iterable[Verdict | None]) -> Verdict | None:
 
 def _figure(standing: Standing) -> Figure:
     return Figure(
-        id=f"objectives.{standing.id}",
+        id=f"service_levels.{standing.id}",
         label=standing.objective.title,
         value=standing.measured,
         verdict=standing.verdict,
@@ -418,10 +418,10 @@ COLUMNS = (
 )
 
 
-def _table(system: str, title: str, rows: Sequence[Standing]) -> Table:
+def _table(system: str, rows: Sequence[Standing]) -> Table:
     return Table(
         id=f"objectives_{system}",
-        title=title,
+        title=system.replace("_", " ").capitalize(),
         columns=COLUMNS,
         rows=tuple(_row(s) for s in rows),
         top=40,
@@ -453,7 +453,7 @@ def budget_cells(s: Standing) -> tuple[Shown, Shown, Shown]:
 
 def left_of(b: Budget) -> Shown:
     """The part of the budget that is left; the unfavourable bound is never rounded up."""
-    return band(Share(b.left_low, b.left_high))
+    return band(Share(b.left_low, b.left_high), places=4)
 
 
 def _burn(b: Budget) -> Shown:

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pandas as pd
+
 from .. import __version__
 from ..book import EMPTY_BOOK, Book, BookDay
 from ..document import NO_GAP
 from ..errors import NotReady, SourceUnavailable, ValidationFailed
 from ..facts import MEASURES, fact_from, facts_of, worked_out
-from ..model import Coverage, Finding, Frame, Missing, Value, Why
+from ..model import Coverage, Finding, Frame, Missing, Value, Why, Window
 from ..periods import (
     TradingDay,
+    calendar_day,
     days_between,
     next_session,
     previous_session,
 )
+from ..policy.maintenance import Occurrence
 from ..seal import SealedDay, canonical, digest
 from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
@@ -368,7 +372,26 @@ class _Closer:
             "incidents": service.store.incidents(day.window, self.now),
             "incident_targets": promises(service.policy.operations),
             "alertmanager": held,
+            "maintenance": self._maintenance(day),
         }
+
+    def _maintenance(self, day: TradingDay) -> Frame:
+        """The windows that are planned in the day, in the zone of any objective."""
+        policy = self.service.policy
+        zones = {day.zone, *(o.zone for o in policy.objectives)}
+        windows = [calendar_day(day.day, zone) for zone in zones]
+        whole = Window(start=min(w.start for w in windows), end=max(w.end for w in windows))
+        rows = policy.maintenance.windows(whole)
+        table = pd.DataFrame(rows, columns=list(Occurrence._fields))
+        text = table.to_json(orient="records")
+        coverage = Coverage(
+            source="maintenance",
+            query="maintenance",
+            query_digest=digest(text.encode()),
+            text=text,
+            rows=len(rows),
+        )
+        return Frame(table, coverage)
 
     def _facts(
         self, day: TradingDay, frames: Mapping[str, Frame | Value], before: SealedDay | None

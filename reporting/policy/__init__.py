@@ -20,6 +20,7 @@ from ..errors import ValidationFailed
 from ..model import EXACT, Exact, Value
 from ..page import Target
 from .indicators import Objective, State
+from .maintenance import Maintenance, parse_maintenance
 from .openslo import parse_objectives
 from .operations import Operations, parse_operations
 
@@ -42,6 +43,7 @@ class Policy:
     thresholds: tuple[Threshold, ...]
     objectives: tuple[Objective, ...]
     operations: Operations
+    maintenance: Maintenance
     digest: str
 
     def states(self) -> tuple[Objective, ...]:
@@ -101,7 +103,9 @@ class Policy:
         return target.value
 
 
-def parse_policy(thresholds: str, objectives: Mapping[str, str], operations: str = "") -> Policy:
+def parse_policy(
+    thresholds: str, objectives: Mapping[str, str], operations: str = "", maintenance: str = ""
+) -> Policy:
     """A policy from the text of the TOML files and of each objectives file, by file name.
 
     Raises :class:`ValidationFailed` naming the file, the field and what was expected.
@@ -130,10 +134,13 @@ def parse_policy(thresholds: str, objectives: Mapping[str, str], operations: str
             )
         in_force.add((line.id, line.since))
     named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
-    texts = [thresholds, *named, operations]
+    texts = [thresholds, *named, operations, maintenance]
+    catalogue = parse_objectives(objectives)
+    watched = {o.id for o in catalogue if isinstance(o.indicator, State)}
     return Policy(
         thresholds=parsed,
-        objectives=parse_objectives(objectives),
+        objectives=catalogue,
         operations=parse_operations(operations),
+        maintenance=parse_maintenance(maintenance, watched),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
     )
