@@ -357,6 +357,17 @@ def test_numbers_that_are_not_counters_add_up() -> None:
     assert level.unknown_ms == TAU
 
 
+def test_numbers_that_are_not_counters_have_slices_too() -> None:
+    row = objective(monotonic=False, budgeting="timeslices", slice_ms=2 * TAU, slice_target="0.9")
+    total = Line("total", drawn("9 | 4 6 0 0 5 5 | 7"))
+    good = Line("numerator", drawn("9 | 4 5 0 0 5 3 | 7"))
+    level = measured(row, total, good)
+    # 9 of 10, 0 of 0 and 8 of 10.
+    assert level.slices is not None
+    assert (level.slices.good, level.slices.empty, level.slices.bad) == (1, 1, 1)
+    assert level.slices.share_sum == Decimal("0.9") + Decimal("0.8")
+
+
 def test_counters_of_fractions_are_exact_to_a_billionth() -> None:
     level = counted("0 0.1 | 0.3 0.6 0.7 0.8 0.9 1.1 | 1.3")
     assert good_total(level)[1] == Decimal("1.0")
@@ -382,6 +393,15 @@ def test_the_servers_own_increase_is_compared(increase: str, pct: str | None) ->
     level = counted("0 10 | 20 30 40 50 55 55 | 65", increase=increase)
     assert good_total(level)[1] == 5 + 10 + 10 + 10 + 5 + 0 + 5
     assert level.cross_check_pct == (None if pct is None else Decimal(pct))
+
+
+def test_the_worst_day_of_the_comparison_is_kept() -> None:
+    facts = [
+        (n, fact_of((objective(increase=i), [Line("total", drawn("0 10 | 20 30 | 40"))])))
+        for n, i in enumerate(("", "30", "25"))
+    ]
+    checks = [fact.levels[0].cross_check_pct for _, fact in facts]
+    assert merge(facts).levels[0].cross_check_pct == max(c for c in checks if c is not None)
 
 
 def test_no_cross_check_after_a_restart() -> None:
@@ -494,6 +514,14 @@ def test_a_gap_is_unknown_and_its_edges_are_doubtful() -> None:
         Fraction(2 * TAU - TAU // 2, 6 * TAU),
         Fraction(4 * TAU + TAU // 2, 6 * TAU),
     )
+
+
+def test_a_single_missed_scrape_is_unknown_and_may_have_been_anything() -> None:
+    level = valued("1 | 1 1 . 1 1 1 | 1")
+    assert level.time is not None
+    assert (level.time.good_ms, level.time.unknown_ms) == (5 * TAU, TAU)
+    # Right after the one sample, and right before the other, it may have been bad already.
+    assert (level.time.doubtful_good_ms, level.time.doubtful_bad_ms) == (TAU, 0)
 
 
 @pytest.mark.parametrize(
