@@ -991,7 +991,7 @@ def _values(
         high=high,
         empty_ms=empty_ms,
     )
-    inside = int(np.searchsorted(at, window.end) - np.searchsorted(at, window.start))
+    inside = int(np.count_nonzero(np.isfinite(raw) & (at >= window.start) & (at < window.end)))
     finite = np.where(np.isfinite(raw), known, 0)
     found: dict[str, Any] = {
         "time": time,
@@ -1563,16 +1563,16 @@ def _table(levels: Sequence[Level], unsealed_ms: int) -> Table:
     columns = (
         Column(key="objective", label="Objective", align="left"),
         Column(key="measured", label="Measured", align="left"),
-        Column(key="share", label="Good"),
-        Column(key="p50", label="p50"),
+        Column(key="share", label="Good", shown=False),
+        Column(key="p50", label="p50", shown=False),
         Column(key="p95", label="p95"),
         Column(key="p99", label="p99"),
         Column(key="mean", label="Mean"),
         Column(key="rate", label="Per second"),
         Column(key="unknown", label="No data"),
-        Column(key="interval", label="Scraped every"),
+        Column(key="interval", label="Scraped every", shown=False),
         Column(key="restarts", label="Restarts"),
-        Column(key="births", label="New series"),
+        Column(key="births", label="New series", shown=False),
         Column(key="cross_check", label="Against increase()"),
     )
     return Table(
@@ -1580,7 +1580,7 @@ def _table(levels: Sequence[Level], unsealed_ms: int) -> Table:
         title="What was measured",
         columns=columns,
         rows=tuple(_row(level, unsealed_ms) for level in levels),
-        top=80,
+        top=20,
         note="The difference to the server's extrapolating increase() is told where no series "
         "began or restarted",
     )

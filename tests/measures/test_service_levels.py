@@ -397,7 +397,12 @@ def test_the_servers_own_increase_is_compared(increase: str, pct: str | None) ->
 
 def test_the_worst_day_of_the_comparison_is_kept() -> None:
     facts = [
-        (n, fact_of((objective(increase=i), [Line("total", drawn("0 10 | 20 30 | 40"))])))
+        (
+            n,
+            fact_of(
+                (objective(increase=i), [Line("total", drawn("0 10 | 20 30 30 30 30 30 | 40"))])
+            ),
+        )
         for n, i in enumerate(("", "30", "25"))
     ]
     checks = [fact.levels[0].cross_check_pct for _, fact in facts]
@@ -616,6 +621,7 @@ def test_a_ratio_of_nothing_to_nothing_is_no_traffic_and_not_unknown() -> None:
         2 * TAU,
         0,
     )
+    assert level.values is not None and level.values.samples == 4
     all_empty = measured(objective(kind="share"), Line("value", drawn("nan | nan nan | nan")))
     assert all_empty.time is not None and all_empty.time.good_ms == 0
 
