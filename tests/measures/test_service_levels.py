@@ -588,6 +588,8 @@ def test_several_series_that_are_meant_are_summed_at_common_times() -> None:
     level = measured(objective(kind="threshold", comparator="lt", value="50"), one, other)
     assert level.values is not None
     assert (level.values.lowest, level.values.highest) == (10, 10)
+    # Where the one missed a scrape, its last value is 17 s old: no sum can be told.
+    assert level.unknown_ms == TAU
 
 
 def test_a_share_is_its_value_times_the_time() -> None:
