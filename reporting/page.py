@@ -79,11 +79,15 @@ class Figure(Value):
 
 
 class Column(Value):
-    """A table's column; numbers are set right, text left."""
+    """A table's column; numbers are set right, text left.
+
+    One that is not ``shown`` is a detail: it stands in the CSV and in the facts only.
+    """
 
     key: str
     label: str
     align: Literal["left", "right"] = "right"
+    shown: bool = True
 
 
 class Table(Value):

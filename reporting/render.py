@@ -51,12 +51,12 @@ from .model import (
     Text,
     plain,
 )
-from .page import Column, Document, Figure, Table, Target
+from .page import Column, Document, Figure, Table, Target, Verdict
 from .resources import resource
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
-ROWS_ON_PAGE = 220
+ROWS_ON_PAGE = 300
 
 MEND = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
@@ -324,6 +324,13 @@ def _mark(value: Shown, shown: str) -> Markup:
     return _breakable(shown)
 
 
+def _verdict(value: Shown, shown: str) -> Markup:
+    """A verdict's word in its own weight and colour; anything else as it is."""
+    if shown in {verdict.value for verdict in Verdict}:
+        return Markup('<span class="verdict {}">{}</span>').format(shown, shown)
+    return _mark(value, shown)
+
+
 def _breakable(shown: str) -> Markup:
     """Words longer than a column is wide may break anywhere, others only between."""
     if not _LONG_WORD.search(shown):
@@ -371,10 +378,13 @@ def _grid(table: Table, limit: int, zone: str) -> _Grid:
     heads: list[_Head] = []
     columns: list[list[Markup]] = []
     for index, column in enumerate(table.columns):
+        if not column.shown:
+            continue
         cells = [line[index] for line in lines]
         unit = _shared_unit([line[index] for line in (*table.rows, *lines[len(shown) :])])
-        digits = _shared_digits(cells)
-        columns.append([_mark(c, words(c, zone, digits=digits, unit=not unit)) for c in cells])
+        digits = _shared_digits(cells) if _of_one_unit(cells) else None
+        shown_as = _verdict if column.key == "verdict" else _mark
+        columns.append([shown_as(c, words(c, zone, digits=digits, unit=not unit)) for c in cells])
         named = unit if unit and unit not in re.split(r"\W+", column.label) else ""
         heads.append(_Head(column.label, named, column.align))
     rows = tuple(zip(*columns, strict=True)) if columns else ()
@@ -398,6 +408,16 @@ def _shared_unit(cells: Sequence[Shown]) -> str:
             case _:
                 units.add("")
     return units.pop() if len(units) == 1 else ""
+
+
+def _of_one_unit(cells: Sequence[Shown]) -> bool:
+    """Whether all numbers of a column measure the same: decimals are then set alike."""
+    units = {
+        getattr(cell, "unit", type(cell).__name__ if isinstance(cell, Bps | Money) else "%")
+        for cell in cells
+        if isinstance(cell, Money | Ratio | Band | Bps | Count | Number)
+    }
+    return len(units) <= 1
 
 
 def _shared_digits(cells: Sequence[Shown]) -> int | None:

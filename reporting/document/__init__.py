@@ -13,16 +13,18 @@ from decimal import Decimal
 
 from .. import __version__
 from ..analysis.change import improvement_section
-from ..analysis.checklist import checklist_section
-from ..analysis.shift import regression_section
-from ..analysis.trend import capacity_section
+from ..analysis.checklist import checklist_attention, checklist_section
+from ..analysis.shift import regression_attention, regression_section
+from ..analysis.trend import capacity_attention, capacity_section
 from ..facts import MEASURES
 from ..levels import window_of
 from ..measures import Context
+from ..measures.alerts import ALERTS
 from ..measures.incidents import INCIDENTS
 from ..measures.var import LEVELS, plain_pct
 from ..model import Coverage, Missing, Shown, Text, Why, exact_sum, plain
 from ..page import (
+    Attention,
     Checkpoint,
     Citation,
     Difference,
@@ -48,6 +50,7 @@ from .history import Cited, Facts
 from .objectives import standings, with_standings
 
 __all__ = [
+    "COMPOSED",
     "NO_GAP",
     "Backtest",
     "Cited",
@@ -76,6 +79,14 @@ ORDER = (
     "capacity",
     "regression",
     "improvement",
+)
+#: Lines of the checklists whose failure the first page tells in other words already.
+SAID_ELSEWHERE = (
+    "services_running",
+    "performance_metrics_reviewed",
+    "data_quality_valid",
+    "capacity_plan_updated",
+    "resource_use_reviewed",
 )
 TITLES = {
     "daily": "Daily operations report",
@@ -114,12 +125,12 @@ def build(
     facts = Facts(days, before, TRAIL.get(span.kind, 1))
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
-    sections = tuple(_sections(facts, context, policy, last.calendar))
+    sections, composed = _sections(facts, context, policy, last.calendar)
     gaps = gaps_of(facts, unsealed)
     tests = exceptions(facts)
     headline = headline_of(sections, facts, span, issue.base)
     findings = findings_of(days)
-    attention = attention_of(sections, facts, gaps, tests, findings, days)
+    attention = attention_of(sections, facts, gaps, tests, findings, days, composed)
     status = Status.INCOMPLETE if gaps else Status.RESTATED if issue.revision > 1 else Status.FINAL
     verdict = _verdict(sections, gaps)
     document = Document(
@@ -224,12 +235,19 @@ def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
     return found
 
 
-def _sections(facts: Facts, context: Context, policy: Policy, calendar: str) -> list[Section]:
-    """What was measured, in the order of the measures, and what is composed of several."""
+def _sections(
+    facts: Facts, context: Context, policy: Policy, calendar: str
+) -> tuple[tuple[Section, ...], list[Attention]]:
+    """What was measured and what is composed of it, and what of the latter needs a person."""
     span, operations = context.span, policy.operations
     made = {}
     for measure in MEASURES:
-        made[measure.name] = measure.section(facts.merged(measure), facts.of(measure), context)
+        fact = facts.merged(measure)
+        laid_out = measure.section(fact, facts.of(measure), context)
+        if isinstance(fact, Missing) and measure in (ALERTS, INCIDENTS):
+            # Nobody promised that they are measured; where they should be, the gaps say so.
+            laid_out = laid_out.model_copy(update={"verdict": None})
+        made[measure.name] = laid_out
     made["var"] = with_backtest(made["var"], facts)
     figures = {f.id: f for section in made.values() for f in section.figures}
     found = standings(policy, facts, span, figures)
@@ -239,15 +257,19 @@ def _sections(facts: Facts, context: Context, policy: Policy, calendar: str) -> 
     levels = Levels(facts)
     of_capacity = resources(policy.objectives, levels, span)
     made["capacity"] = capacity_section(of_capacity, span.first)
-    made["regression"] = regression_section(watched(policy.objectives, levels, span))
+    series = watched(policy.objectives, levels, span)
+    made["regression"] = regression_section(series)
+    attention = [*capacity_attention(of_capacity), *regression_attention(series)]
     if span.kind == Kind.DAILY:
         by_id = {s.id: s for s in found}
         asked = Asked(span, calendar, facts, levels, by_id, of_capacity)
-        made["checklists"] = checklist_section(checklist(operations.checks, asked))
-    else:
+        lines = checklist(operations.checks, asked)
+        made["checklists"] = checklist_section(lines)
+        attention += checklist_attention([line for line in lines if line.id not in SAID_ELSEWHERE])
+    elif operations.improvements:
         goals = kpis(operations.improvements, policy.objectives, facts, levels, span)
         made["improvement"] = improvement_section(goals)
-    return [made[name] for name in ORDER if name in made]
+    return tuple(made[name] for name in ORDER if name in made), attention
 
 
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:

@@ -23,7 +23,7 @@ from ..page import (
     Verdict,
 )
 from .backtest import Backtest
-from .history import Cited, Facts
+from .history import UNKNOWN_THEN, Cited, Facts
 
 #: Absences that say something about the day; any other is a gap and makes a report INCOMPLETE.
 NO_GAP = (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
@@ -40,8 +40,8 @@ def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
     ]
     for measure in MEASURES:
         for day, fact in facts.of(measure):
-            if isinstance(fact, Missing) and fact == NO_SOURCE:
-                continue  # a site without a source of incidents has no gap in it
+            if isinstance(fact, Missing) and fact in (NO_SOURCE, UNKNOWN_THEN):
+                continue  # no source of incidents, or sealed by a version that had no such measure
             if isinstance(fact, Missing) and fact.why not in NO_GAP:
                 gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
             elif isinstance(fact, PnlFact):
@@ -96,6 +96,7 @@ def attention_of(
     tests: Sequence[Backtest],
     findings: Sequence[Finding],
     days: Sequence[Cited],
+    composed: Sequence[Attention],
 ) -> tuple[Attention, ...]:
     """What a person should look at, the worst first."""
     found = []
@@ -114,17 +115,19 @@ def attention_of(
                 break
     for section in sections:
         for figure in section.figures:
-            if figure.target is None or figure.verdict in (Verdict.MET, None):
+            if figure.verdict in (Verdict.MET, None) or section.id == "checklists":
                 continue
             missed = figure.verdict is Verdict.MISSED
+            promised = figure.target.words() if figure.target else figure.note
             found.append(
                 Attention(
                     severity="alarm" if missed else "warning",
-                    text=f"{figure.label}: target {figure.target.words()} "
+                    text=f"{figure.label}: {promised} "
                     f"{'missed' if missed else 'not decidable, too much is unknown'}.",
                     section=section.id,
                 )
             )
+    found += composed
     found += _unseen(facts.merged(UPTIME), sections)
     last = fact_from(MEASURES[0], days[-1].sealed.facts["pnl"])
     if isinstance(last, PnlFact):

@@ -14,6 +14,8 @@ from ..model import Missing, Why
 from ..seal import SealedDay
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
+#: The day was sealed by a version that did not have the measure yet.
+UNKNOWN_THEN = Missing(why=Why.NOT_MEASURED, detail="sealed before this was measured")
 Dated = list[tuple[date, Any]]
 
 
@@ -75,7 +77,5 @@ class Facts:
         day = next(d for d in (*self.before, *self.days) if d.day == on)
         sealed = day.facts.get(name)
         if sealed is None:
-            # Sealed by a version that did not measure it yet.
-            detail = f"{on} was sealed before this was measured"
-            return Missing(why=Why.NOT_MEASURED, detail=detail)
+            return UNKNOWN_THEN
         return fact_from(BY_NAME[name], sealed)

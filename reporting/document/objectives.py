@@ -45,7 +45,6 @@ from ..policy.indicators import (
     Counts,
     Objective,
     ReportFigure,
-    RollingWindow,
     State,
     Threshold,
     latency_bound_s,
@@ -270,11 +269,11 @@ def _value(objective: Objective, fact: TargetUptime | Level | Missing) -> tuple[
         rate = mean_rate_per_s(fact)
         if isinstance(rate, Missing):
             return rate, ""
-        return Number(value=significant(rate, 6), unit=objective.unit or "/s"), "mean"
+        return Number(value=significant(rate, 5), unit=objective.unit or "/s"), "mean"
     stats = values_stats(fact)
     if isinstance(stats, Missing):
         return stats, ""
-    return Number(value=significant(stats.mean, 6), unit=objective.unit), "mean"
+    return Number(value=significant(stats.mean, 5), unit=objective.unit), "mean"
 
 
 def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
@@ -346,7 +345,7 @@ NOTES = (
     "known. A promise is met by the lower bound and missed by the upper one.",
     "Error budget left: of all that may go wrong in the objective's window, the part that has not. "
     "Burn rate: 1 spends the whole budget in exactly one window; it is that of this report's "
-    "period. The last column is the first day on which nothing would be left at that rate.",
+    "period. Lasts until: the first day on which nothing would be left at that rate.",
     "A latency is the upper bound of the histogram bucket that the percentile lies in.",
 )
 
@@ -402,7 +401,7 @@ def _figure(standing: Standing) -> Figure:
         label=standing.objective.title,
         value=standing.measured,
         verdict=standing.verdict,
-        note=f"promised: {promise(standing.objective)}",
+        note=promise(standing.objective),
     )
 
 
@@ -448,7 +447,7 @@ def budget_cells(s: Standing) -> tuple[Shown, Shown, Shown]:
         return text(""), text(""), text("")
     if isinstance(s.budget, Missing):
         return s.budget, text(""), text("")
-    return left_of(s.budget), _burn(s.budget), text(lasts(s.objective, s.budget))
+    return left_of(s.budget), _burn(s.budget), text(lasts(s.budget))
 
 
 def left_of(b: Budget) -> Shown:
@@ -464,14 +463,14 @@ def _burn(b: Budget) -> Shown:
     return Text(text=f"{plain(low)} to {plain(high)}")
 
 
-def lasts(objective: Objective, b: Budget) -> str:
+def lasts(b: Budget) -> str:
     """When the budget ends, in words."""
     if b.is_spent:
         return "spent"
     if b.left_low <= 0:
         return "may be spent"
     if b.exhausted is None:
-        return "lasts" if isinstance(objective.window, RollingWindow) else f"past {b.last}"
+        return "lasts"
     return b.exhausted.isoformat()
 
 

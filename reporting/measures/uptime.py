@@ -860,8 +860,8 @@ def _availability(judged: Sequence[_Judged]) -> Table:
     columns: tuple[Column, ...] = (
         Column(key="target", label="Target", align="left"),
         Column(key="availability", label="Availability"),
-        Column(key="promise", label="Promise", align="left"),
-        Column(key="verdict", label="Verdict", align="left"),
+        Column(key="promise", label="Promise", align="left", shown=False),
+        Column(key="verdict", label="Verdict", align="left", shown=False),
         Column(key="up", label="Up"),
         Column(key="down", label="Down"),
         Column(key="unknown", label="Unknown"),
@@ -878,11 +878,18 @@ def _availability(judged: Sequence[_Judged]) -> Table:
         )
     return Table(
         id="uptime_targets",
-        title="Availability by target",
+        title="Time up, down and unknown",
         columns=columns,
-        rows=tuple((*_row(row), *(_planned_cells(row) if planned else ())) for row in judged),
-        top=40,
+        rows=tuple(
+            (*_row(row), *(_planned_cells(row) if planned else ())) for row in _worst_first(judged)
+        ),
+        top=15,
     )
+
+
+def _worst_first(judged: Sequence[_Judged]) -> list[_Judged]:
+    """What was down or out of sight for long comes first."""
+    return sorted(judged, key=lambda row: -(row.target.down_ms + row.target.unknown_ms))
 
 
 def _row(row: _Judged) -> tuple[Shown, ...]:
@@ -929,7 +936,7 @@ def _stretches(judged: Sequence[_Judged]) -> Table:
         Column(key="target", label="Target", align="left"),
         Column(key="state", label="State", align="left"),
         Column(key="from", label="From", align="left"),
-        Column(key="to", label="To", align="left"),
+        Column(key="to", label="To", align="left", shown=False),
         Column(key="length", label="Length"),
     )
     rows = tuple(
@@ -964,7 +971,7 @@ def _planned_table(fact: UptimeFact, judged: Sequence[_Judged]) -> Iterator[Tabl
     columns = (
         Column(key="target", label="Target", align="left"),
         Column(key="from", label="From", align="left"),
-        Column(key="to", label="To", align="left"),
+        Column(key="to", label="To", align="left", shown=False),
         Column(key="length", label="Length"),
         Column(key="reason", label="Reason", align="left"),
         Column(key="approved_by", label="Approved by", align="left"),
@@ -1009,6 +1016,7 @@ def _timeline(fact: UptimeFact, judged: Sequence[_Judged], page: Page) -> Timeli
             spans=tuple(_spans(row.target.stretches, fact.start_ms, fact.end_ms)),
         )
         for row in judged
+        if row.promise or row.target.stretches
     )
     return TimelineChart(
         id="uptime_timeline",

@@ -12,8 +12,11 @@ import pytest
 from reporting.book import Cell, MarkUsed
 from reporting.document import Cited, Issue, backtests, build, content, differences
 from reporting.facts import MEASURES
+from reporting.measures.alerts import AlertsFact
 from reporting.measures.fill_rate import FillRateCell, FillRateFact
+from reporting.measures.incidents import NO_SOURCE
 from reporting.measures.pnl import FxRate, PnlFact
+from reporting.measures.service_levels import ServiceLevelsFact
 from reporting.measures.uptime import UptimeFact
 from reporting.measures.var import VarDay, VarFact, VarLevel
 from reporting.model import Count, Finding, Missing, Money, Value, Why, Window
@@ -30,6 +33,9 @@ QUIET: dict[str, Value] = {
     "slippage": Missing(why=Why.NO_TRADES),
     "fill_rate": Missing(why=Why.NO_ORDERS),
     "uptime": UptimeFact(start_ms=0, end_ms=1, targets=()),
+    "service_levels": ServiceLevelsFact(start_ms=0, end_ms=1, levels=()),
+    "alerts": AlertsFact(start_ms=0, end_ms=1, alerts=(), episodes=(), held=()),
+    "incidents": NO_SOURCE,
 }
 
 
