@@ -83,6 +83,7 @@ def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
         number = next(_numbers)
         folder = tmp_path / f"site{number}"
         folder.mkdir()
+        story.operations_file(folder).write_text(story.operations(), "utf-8")
         if reports is not None:
             shutil.copytree(reports, folder / "reports")
         for kind, template in (("ledger", ledger), ("store", store)):

@@ -36,6 +36,20 @@ REPORTS = (
     ("monthly", date(2025, 11, 28)),
 )
 
+#: What improvement is measured against in the demo: a month of trading, two weeks of metrics.
+TRADING_BASELINE = (date(2025, 9, 2), date(2025, 9, 30))
+METRICS_BASELINE = (metrics.FIRST_DAY, date(2025, 11, 14))
+BASELINES = {
+    "slippage": TRADING_BASELINE,
+    "execution_speed": METRICS_BASELINE,
+    "error_detection_time": METRICS_BASELINE,
+    "system_reliability": METRICS_BASELINE,
+    "incident_response_time": METRICS_BASELINE,
+    "issue_resolution": METRICS_BASELINE,
+    "false_positive_alerts": METRICS_BASELINE,
+    "resource_utilisation": METRICS_BASELINE,
+}
+
 #: Says that a folder of reports is the demo's own.
 MARKER = ".made-by-demo"
 #: What, beside the package, a report depends on.
@@ -206,6 +220,7 @@ def _settings(var: Path, reports: Path, ledger_url: str, prometheus_url: str) ->
         base_currency=ledger.BASE,
         reports_dir=reports,
         var_dir=var,
+        operations_file=operations_file(var),
     )
 
 
@@ -218,9 +233,26 @@ def write_config(var: Path, reports: Path) -> None:
         f'zone = "{ledger.ZONE}"\n'
         f'base_currency = "{ledger.BASE}"\n'
         f'reports_dir = "{reports.as_posix()}"\n'
-        f'var_dir = "{var.as_posix()}"\n',
+        f'var_dir = "{var.as_posix()}"\n'
+        f'operations_file = "{operations_file(var).as_posix()}"\n',
         "utf-8",
     )
+    operations_file(var).write_text(operations(), "utf-8")
+
+
+def operations_file(var: Path) -> Path:
+    """Where the demo keeps its operations: those of config with baselines."""
+    return var / "operations.toml"
+
+
+def operations() -> str:
+    """The shipped operations file with the demo's baselines in it."""
+    text = (resource("config") / "operations.toml").read_text("utf-8")
+    for name, (first, last) in BASELINES.items():
+        key = f'id = "{name}"\n'
+        assert text.count(key) == 1, name
+        text = text.replace(key, f"{key}baseline = {{first = {first}, last = {last}}}\n")
+    return text
 
 
 def _ledger(var: Path) -> str:

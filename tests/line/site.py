@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 
+from reporting.demo import story
 from reporting.demo.story import Made, closing_time
 from reporting.pipeline import Service
 from reporting.seal import SealedDay
@@ -111,6 +112,7 @@ class Site:
             "base_currency": "USD",
             "reports_dir": self.reports,
             "var_dir": self.var,
+            "operations_file": story.operations_file(self.var),
             **self.given,
         }
 
