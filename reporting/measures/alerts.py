@@ -5,11 +5,13 @@ sample to one evaluation after its last. One activation, known by when its condi
 (the value of ``ALERTS_FOR_STATE``, in whole seconds), is one episode, however many days it lasts;
 it counts on the day on which it began to fire.
 
-The first notification is the ``notified_at`` of the incident that the alert opened, where there is
-one. Else it lies between the two samples of Alertmanager's notification counters between which the
-count of one of the alert's channels first rose. Where another alert began or ended to fire at that
-time too, the notification may have been the other one's: then only "not before" is known. Repeats
-for an alert that has been firing for long are not taken for a first notification.
+The first notification lies between the two samples of Alertmanager's notification counters between
+which the count of one of the alert's channels first rose. Where another alert began or ended to
+fire at that time too, the notification may have been the other one's: then only "not before" is
+known. Repeats for an alert that has been firing for long are not taken for a first notification.
+That much is sealed with the day. People record incidents later: what those tell (when somebody was
+notified, whether it was a false alarm, how far it was escalated) is joined to a fact that was
+sealed or merged, by :func:`with_incidents`, and an incident's own time wins over the counters.
 
     response in [not before - condition held, at the latest - condition held]
 
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..model import (
     EXACT,
@@ -62,8 +64,8 @@ from . import Measure
 
 NAME = "alerts"
 RULES, EPISODES, NOTIFICATIONS = "alerts", "alert_episodes", "notifications"
-#: Read where they are there; what they would tell is "not measured" otherwise.
-INCIDENTS, ALERTMANAGER = "incidents", "alertmanager"
+#: Read where it is there; what it would tell is "not measured" otherwise.
+ALERTMANAGER = "alertmanager"
 #: Episodes kept of one alert, the first ones; totals always count all of them.
 MAX_EPISODES = 200
 HOUR_MS = 3_600_000
@@ -78,7 +80,7 @@ EARLY_MS = 60_000
 #: ... and this much after it stopped firing.
 LATE_MS = 900_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NO_INCIDENTS = Missing(why=Why.NOT_MEASURED, detail="no incidents source configured")
+NOT_JOINED = Missing(why=Why.NOT_MEASURED, detail="no incidents are joined to these alerts")
 NO_ALERTMANAGER = Missing(why=Why.NOT_MEASURED, detail="no Alertmanager is configured")
 
 
@@ -89,7 +91,7 @@ class Episode(Value):
     that is 0. ``firing_ms`` is how long it fired within the window, ``last_ms`` when it last did,
     ``ongoing`` if that is the window's end.
     The first notification was not before ``told_after_ms`` and at the latest at ``told_by_ms``,
-    each None where that is not known; ``told_from`` says by what.
+    each None where that is not known; ``told_from`` says by what: a sealed one by the counters.
     """
 
     alert: str
@@ -124,13 +126,10 @@ class Episode(Value):
 
 
 class AlertTotals(Value):
-    """Sums of one alert; ``seen``: its rule has ever left a trace on the server.
-
-    ``incidents`` were opened by it, of which ``false_positives`` were false and ``unsaid`` do not
-    say.
-    """
+    """Sums of one alert; ``seen``: its rule has ever left a trace on the server."""
 
     id: str
+    alertname: str
     title: str
     severity: str
     channels: tuple[str, ...]
@@ -138,9 +137,20 @@ class AlertTotals(Value):
     seen: bool
     begun: int
     firing_ms: int
+
+
+class Opened(Value):
+    """The incidents that one alert opened, as they tell of it.
+
+    ``false_positives`` of the ``incidents`` were false and ``unsaid`` do not say. ``levels`` counts
+    them by the highest escalation level that each reached: level 1, 2 and 3.
+    """
+
+    alert: str
     incidents: int
     false_positives: int
     unsaid: int
+    levels: tuple[int, int, int]
 
 
 class Held(Value):
@@ -157,7 +167,7 @@ class AlertsFact(Value):
     """The alerts between two instants.
 
     ``episodes`` are the first MAX_EPISODES of each alert, in order; ``held`` is of the end.
-    ``incidents`` says why incidents are not known, on one day at least.
+    ``incidents`` is never sealed: :func:`with_incidents` gives it, an entry for each alert.
     """
 
     start_ms: int
@@ -165,7 +175,7 @@ class AlertsFact(Value):
     alerts: tuple[AlertTotals, ...]
     episodes: tuple[Episode, ...]
     held: tuple[Held, ...] | Missing
-    incidents: Missing | None = None
+    incidents: tuple[Opened, ...] | Missing = NOT_JOINED
 
 
 # -- one day -------------------------------------------------------------------------------------
@@ -174,14 +184,13 @@ class AlertsFact(Value):
 def of_day(day: TradingDay, frames: Frames) -> AlertsFact | Missing:
     """The alerts of the local calendar day; the frames are those of the alerts source.
 
-    ``incidents`` and ``alertmanager`` may be absent or Missing.
+    ``alertmanager`` may be absent or Missing.
     """
     found = [frames[name] for name in (RULES, EPISODES, NOTIFICATIONS)]
     for frame in found:
         if isinstance(frame, Missing):
             return frame
     rules, stretches, rises = (f.table.to_dict("records") for f in found if isinstance(f, Frame))
-    incidents = frames.get(INCIDENTS, NO_INCIDENTS)
     held = frames.get(ALERTMANAGER, NO_ALERTMANAGER)
     start, end = day.window.start_ms, day.window.end_ms
     ids = {str(rule["alertname"]): str(rule["id"]) for rule in rules}
@@ -190,9 +199,8 @@ def of_day(day: TradingDay, frames: Frames) -> AlertsFact | Missing:
         for row in stretches
         if str(row["alertname"]) in ids
     ]
-    opened = _opened(incidents, ids) if isinstance(incidents, Frame) else []
     told_on = {str(rule["id"]): tuple(str(rule["channels"]).split(",")) for rule in rules}
-    watch = _Watch(spans, opened, _rises(rises), told_on)
+    watch = _Watch(spans, _rises(rises), told_on)
     totals, episodes = [], []
     for rule in sorted(rules, key=lambda rule: str(rule["id"])):
         mine = [
@@ -200,10 +208,10 @@ def of_day(day: TradingDay, frames: Frames) -> AlertsFact | Missing:
             for each in _activations(s for s in spans if s.alert == rule["id"])
         ]
         fired = sorted((e for e in mine if e is not None), key=lambda e: e.key)
-        of_it = [o for o in opened if o.alert == rule["id"] and start <= o.opened < end]
         totals.append(
             AlertTotals(
                 id=str(rule["id"]),
+                alertname=str(rule["alertname"]),
                 title=str(rule["title"]),
                 severity=str(rule["severity"]),
                 channels=told_on[str(rule["id"])],
@@ -211,9 +219,6 @@ def of_day(day: TradingDay, frames: Frames) -> AlertsFact | Missing:
                 seen=bool(rule["seen"]),
                 begun=sum(e.begun for e in fired),
                 firing_ms=sum(e.firing_ms for e in fired),
-                incidents=len(of_it),
-                false_positives=sum(o.false is True for o in of_it),
-                unsaid=sum(o.false is None for o in of_it),
             )
         )
         episodes += fired[:MAX_EPISODES]
@@ -223,7 +228,6 @@ def of_day(day: TradingDay, frames: Frames) -> AlertsFact | Missing:
         alerts=tuple(totals),
         episodes=tuple(sorted(episodes, key=lambda e: e.key)),
         held=_held(held) if isinstance(held, Frame) else _absent(held, NO_ALERTMANAGER),
-        incidents=None if isinstance(incidents, Frame) else _absent(incidents, NO_INCIDENTS),
     )
 
 
@@ -259,36 +263,6 @@ def _activations(stretches: Iterable[_Stretch]) -> list[list[_Stretch]]:
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """An incident that an alert opened."""
-
-    alert: str
-    opened: int
-    notified: int | None
-    false: bool | None
-
-
-def _opened(frame: Frame, ids: Mapping[str, str]) -> list[_Opened]:
-    """Incidents of known alerts, which may be named by id or by alertname."""
-    names = {**ids, **{i: i for i in ids.values()}}
-    found = []
-    for row in frame.table.to_dict("records"):
-        alert = names.get(str(row["alert"]))
-        if alert is None:
-            continue
-        notified, false = row["notified_ms"], row["false_positive"]
-        found.append(
-            _Opened(
-                alert,
-                int(row["opened_ms"]),
-                None if notified is None or notified != notified else int(notified),
-                None if false is None or false != false else bool(false),
-            )
-        )
-    return sorted(found, key=lambda o: o.opened)
-
-
-@dataclass(frozen=True)
 class _Channel:
     """The rises (after, by] of one channel's counters, and until when they were looked at."""
 
@@ -311,10 +285,9 @@ def _rises(rows: Sequence[Mapping[Any, Any]]) -> dict[str, _Channel]:
 
 @dataclass(frozen=True)
 class _Watch:
-    """All that can tell of the first notification of an episode."""
+    """What the server can tell of the first notification of an episode."""
 
     spans: Sequence[_Stretch]
-    opened: Sequence[_Opened]
     channels: Mapping[str, _Channel]
     told_on: Mapping[str, Sequence[str]]  # the channels of each alert
 
@@ -328,7 +301,7 @@ class _Watch:
             return None
         first = stretches[0]
         begun = first.begins and start <= first.fired < end
-        told: dict[str, Any] = self._told(first, stretches[-1].until) if begun else {}
+        told: dict[str, Any] = self._told(first) if begun else {}
         return Episode(
             alert=first.alert,
             labels=first.labels,
@@ -342,20 +315,7 @@ class _Watch:
             **told,
         )
 
-    def _told(self, first: _Stretch, until: int) -> dict[str, Any]:
-        again = min(
-            (s.active for s in self.spans if s.alert == first.alert and s.active > first.active),
-            default=until + LATE_MS,
-        )
-        for incident in self.opened:
-            told = incident.notified
-            if (
-                incident.alert == first.alert
-                and told is not None
-                and first.active - EARLY_MS <= incident.opened < min(until + LATE_MS, again)
-                and first.active <= told
-            ):
-                return {"told_after_ms": told, "told_by_ms": told, "told_from": "incident"}
+    def _told(self, first: _Stretch) -> dict[str, Any]:
         lows: list[int] = []
         highs: list[int] = []
         for name in self.told_on[first.alert]:
@@ -408,7 +368,7 @@ def _absent(frame: object, otherwise: Missing) -> Missing:
 
 
 def merge(days: Sequence[tuple[Any, AlertsFact]]) -> AlertsFact:
-    """One fact of several days: sums, and each activation once."""
+    """One fact of several days as sealed: sums, and each activation once; no incidents joined."""
     facts = [fact for _, fact in days]
     totals: dict[str, AlertTotals] = {}
     for each in (totals_ for fact in facts for totals_ in fact.alerts):
@@ -431,15 +391,18 @@ def merge(days: Sequence[tuple[Any, AlertsFact]]) -> AlertsFact:
         alerts=tuple(totals[key] for key in sorted(totals)),
         episodes=tuple(kept),
         held=facts[-1].held,
-        incidents=next((f.incidents for f in reversed(facts) if f.incidents), None),
     )
 
 
 def _sum(before: AlertTotals, after: AlertTotals) -> AlertTotals:
     """What is no sum (title, target, channels) is as it was last."""
-    added = ("begun", "firing_ms", "incidents", "false_positives", "unsaid")
-    sums: dict[str, Any] = {name: getattr(before, name) + getattr(after, name) for name in added}
-    return after.model_copy(update={**sums, "seen": before.seen or after.seen})
+    return after.model_copy(
+        update={
+            "begun": before.begun + after.begun,
+            "firing_ms": before.firing_ms + after.firing_ms,
+            "seen": before.seen or after.seen,
+        }
+    )
 
 
 def _join(before: Episode, after: Episode) -> Episode:
@@ -450,6 +413,90 @@ def _join(before: Episode, after: Episode) -> Episode:
             "last_ms": after.last_ms,
             "ongoing": after.ongoing,
         }
+    )
+
+
+# -- with incidents ------------------------------------------------------------------------------
+
+
+class Recorded(Protocol):
+    """An incident, as far as it can tell of an alert; instants in milliseconds since 1970.
+
+    ``alert`` is the alert's id or alertname, "" if no alert opened it. ``level`` is the highest
+    escalation level that it reached, 0 to 3.
+    """
+
+    @property
+    def alert(self) -> str: ...
+    @property
+    def opened_ms(self) -> int: ...
+    @property
+    def notified_ms(self) -> int | None: ...
+    @property
+    def level(self) -> int: ...
+    @property
+    def false_positive(self) -> bool | None: ...
+
+
+def with_incidents(fact: AlertsFact, incidents: Sequence[Recorded] | Missing) -> AlertsFact:
+    """``fact``, a day's as sealed or several days' merged, and what ``incidents`` tell of it.
+
+    They are those of the same days, in any order; Missing where nobody recorded any. An incident
+    counts where it was opened between the fact's two instants. The first one that an activation
+    opened and of which somebody was notified tells when: it is opened up to a minute before the
+    condition is seen to hold (clocks differ), until a quarter of an hour after it fired last and
+    before the alert's next activation.
+    """
+    if isinstance(incidents, Missing):
+        return fact.model_copy(update={"incidents": incidents})
+    names = {key: alert.id for alert in fact.alerts for key in (alert.alertname, alert.id)}
+    by_alert: dict[str, list[Recorded]] = {alert.id: [] for alert in fact.alerts}
+    for incident in sorted(incidents, key=lambda i: i.opened_ms):
+        if incident.alert in names:
+            by_alert[names[incident.alert]].append(incident)
+    active: dict[str, list[int]] = {}
+    for episode in fact.episodes:  # in order of when they became active
+        active.setdefault(episode.alert, []).append(episode.active_ms)
+    return fact.model_copy(
+        update={
+            "episodes": tuple(
+                _notified(e, active[e.alert], by_alert[e.alert]) if e.begun else e
+                for e in fact.episodes
+            ),
+            "incidents": tuple(
+                _opened(alert, [i for i in own if fact.start_ms <= i.opened_ms < fact.end_ms])
+                for alert, own in by_alert.items()
+            ),
+        }
+    )
+
+
+def _notified(episode: Episode, active: Sequence[int], incidents: Sequence[Recorded]) -> Episode:
+    """The episode with the time of the incident that it opened, if one has it.
+
+    ``active`` is when each activation of its alert began, ``incidents`` are that alert's; both in
+    order.
+    """
+    late = episode.last_ms + LATE_MS
+    until = min(next((at for at in active if at > episode.active_ms), late), late)
+    for incident in incidents:
+        told = incident.notified_ms
+        opened_by_it = episode.active_ms - EARLY_MS <= incident.opened_ms < until
+        if opened_by_it and told is not None and told >= episode.active_ms:
+            return episode.model_copy(
+                update={"told_after_ms": told, "told_by_ms": told, "told_from": "incident"}
+            )
+    return episode
+
+
+def _opened(alert: str, incidents: Sequence[Recorded]) -> Opened:
+    levels = [incident.level for incident in incidents]
+    return Opened(
+        alert=alert,
+        incidents=len(incidents),
+        false_positives=sum(i.false_positive is True for i in incidents),
+        unsaid=sum(i.false_positive is None for i in incidents),
+        levels=(levels.count(1), levels.count(2), levels.count(3)),
     )
 
 
@@ -502,16 +549,14 @@ def responses(fact: AlertsFact, key: str) -> Ratio | Missing:
     """One period's ``response_s`` (of critical alerts), ``fired`` or ``false_positives``.
 
     As the two parts of a mean, so that periods add up; Missing where there is nothing to measure.
+    False positives are known of a fact :func:`with_incidents` only.
     """
     if key == "fired":
         return Ratio(numerator=Decimal(sum(a.begun for a in fact.alerts)), denominator=Decimal(1))
     if key == "false_positives":
-        incidents = sum(a.incidents for a in fact.alerts)
-        if fact.incidents is not None:
-            return fact.incidents
-        if incidents and incidents == sum(a.unsaid for a in fact.alerts):
-            return Missing(why=Why.NOT_MEASURED, detail="no incident says whether it was one")
-        false = sum(a.false_positives for a in fact.alerts)
+        false = _false_positives(fact)
+        if isinstance(false, Missing):
+            return false
         return Ratio(numerator=Decimal(false), denominator=Decimal(1))
     if key != "response_s":
         return Missing(why=Why.NOT_MEASURED, detail=f"{NAME}.{key} has no daily values")
@@ -526,6 +571,16 @@ def responses(fact: AlertsFact, key: str) -> Ratio | Missing:
     return Ratio(
         numerator=EXACT.divide(Decimal(sum(known)), Decimal(1000)), denominator=Decimal(len(known))
     )
+
+
+def _false_positives(fact: AlertsFact) -> int | Missing:
+    """How many of the incidents were false; Missing where no incident says."""
+    if isinstance(fact.incidents, Missing):
+        return fact.incidents
+    incidents = sum(o.incidents for o in fact.incidents)
+    if incidents and incidents == sum(o.unsaid for o in fact.incidents):
+        return Missing(why=Why.NOT_MEASURED, detail="no incident says whether it was one")
+    return sum(o.false_positives for o in fact.incidents)
 
 
 # -- the page ------------------------------------------------------------------------------------
@@ -554,12 +609,13 @@ def section(fact: AlertsFact | Missing, days: Days, page: Page) -> Section:
             ),
         )
     mine = {a.id: [e for e in fact.episodes if e.alert == a.id] for a in fact.alerts}
-    figures = tuple(_figure(alert, mine[alert.id], days) for alert in fact.alerts)
-    unsealed = [_date(day) for day, value in days if isinstance(value, Missing)]
-    verdicts = {figure.verdict for figure in figures} - {None}
-    verdict = next(
-        (v for v in (Verdict.MISSED, Verdict.UNKNOWN, Verdict.MET) if v in verdicts), None
+    figures = tuple(
+        _figure(alert, begun, days)
+        for alert in fact.alerts
+        if (begun := [e for e in mine[alert.id] if e.begun])
     )
+    unsealed = [_date(day) for day, value in days if isinstance(value, Missing)]
+    verdict = _worst(figure.verdict for figure in figures)
     if unsealed and verdict is not Verdict.MISSED:
         verdict = Verdict.UNKNOWN
     return Section(
@@ -570,28 +626,30 @@ def section(fact: AlertsFact | Missing, days: Days, page: Page) -> Section:
         figures=(*_totals(fact, days), *figures),
         tables=_tables(fact, mine),
         charts=_charts(fact, mine, page),
-        notes=_notes(fact, unsealed),
+        notes=_notes(fact, days, unsealed),
     )
 
 
-def _figure(alert: AlertTotals, episodes: Sequence[Episode], days: Days) -> Figure:
+def _worst(verdicts: Iterable[Verdict | None]) -> Verdict | None:
+    found = set(verdicts)
+    return next((v for v in (Verdict.MISSED, Verdict.UNKNOWN, Verdict.MET) if v in found), None)
+
+
+def _title(alert: AlertTotals) -> str:
+    """Its title as the beginning of a line."""
+    return alert.title[:1].upper() + alert.title[1:]
+
+
+def _figure(alert: AlertTotals, begun: Sequence[Episode], days: Days) -> Figure:
     """The slowest first notification of one alert, at its later bound."""
-    begun = [e for e in episodes if e.begun]
     known = [e.told_by_ms - e.active_ms for e in begun if e.told_by_ms is not None]
     verdicts = [e.verdict for e in begun]
-    value: Shown
-    if not begun:
-        value = text("did not fire" if not episodes else "fired since an earlier day")
-    elif known:
-        value = Duration(ms=max(known))
-    else:
-        value = Missing(why=Why.NO_DATA, detail="no first notification is known")
-    worst = next((v for v in (Verdict.MISSED, Verdict.UNKNOWN, Verdict.MET) if v in verdicts), None)
-    counted = ", ".join(f"{verdicts.count(v)} {v.value}" for v in Verdict if v in verdicts)
     return Figure(
         id=f"{NAME}.{alert.id}",
-        label=f"{alert.title}: slowest first notification",
-        value=value,
+        label=f"{_title(alert)}: slowest first notification",
+        value=Duration(ms=max(known))
+        if known
+        else Missing(why=Why.NO_DATA, detail="no first notification is known"),
         target=Target(
             id=f"{NAME}.{alert.id}",
             comparator="le",
@@ -599,8 +657,8 @@ def _figure(alert: AlertTotals, episodes: Sequence[Episode], days: Days) -> Figu
             unit="s",
             source=f"operations: alert {alert.id}",
         ),
-        verdict=worst,
-        note=counted,
+        verdict=_worst(verdicts),
+        note=", ".join(f"{verdicts.count(v)} {v.value}" for v in Verdict if v in verdicts),
         series=_series(days, lambda f: _slowest_s(f, [alert.id])),
     )
 
@@ -619,13 +677,7 @@ def _totals(fact: AlertsFact, days: Days) -> tuple[Figure, ...]:
         )
     else:
         value = Number(value=slowest, unit="s")
-    incidents = sum(a.incidents for a in fact.alerts)
-    unsaid = sum(a.unsaid for a in fact.alerts)
-    false: Shown = Count(value=sum(a.false_positives for a in fact.alerts))
-    if fact.incidents is not None:
-        false = fact.incidents
-    elif incidents and unsaid == incidents:
-        false = Missing(why=Why.NOT_MEASURED, detail="no incident says whether it was one")
+    false = _false_positives(fact)
     return (
         Figure(
             id=f"{NAME}.fired",
@@ -642,20 +694,32 @@ def _totals(fact: AlertsFact, days: Days) -> tuple[Figure, ...]:
         Figure(
             id=f"{NAME}.false_positives",
             label="Alerts that were false",
-            value=false,
-            note=f"of {incidents - unsaid} incidents that say so, {incidents} in all"
-            if fact.incidents is None and incidents
-            else "",
-            series=_series(
-                days,
-                lambda f: (
-                    Decimal(sum(a.false_positives for a in f.alerts))
-                    if f.incidents is None
-                    else None
-                ),
-            ),
+            value=false if isinstance(false, Missing) else Count(value=false),
+            note=_of_incidents(fact),
+            series=_series(days, _false_of),
         ),
     )
+
+
+def _of_incidents(fact: AlertsFact) -> str:
+    """ "of 3 incidents", "of 2 incidents that say so, 3 in all"."""
+    if isinstance(fact.incidents, Missing):
+        return ""
+    incidents = sum(o.incidents for o in fact.incidents)
+    said = incidents - sum(o.unsaid for o in fact.incidents)
+    if not said:
+        return ""
+    of = f"of {said} incident{'' if said == 1 else 's'}"
+    return (
+        of
+        if said == incidents
+        else f"{of} that say{'s' if said == 1 else ''} so, {incidents} in all"
+    )
+
+
+def _false_of(fact: AlertsFact) -> Decimal | Missing:
+    false = _false_positives(fact)
+    return false if isinstance(false, Missing) else Decimal(false)
 
 
 def _slowest_s(fact: AlertsFact, alerts: Sequence[str]) -> Decimal | None:
@@ -697,7 +761,7 @@ def _summary(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> str:
             parts.append(f"{judged.count(verdict)} {words}")
     if flaps := [a.title for a in fact.alerts if _flaps(mine[a.id])]:
         parts.append(f"{', '.join(flaps)} flapped")
-    if still := sorted({e.alert.replace("_", " ") for e in fact.episodes if e.ongoing}):
+    if still := [a.title for a in fact.alerts if any(e.ongoing for e in mine[a.id])]:
         parts.append(f"{', '.join(still)} firing at the end")
     return "; ".join(parts) + "."
 
@@ -716,36 +780,37 @@ def _tables(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> tuple[Ta
 
 
 def _by_alert(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> Table:
+    """All alerts, those that broke their promise first; what nobody recorded has no column."""
+    recorded = not isinstance(fact.incidents, Missing)
+    flaps = any(_flaps(episodes) for episodes in mine.values())
     columns = (
         Column(key="alert", label="Alert", align="left"),
         Column(key="severity", label="Severity", align="left"),
         Column(key="fired", label="Fired"),
         Column(key="firing", label="Time firing"),
         Column(key="target", label="Response target"),
-        Column(key="met", label="Met"),
-        Column(key="missed", label="Missed"),
-        Column(key="unknown", label="Unknown"),
-        Column(key="false", label="False positives"),
-        Column(key="flapping", label="Most in an hour", align="left"),
+        Column(key="verdict", label="Outcome", align="left"),
+        Column(key="met", label="Met", shown=False),
+        Column(key="missed", label="Missed", shown=False),
+        Column(key="unknown", label="Unknown", shown=False),
+        Column(key="false", label="False positives", shown=recorded),
+        Column(key="level", label="Escalated to", align="left", shown=recorded),
+        Column(key="flapping", label="Most in an hour", align="left", shown=flaps),
     )
     rows = []
-    for alert in fact.alerts:
+    for alert in sorted(fact.alerts, key=lambda a: (_rank(mine[a.id]), a.id)):
         verdicts = [e.verdict for e in mine[alert.id]]
         most = _flaps(mine[alert.id])
-        false: Shown = Count(value=alert.false_positives)
-        if fact.incidents is not None:
-            false = fact.incidents
-        elif alert.unsaid:
-            false = text(f"{alert.false_positives}, and {alert.unsaid} not said")
         rows.append(
             (
-                text(alert.title),
+                text(_title(alert)),
                 text(alert.severity),
                 Count(value=alert.begun),
                 Duration(ms=alert.firing_ms),
                 Duration(ms=alert.response_s * 1000),
+                text(OUTCOMES[_rank(mine[alert.id])]),
                 *(Count(value=verdicts.count(v)) for v in Verdict),
-                false,
+                *_recorded(alert, fact.incidents),
                 text(f"{most}: flapping" if most else ""),
             )
         )
@@ -755,18 +820,60 @@ def _by_alert(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> Table:
     )  # fmt: skip
 
 
+#: What became of an alert's promise, the worst first.
+OUTCOMES = (
+    *(v.value for v in (Verdict.MISSED, Verdict.UNKNOWN, Verdict.MET)),
+    "fired since before",
+    "did not fire",
+)
+
+
+def _rank(episodes: Sequence[Episode]) -> int:
+    """Which of OUTCOMES an alert's episodes amount to."""
+    worst = _worst(e.verdict for e in episodes)
+    if worst is not None:
+        return OUTCOMES.index(worst.value)
+    return len(OUTCOMES) - (2 if episodes else 1)
+
+
+def _recorded(alert: AlertTotals, incidents: Sequence[Opened] | Missing) -> tuple[Shown, Shown]:
+    """What incidents tell of an alert: how many were false, and how far they were escalated."""
+    if isinstance(incidents, Missing):
+        return incidents, incidents
+    own = next(o for o in incidents if o.alert == alert.id)
+    false: Shown = Count(value=own.false_positives)
+    if own.unsaid:
+        false = text(f"{own.false_positives}, {own.unsaid} not said")
+    levels = [
+        f"level {n}" + (f" ({k} times)" if k > 1 else "") for n, k in enumerate(own.levels, 1) if k
+    ]
+    return false, text(", ".join(levels))
+
+
 def _firings(fact: AlertsFact) -> Table:
+    """Each firing: the moment once, and how long after it all else was."""
+    titles = {a.id: _title(a) for a in fact.alerts}
     columns = (
         Column(key="alert", label="Alert", align="left"),
-        Column(key="labels", label="Labels", align="left"),
-        Column(key="held", label="Condition held", align="left"),
-        Column(key="fired", label="Fired", align="left"),
-        Column(key="firing", label="Time firing"),
+        Column(
+            key="labels",
+            label="Labels",
+            align="left",
+            shown=any(e.labels != "{}" for e in fact.episodes),
+        ),
+        Column(key="held", label="Condition held from", align="left"),
+        Column(key="fired", label="Fired after"),
         Column(key="after", label="Told not before"),
         Column(key="by", label="Told at the latest"),
         Column(key="from", label="Known from", align="left"),
         Column(key="verdict", label="Verdict", align="left"),
-        Column(key="end", label="At the end", align="left"),
+        Column(key="firing", label="Time firing"),
+        Column(
+            key="end",
+            label="At the end",
+            align="left",
+            shown=any(e.ongoing for e in fact.episodes),
+        ),
     )
     return Table(
         id="alerts_firings",
@@ -774,15 +881,15 @@ def _firings(fact: AlertsFact) -> Table:
         columns=columns,
         rows=tuple(
             (
-                text(e.alert.replace("_", " ")),
-                text(e.labels),
+                text(titles[e.alert]),
+                text("" if e.labels == "{}" else e.labels),
                 _moment(e.active_ms),
-                _moment(e.fired_ms) if e.begun else text("before"),
-                Duration(ms=e.firing_ms),
+                Duration(ms=e.fired_ms - e.active_ms) if e.begun else text("before"),
                 _since(e, e.told_after_ms),
                 _since(e, e.told_by_ms),
                 text(e.told_from or ("nothing" if e.begun else "")),
                 text(e.verdict.value if e.verdict else ""),
+                Duration(ms=e.firing_ms),
                 text("still firing" if e.ongoing else ""),
             )
             for e in fact.episodes
@@ -805,7 +912,7 @@ def _pairs(fact: AlertsFact) -> Table | None:
     found = pairs(fact.episodes)
     if not found:
         return None
-    titles = {a.id: a.title for a in fact.alerts}
+    titles = {a.id: _title(a) for a in fact.alerts}
     columns = (
         Column(key="rarer", label="Alert", align="left"),
         Column(key="other", label="Together with", align="left"),
@@ -865,7 +972,7 @@ def _charts(
     if page.span.kind != Kind.DAILY or not fact.episodes:
         return ()
     rows = tuple(
-        TimelineRow(label=alert.title, spans=_spans(mine[alert.id], fact.start_ms, fact.end_ms))
+        TimelineRow(label=_title(alert), spans=_spans(mine[alert.id], fact.start_ms, fact.end_ms))
         for alert in fact.alerts
         if mine[alert.id]
     )
@@ -897,7 +1004,7 @@ def _spans(episodes: Sequence[Episode], start: int, end: int) -> tuple[Span, ...
     return tuple(spans)
 
 
-def _notes(fact: AlertsFact, unsealed: Sequence[date]) -> tuple[str, ...]:
+def _notes(fact: AlertsFact, days: Days, unsealed: Sequence[date]) -> tuple[str, ...]:
     notes = [METHOD]
     if never := [a.title for a in fact.alerts if not a.seen]:
         notes.append(
@@ -910,8 +1017,17 @@ def _notes(fact: AlertsFact, unsealed: Sequence[date]) -> tuple[str, ...]:
             f"{dropped} firings are in the totals and in no list or verdict (the first "
             f"{MAX_EPISODES} of each alert are kept)."
         )
-    if fact.incidents is not None:
-        notes.append(f"False positives: {fact.incidents}.")
+    if isinstance(fact.incidents, Missing):
+        notes.append(f"False positives and escalation: {fact.incidents}.")
+    elif blind := [
+        _date(day).isoformat()
+        for day, found in days
+        if isinstance(found, AlertsFact) and isinstance(found.incidents, Missing)
+    ]:
+        notes.append(
+            f"Without a record of incidents, so that false positives of them are in no number "
+            f"here: {', '.join(blind)}."
+        )
     if isinstance(fact.held, Missing):
         notes.append(f"What was silenced or inhibited: {fact.held}.")
     if unsealed:

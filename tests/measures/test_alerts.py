@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,18 +17,22 @@ from reporting.measures import Context
 from reporting.measures.alerts import (
     ALERTS,
     MAX_EPISODES,
+    NOT_JOINED,
     AlertsFact,
     Episode,
+    Opened,
     flapping,
     merge,
     of_day,
     pairs,
     responses,
     section,
+    with_incidents,
 )
+from reporting.measures.incidents import Incident
 from reporting.model import Count, Coverage, Duration, Frame, Missing, Number, Ratio, Text, Why
 from reporting.model import Window as Span
-from reporting.page import Figure, Section, TimelineChart, Verdict
+from reporting.page import Figure, Section, Table, TimelineChart, Verdict
 from reporting.periods import TradingDay, day_span, week_span
 
 DAY = date(2025, 12, 5)
@@ -56,6 +60,25 @@ class Fired:
     labels: str = "{}"
 
 
+@dataclass(frozen=True)
+class Told:
+    """An incident as people recorded it, in seconds of the first day."""
+
+    alert: str
+    opened: int
+    notified: int | None = None
+    false_positive: bool | None = None
+    level: int = 0
+
+    @property
+    def opened_ms(self) -> int:
+        return ms(self.opened)
+
+    @property
+    def notified_ms(self) -> int | None:
+        return None if self.notified is None else ms(self.notified)
+
+
 def day(number: int = 0, days: int = 1) -> TradingDay:
     start = datetime(2025, 12, 5, tzinfo=UTC) + timedelta(days=number)
     window = Span(start=start, end=start + timedelta(days=days))
@@ -65,7 +88,6 @@ def day(number: int = 0, days: int = 1) -> TradingDay:
 def frames(
     fired: Sequence[Fired],
     rises: Sequence[tuple[str, int, int]] = (),
-    incidents: Sequence[Mapping[str, Any]] | None = None,
     looked: Sequence[tuple[str, int]] = LOOKED,
     unseen: Sequence[str] = (),
 ) -> dict[str, Frame]:
@@ -87,10 +109,6 @@ def frames(
             counters, columns=["integration", "after_ms", "by_ms", "count"]
         ),
     }
-    if incidents is not None:
-        found["incidents"] = pd.DataFrame(
-            incidents, columns=["alert", "opened_ms", "notified_ms", "false_positive"], dtype=object
-        )
     return {name: Frame(table, NO_COVERAGE) for name, table in found.items()}
 
 
@@ -104,6 +122,16 @@ def fact(*given: Any, number: int = 0, days: int = 1, **named: Any) -> AlertsFac
     return found
 
 
+def told(
+    fired: Sequence[Fired],
+    rises: Sequence[tuple[str, int, int]],
+    incidents: Sequence[Told],
+    **named: Any,
+) -> AlertsFact:
+    """The day's fact with incidents joined."""
+    return with_incidents(fact(fired, rises, **named), incidents)
+
+
 def page(found: AlertsFact | Missing, days: Sequence[Any] = (), weekly: bool = False) -> Section:
     span = week_span(DAY) if weekly else day_span(DAY)
     return section(found, days, Context(span=span, zone="UTC", base="USD", targets={}))
@@ -111,6 +139,20 @@ def page(found: AlertsFact | Missing, days: Sequence[Any] = (), weekly: bool = F
 
 def figure(found: Section, name: str) -> Figure:
     return next(f for f in found.figures if f.id == f"alerts.{name}")
+
+
+def table(found: Section, name: str) -> list[dict[str, Any]]:
+    """The rows of a table as the page shows them, by column."""
+    (one,) = (t for t in found.tables if t.id == f"alerts_{name}")
+    return [
+        {c.key: cell for c, cell in zip(one.columns, row, strict=True) if c.shown}
+        for row in one.rows
+    ]
+
+
+def words(cell: Any) -> str:
+    assert isinstance(cell, Text)
+    return cell.text
 
 
 def only(found: AlertsFact) -> Episode:
@@ -161,34 +203,72 @@ def test_without_counters_and_incidents_nothing_is_known() -> None:
 
 
 def test_the_incidents_own_time_wins_over_the_counters() -> None:
-    opened = {"alert": "engine_down", "opened_ms": ms(1006), "notified_ms": ms(1012)}
+    sealed = fact([DOWN], [("pagerduty", 1025, 1040)])
 
-    episode = only(fact([DOWN], [("pagerduty", 1025, 1040)], [opened]))
+    episode = only(with_incidents(sealed, [Told("engine_down", 1006, 1012)]))
 
     assert (episode.told_after_ms, episode.told_by_ms) == (ms(1012), ms(1012))
     assert (episode.told_from, episode.verdict) == ("incident", Verdict.MET)
+    # What was sealed is what the counters told.
+    assert (only(sealed).told_from, only(sealed).told_by_ms) == ("counters", ms(1040))
 
 
 @pytest.mark.parametrize(
     "incident",
     [
-        {"alert": "breach", "opened_ms": ms(1006), "notified_ms": ms(1012)},  # another alert's
-        {"alert": "engine_down", "opened_ms": ms(900), "notified_ms": ms(1012)},  # opened before
-        {"alert": "engine_down", "opened_ms": ms(1306 + 900), "notified_ms": ms(2300)},  # after
-        {"alert": "engine_down", "opened_ms": ms(1006), "notified_ms": None},
+        Told("breach", 1006, 1012),  # another alert's
+        Told("", 1006, 1012),  # no alert's
+        Told("engine_down", 1000 - 61, 1012),  # opened before
+        Told("engine_down", 1305 + 900, 2300),  # after
+        Told("engine_down", 1006),  # nobody was notified
+        Told("engine_down", 990, 999),  # notified before the condition held
     ],
 )
-def test_an_incident_that_is_not_of_this_firing_tells_nothing(incident: dict[str, Any]) -> None:
-    episode = only(fact([DOWN], [("pagerduty", 1010, 1025)], [incident]))
+def test_an_incident_that_is_not_of_this_firing_tells_nothing(incident: Told) -> None:
+    episode = only(told([DOWN], [("pagerduty", 1010, 1025)], [incident]))
 
     assert episode.told_from == "counters"
 
 
+@pytest.mark.parametrize("opened", [1000 - 60, 1305 + 899])
+def test_other_clocks_and_late_openings_are_still_of_this_firing(opened: int) -> None:
+    episode = only(told([DOWN], [("pagerduty", 1010, 1025)], [Told("engine_down", opened, 3000)]))
+
+    assert (episode.told_from, episode.told_by_ms) == ("incident", ms(3000))
+
+
+def test_the_first_incident_of_a_firing_tells_whatever_the_order_they_come_in() -> None:
+    both = [Told("engine_down", 1200, 1210), Told("engine_down", 1006, 1012)]
+
+    assert only(told([DOWN], [], both)).told_by_ms == ms(1012)
+
+
+def test_incidents_as_they_are_sealed_can_be_joined() -> None:
+    incident = Incident(
+        source="hand", id="1", priority="P1", title="down", alert="EngineDown",
+        opened_ms=ms(1006), notified_ms=ms(1012), level_1_ms=ms(1100), false_positive=False,
+    )  # fmt: skip
+
+    found = with_incidents(fact([DOWN]), (incident,))
+
+    assert only(found).told_by_ms == ms(1012)
+    assert isinstance(found.incidents, tuple)
+    assert found.incidents[1] == Opened(
+        alert="engine_down", incidents=1, false_positives=0, unsaid=0, levels=(1, 0, 0)
+    )
+
+
+def test_a_firing_of_an_earlier_day_is_told_of_no_more() -> None:
+    carried = Fired("engine_down", active=-100, fired=-90, until=1305)
+
+    assert only(told([carried], [], [Told("engine_down", 5, 10)])).told_from == ""
+
+
 def test_an_incident_of_the_next_firing_is_not_of_this_one() -> None:
     again = Fired("engine_down", active=1400, fired=1405, until=1500)
-    opened = {"alert": "EngineDown", "opened_ms": ms(1406), "notified_ms": ms(1410)}
+    opened = Told("EngineDown", 1406, 1410)
 
-    first, second = fact([DOWN, again], [("pagerduty", 1010, 1025)], [opened]).episodes
+    first, second = told([DOWN, again], [("pagerduty", 1010, 1025)], [opened]).episodes
 
     assert (first.told_from, second.told_from) == ("counters", "incident")
 
@@ -349,8 +429,15 @@ def test_the_page_answers_for_every_alert() -> None:
     assert figure(shown, "engine_down").value == Duration(ms=20_000)
     assert figure(shown, "engine_down").verdict is Verdict.MET
     assert figure(shown, "breach").verdict is Verdict.MISSED
-    assert figure(shown, "slow").value == Text(text="did not fire")
-    assert figure(shown, "slow").verdict is None
+    # Those that did not fire are in the table only.
+    assert [f.id for f in shown.figures] == [
+        "alerts.fired", "alerts.response_s", "alerts.false_positives",
+        "alerts.breach", "alerts.engine_down",
+    ]  # fmt: skip
+    outcomes = {words(row["alert"]): words(row["verdict"]) for row in table(shown, "by_alert")}
+    assert list(outcomes.items()) == [
+        ("Breach", "missed"), ("Engine down", "met"), ("Slow", "did not fire"),
+    ]  # fmt: skip
     assert figure(shown, "fired").value == Count(value=2)
     # The slowest critical one, at its later bound: 3045 - 3000.
     assert figure(shown, "response_s").value == Number(value=Decimal(45), unit="s")
@@ -372,15 +459,121 @@ def test_one_unknown_critical_response_leaves_the_slowest_unknown() -> None:
 
 
 def test_false_positives_need_incidents() -> None:
-    false = {"alert": "breach", "opened_ms": ms(10), "notified_ms": None, "false_positive": True}
-    other = {"alert": "breach", "opened_ms": ms(20), "notified_ms": None, "false_positive": False}
+    nobody = Missing(why=Why.NOT_MEASURED, detail="no incidents source configured")
+    false = Told("breach", 10, false_positive=True)
+    other = Told("Breach", 20, false_positive=False)
 
-    without = figure(page(fact([])), "false_positives").value
-    assert isinstance(without, Missing) and without.why is Why.NOT_MEASURED
-    assert without.detail == "no incidents source configured"
-    assert figure(page(fact([], [], [false, other])), "false_positives").value == Count(value=1)
-    unsaid = {**other, "false_positive": None}
-    assert isinstance(figure(page(fact([], [], [unsaid])), "false_positives").value, Missing)
+    assert figure(page(fact([])), "false_positives").value == NOT_JOINED
+    without = page(with_incidents(fact([]), nobody))
+    assert figure(without, "false_positives").value == nobody
+    assert "false" not in table(without, "by_alert")[0]
+    assert any("no incidents source configured" in note for note in without.notes)
+    shown = figure(page(told([], [], [false, other])), "false_positives")
+    assert (shown.value, shown.note) == (Count(value=1), "of 2 incidents")
+    unsaid = Told("breach", 30)
+    some = figure(page(told([], [], [false, unsaid])), "false_positives")
+    assert (some.value, some.note) == (Count(value=1), "of 1 incident that says so, 2 in all")
+    none = figure(page(told([], [], [unsaid])), "false_positives")
+    assert isinstance(none.value, Missing) and none.note == ""
+    assert figure(page(told([], [], [])), "false_positives").value == Count(value=0)
+
+
+def test_only_incidents_of_the_days_and_of_known_alerts_are_counted() -> None:
+    elsewhen = [Told("breach", at, false_positive=True) for at in (-1, DAY_S)]
+    within = [Told("breach", at, false_positive=True) for at in (0, DAY_S - 1)]
+    unknown = [Told("other", 10, false_positive=True), Told("", 10, false_positive=True)]
+
+    found = told([], [], [*elsewhen, *within, *unknown])
+
+    assert isinstance(found.incidents, tuple)
+    assert [(o.alert, o.incidents, o.false_positives) for o in found.incidents] == [
+        ("breach", 2, 2), ("engine_down", 0, 0), ("slow", 0, 0),
+    ]  # fmt: skip
+
+
+def test_the_table_says_how_far_an_alert_was_escalated() -> None:
+    incidents = [
+        Told("breach", 10, level=2),
+        Told("breach", 20, level=1, false_positive=True),
+        Told("breach", 30, level=1, false_positive=False),
+        Told("breach", 40),
+    ]
+
+    found = told([], [], incidents)
+    rows = {words(row["alert"]): row for row in table(page(found), "by_alert")}
+
+    assert isinstance(found.incidents, tuple)
+    assert found.incidents[0] == Opened(
+        alert="breach", incidents=4, false_positives=1, unsaid=2, levels=(2, 1, 0)
+    )
+    assert words(rows["Breach"]["level"]) == "level 1 (2 times), level 2"
+    assert words(rows["Breach"]["false"]) == "1, 2 not said"
+    assert words(rows["Slow"]["level"]) == ""
+    assert rows["Slow"]["false"] == Count(value=0)
+
+
+def test_a_firing_is_told_by_one_moment_and_lengths_after_it() -> None:
+    carried = Fired("slow", active=-500, fired=-400, until=600)
+    shown = page(fact([carried, DOWN], [("pagerduty", 1010, 1020)]))
+
+    first, second = table(shown, "firings")
+
+    assert "labels" not in first and "end" not in first
+    assert {k: v for k, v in second.items() if k not in ("alert", "held")} == {
+        "fired": Duration(ms=(1005 - 1000) * 1000),
+        "after": Duration(ms=(1010 - 1000) * 1000),
+        "by": Duration(ms=(1020 - 1000) * 1000),
+        "from": Text(text="counters"),
+        "verdict": Text(text="met"),
+        "firing": Duration(ms=(1305 - 1005) * 1000),
+    }
+    assert words(second["alert"]) == "Engine down"
+    assert [words(first[key]) for key in ("fired", "after", "by", "from", "verdict")] == [
+        "before", "", "", "", "",
+    ]  # fmt: skip
+    outcome = {words(r["alert"]): words(r["verdict"]) for r in table(shown, "by_alert")}
+    assert outcome["Slow"] == "fired since before"
+
+
+def test_labels_and_what_is_still_firing_have_a_column_where_there_are_any() -> None:
+    still = Fired("slow", active=100, fired=200, until=2 * DAY_S, labels='{"job":"a"}')
+
+    (row,) = table(page(fact([still])), "firings")
+
+    assert (words(row["labels"]), words(row["end"])) == ('{"job":"a"}', "still firing")
+
+
+def test_flapping_has_a_column_where_one_flaps() -> None:
+    thrice = [Fired("slow", at, at, at + 60) for at in (0, 600, 1200)]
+
+    shown = page(fact(thrice))
+    rows = {words(r["alert"]): words(r["flapping"]) for r in table(shown, "by_alert")}
+
+    assert rows == {"Slow": "3: flapping", "Breach": "", "Engine down": ""}
+    assert "flapping" not in table(page(fact(thrice[:2])), "by_alert")[0]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_table_fits_the_page(number: int) -> None:
+    labels = '{"job":"a"}'
+    fired = [Fired("slow", at, at, at + 2 * DAY_S, labels=labels) for at in (0, 600, 1200)]
+
+    found: Sequence[Table] = page(told(fired, [], [Told("slow", 5, level=1)], number=number)).tables
+
+    assert max(sum(c.shown for c in t.columns) for t in found) <= 10
+    assert all(len(row) == len(t.columns) for t in found for row in t.rows)
+
+
+def test_days_that_nobody_recorded_are_named() -> None:
+    gone = Missing(why=Why.NOT_MEASURED, detail="no incidents source configured")
+    first, second = fact([]), fact([], number=1)
+    days = [(DAY, with_incidents(first, [])), (DAY + timedelta(1), with_incidents(second, gone))]
+
+    shown = page(with_incidents(merge([(0, first), (1, second)]), []), days, weekly=True)
+
+    assert any("2025-12-06" in note and "2025-12-05" not in note for note in shown.notes)
+    points = figure(shown, "false_positives").series
+    assert [p.value for p in points] == [Decimal(0), gone]
 
 
 def test_an_alert_that_never_left_a_trace_is_named() -> None:
@@ -406,7 +599,7 @@ def test_what_alertmanager_holds_back_is_shown_and_the_last_day_counts() -> None
 
 def test_a_source_that_is_gone_is_gone() -> None:
     gone = Missing(why=Why.UNREACHABLE, detail="no answer")
-    found = of_day(day(), {**frames([]), "notifications": gone})  # type: ignore[dict-item]
+    found = of_day(day(), {**frames([]), "notifications": gone})
 
     assert found == gone
     assert page(gone).verdict is Verdict.UNKNOWN
@@ -415,7 +608,9 @@ def test_a_source_that_is_gone_is_gone() -> None:
 
 def test_improvement_reads_sums_and_counts() -> None:
     breach = Fired("breach", active=3000, fired=3000, until=3060)
-    found = fact([DOWN, breach], [("pagerduty", 1005, 1020), ("pagerduty", 3030, 3045)], [])
+    rises = [("pagerduty", 1005, 1020), ("pagerduty", 3030, 3045)]
+    sealed = fact([DOWN, breach], rises)
+    found = with_incidents(sealed, [])
 
     assert responses(found, "response_s") == Ratio(
         numerator=Decimal((1020 - 1000) + (3045 - 3000)), denominator=Decimal(2)
@@ -423,6 +618,14 @@ def test_improvement_reads_sums_and_counts() -> None:
     assert responses(found, "fired") == Ratio(numerator=Decimal(2), denominator=Decimal(1))
     assert responses(found, "false_positives") == Ratio(
         numerator=Decimal(0), denominator=Decimal(1)
+    )
+    assert responses(sealed, "false_positives") == NOT_JOINED
+    false = with_incidents(sealed, [Told("breach", 3001, 3010, false_positive=True)])
+    assert responses(false, "false_positives") == Ratio(
+        numerator=Decimal(1), denominator=Decimal(1)
+    )
+    assert responses(false, "response_s") == Ratio(
+        numerator=Decimal((1020 - 1000) + (3010 - 3000)), denominator=Decimal(2)
     )
     assert isinstance(responses(fact([]), "response_s"), Missing)
 
@@ -441,35 +644,52 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
                 told = begins + draw(st.integers(0, 1000))
                 rises.append((draw(st.sampled_from(["slack", "pagerduty"])), told - 15, told))
             if draw(st.booleans()):
-                notified = draw(st.none() | st.integers(0, 500).map(lambda s, b=begins: ms(b + s)))
-                incidents.append(
-                    {
-                        "alert": alert,
-                        "opened_ms": ms(begins),
-                        "notified_ms": notified,
-                        "false_positive": draw(st.sampled_from([None, True, False])),
-                    }
-                )
+                notified = draw(st.none() | st.integers(begins, begins + 500))
+                false = draw(st.sampled_from([None, True, False]))
+                incidents.append(Told(alert, begins, notified, false, draw(st.integers(0, 3))))
             at = until + draw(st.integers(1, 60_000))
     return {"fired": fired, "rises": sorted(rises, key=lambda r: r[2]), "incidents": incidents}
+
+
+def sealed(history: dict[str, Any], **which: int) -> AlertsFact:
+    return fact(history["fired"], history["rises"], **which)
 
 
 @settings(max_examples=60, deadline=None)
 @given(histories())
 def test_merging_days_is_the_fact_of_all_rows(history: dict[str, Any]) -> None:
-    whole = fact(**history, days=3)
-    days = [(n, fact(**history, number=n)) for n in range(3)]
+    whole = sealed(history, days=3)
+    days = [(n, sealed(history, number=n)) for n in range(3)]
 
     assert merge(days) == whole
     assert merge([(0, merge(days[:2])), days[2]]) == whole
 
 
+@settings(max_examples=60, deadline=None)
+@given(histories())
+def test_incidents_tell_the_same_of_merged_days_and_add_up_over_them(
+    history: dict[str, Any],
+) -> None:
+    days = [(n, sealed(history, number=n)) for n in range(3)]
+    whole = with_incidents(sealed(history, days=3), history["incidents"])
+    each = [with_incidents(found, history["incidents"]).incidents for _, found in days]
+
+    assert with_incidents(merge(days), history["incidents"]) == whole
+    assert isinstance(whole.incidents, tuple)
+    for number, total in enumerate(whole.incidents):
+        own = [found[number] for found in each if isinstance(found, tuple)]
+        assert total.incidents == sum(o.incidents for o in own)
+        assert total.false_positives == sum(o.false_positives for o in own)
+        assert total.levels == tuple(sum(o.levels[n] for o in own) for n in range(3))
+
+
 @settings(max_examples=20, deadline=None)
 @given(histories())
 def test_a_sealed_fact_comes_back_the_same(history: dict[str, Any]) -> None:
-    found = fact(**history)
+    found = sealed(history)
 
     assert ALERTS.fact.model_validate_json(found.model_dump_json(), strict=False) == found
-    days = [(DAY, found), (DAY + timedelta(1), fact(**history, number=1))]
-    shown = page(merge(days), days, weekly=True)
+    days = [(DAY, found), (DAY + timedelta(1), sealed(history, number=1))]
+    told = [(at, with_incidents(each, history["incidents"])) for at, each in days]
+    shown = page(with_incidents(merge(days), history["incidents"]), told, weekly=True)
     assert [len(f.series) for f in shown.figures] == [2] * len(shown.figures)
