@@ -582,42 +582,71 @@ def _listed(rows: Sequence[_Judged]) -> Table:
     columns = (
         Column(key="id", label="Incident", align="left"),
         Column(key="priority", label="Priority", align="left"),
-        Column(key="title", label="Title", align="left"),
-        Column(key="alert", label="Alert", align="left"),
+        Column(key="what", label="What happened", align="left"),
         Column(key="target", label="Target", align="left"),
         Column(key="opened", label="Opened", align="left"),
         Column(key="acknowledged", label="Acknowledged after"),
         Column(key="resolved", label="Resolved after"),
-        Column(key="level", label="Level"),
-        Column(key="outcome", label="Response, escalation, resolution", align="left"),
-        Column(key="false_positive", label="False positive", align="left"),
-        Column(key="cause", label="Cause as recorded", align="left"),
-        Column(key="source", label="Source", align="left"),
+        Column(key="level", label="Escalated to", align="left"),
+        Column(key="verdict", label="Promises", align="left"),
+        *(
+            Column(key=name, label=label, align="left", shown=False)
+            for name, label in (
+                ("response", "Response"),
+                ("escalation", "Escalation"),
+                ("resolution", "Resolution"),
+                ("false_positive", "False positive"),
+                ("alert", "Alert"),
+                ("source", "Source"),
+            )
+        ),
     )
     said = {True: "yes", False: "no", None: "not recorded"}
     body = []
     for row in rows:
         i = row.incident
+        outcomes = [row.outcomes.get(name) for name, _, _ in PROMISES]
         body.append(
             (
                 text(i.id),
                 text((i.priority or "none given") + (", carried over" if row.carried else "")),
-                text(i.title),
-                text(i.alert),
-                text(i.target),
+                text(_what(i)),
+                text(i.target.replace("_", " ")),
                 Moment(at=EPOCH + timedelta(milliseconds=i.opened_ms)),
                 _after(i, "response", "not acknowledged"),
                 _after(i, "resolution", "open"),
-                Count(value=i.level),
-                text(", ".join(o.value for o in row.outcomes.values()) or "no promise"),
+                text(f"level {i.level}" if i.level else ""),
+                text(_kept(row)),
+                *(text(outcome.value if outcome else "no promise") for outcome in outcomes),
                 text(said[i.false_positive]),
-                text(i.cause),
+                text(i.alert),
                 text(i.source),
             )
         )
     return Table(
         id="incidents_list", title="Every incident", columns=columns, rows=tuple(body), top=20
     )
+
+
+def _what(incident: Incident) -> str:
+    """ "Orders stalled. Cause: a full queue. A false positive."."""
+    parts = [incident.title, f"Cause: {incident.cause}" if incident.cause else ""]
+    parts += ["A false positive" if incident.false_positive else ""]
+    return " ".join(
+        part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part
+    )
+
+
+def _kept(row: _Judged) -> str:
+    """ "met", or what was not: "response, resolution missed; escalation open"."""
+    if not row.outcomes:
+        return "no promise"
+    found = []
+    for other in (Outcome.MISSED, Outcome.OPEN, Outcome.NOT_RECORDED):
+        names = [name for name, outcome in row.outcomes.items() if outcome is other]
+        if names:
+            found.append(f"{', '.join(names)} {other.value}")
+    return "; ".join(found) or "met"
 
 
 def _after(incident: Incident, name: str, otherwise: str) -> Shown:
