@@ -6,15 +6,18 @@ the other sections meet the catalogue of what was promised.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ..analysis import significant
 from ..levels import Budget, Share, budget, composite, judge, window_of
+from ..measures import Measure
 from ..measures.service_levels import (
     SERVICE_LEVELS,
     Level,
@@ -39,7 +42,7 @@ from ..model import (
     plain,
 )
 from ..page import Column, Figure, Section, Table, Target, Verdict, text
-from ..periods import Span
+from ..periods import Span, calendar_day, days_between
 from ..policy import Policy
 from ..policy.indicators import (
     Counts,
@@ -50,7 +53,8 @@ from ..policy.indicators import (
     latency_bound_s,
     promise,
 )
-from .history import Facts
+from .attention import NO_GAP
+from .history import BY_NAME, Dated, Facts
 
 COMPARE = {
     "lt": lambda a, b: a < b,
@@ -98,100 +102,130 @@ def standings(
 
 @dataclass(frozen=True)
 class _Measured:
-    """The merged facts of one objective over some days, and on how many of them it has any."""
+    """The merged facts of one objective over some days, and on how many of them it has any.
+
+    ``unseen_ms`` is the time of those days that nothing is known of: a day that is not sealed, or
+    on which the source was away.
+    """
 
     fact: TargetUptime | Level | Missing
     days: int
+    unseen_ms: int
+
+    @property
+    def seen(self) -> Share | Missing:
+        """The share of good of the days that there are."""
+        return self._share(0)
 
     @property
     def share(self) -> Share | Missing:
-        """The share of good."""
+        """The share of good of all days; one that nobody saw may have been anything."""
+        return self._share(self.unseen_ms)
+
+    def _share(self, unseen_ms: int) -> Share | Missing:
         if isinstance(self.fact, Missing):
             return self.fact
-        found = (
-            availability(self.fact) if isinstance(self.fact, TargetUptime) else share_of(self.fact)
-        )
+        measure: Any = availability if isinstance(self.fact, TargetUptime) else share_of
+        found = measure(self.fact, unseen_ms)
         return found if isinstance(found, Missing) else Share(*found)
+
+    @property
+    def verdict_without(self) -> Verdict | None:
+        """The verdict where there is no share: None if it is known that nothing happened."""
+        if isinstance(self.fact, TargetUptime):
+            idle = self.fact.planned.window_ms == self.fact.window_ms
+        else:
+            idle = isinstance(self.fact, Level) and self.fact.unknown_ms < self.fact.window_ms
+        return None if idle else Verdict.UNKNOWN
+
+
+class _Since(NamedTuple):
+    """A measure's merged items by id from a day on, on how many days each was measured, why there
+    is none at all, and the days without a fact."""
+
+    items: Mapping[str, Any]
+    days: Mapping[str, int]
+    absent: Missing | None
+    unseen: Sequence[date]
 
 
 class _Ledger:
-    """Merged facts by objective and by first day, each merged once."""
+    """Merged facts by measure and by first day, each merged once."""
 
     def __init__(self, policy: Policy, facts: Facts, span: Span) -> None:
         self.policy, self.facts, self.span = policy, facts, span
-        self.unsealed = len(_days(span)) - sum(d.day >= span.first for d in facts.days)
-        self._merged: dict[tuple[str, date], tuple[dict[str, Any], dict[str, int], Any]] = {}
+        self.since = lru_cache(maxsize=None)(self._merge)
 
     def measured(self, objective: Objective, first: date) -> _Measured:
         """What is known of one objective from ``first`` to the end of the period."""
         state = isinstance(objective.indicator, State)
-        by_id, days, absent = self._since(UPTIME.name if state else SERVICE_LEVELS.name, first)
+        since = self.since(UPTIME.name if state else SERVICE_LEVELS.name, first)
         name = self.policy.measured_as(objective)
-        fact = by_id.get(name)
+        fact = since.items.get(name)
         if fact is None:
-            fact = absent or Missing(
+            fact = since.absent or Missing(
                 why=Why.NOT_MEASURED, detail="no day of the period was sealed with this objective"
             )
         elif isinstance(fact, Level) and fact.missing is not None:
             fact = fact.missing
-        return _Measured(fact, days.get(name, 0))
+        windows = (calendar_day(day, objective.zone) for day in since.unseen)
+        unseen_ms = sum(w.end_ms - w.start_ms for w in windows)
+        return _Measured(fact, since.days.get(name, 0), unseen_ms)
 
-    def _since(self, name: str, first: date) -> tuple[dict[str, Any], dict[str, int], Any]:
-        key = name, first
-        if key not in self._merged:
-            self._merged[key] = self._merge(name, first)
-        return self._merged[key]
+    def unseen(self, name: str) -> list[date]:
+        """Days of the period that lack a fact of the measure ``name``."""
+        return _unseen(self.facts.since(name, self.span.first), self.span.first, self.span.last)
 
-    def _merge(self, name: str, first: date) -> tuple[dict[str, Any], dict[str, int], Any]:
+    def _merge(self, name: str, first: date) -> _Since:
         measure: Any = UPTIME if name == UPTIME.name else SERVICE_LEVELS
         pairs = self.facts.since(name, first)
+        unseen = _unseen(pairs, first, self.span.last)
         present = [(day, fact) for day, fact in pairs if not isinstance(fact, Missing)]
         if not present:
-            return {}, {}, pairs[-1][1] if pairs else None
-        merged = measure.merge(present)
-        days: dict[str, int] = {}
-        for _, fact in present:
-            for item in _items(fact):
-                if not (isinstance(item, Level) and item.missing is not None):
-                    days[item.id] = days.get(item.id, 0) + 1
-        return {item.id: item for item in _items(merged)}, days, None
+            return _Since({}, {}, pairs[-1][1] if pairs else None, unseen)
+        days = Counter(
+            item.id
+            for _, fact in present
+            for item in _items(fact)
+            if not (isinstance(item, Level) and item.missing is not None)
+        )
+        items = {item.id: item for item in _items(measure.merge(present))}
+        return _Since(items, days, None, unseen)
+
+
+def _unseen(pairs: Dated, first: date, last: date) -> list[date]:
+    """The days from ``first`` to ``last`` of which there is no fact, though there should be."""
+    found = {d for d, fact in pairs if not isinstance(fact, Missing) or fact.why in NO_GAP}
+    return [day for day in days_between(first, last) if day not in found]
 
 
 def _items(fact: Any) -> Sequence[Any]:
     return fact.targets if hasattr(fact, "targets") else fact.levels  # type: ignore[no-any-return]
 
 
-def _days(span: Span) -> range:
-    return range(span.first.toordinal(), span.last.toordinal() + 1)
-
-
 def _standing(objective: Objective, ledger: _Ledger, figures: Mapping[str, Figure]) -> Standing:
     if isinstance(objective.indicator, ReportFigure):
-        return _of_figure(objective, objective.indicator, figures)
+        return _of_figure(objective, objective.indicator, ledger, figures)
     period = ledger.measured(objective, ledger.span.first)
     share = period.share
-    measured, what = _value(objective, period.fact)
+    measured, what = _value(objective, period)
     if objective.goal is None:
         return Standing(objective, measured, what, share, None, None)
     if isinstance(share, Missing):
-        return Standing(objective, measured, what, share, _without(share), share)
+        return Standing(objective, measured, what, share, period.verdict_without, share)
     verdict = judge(share, objective.goal, strict=objective.strict)
-    if ledger.unsealed and verdict is Verdict.MET:
-        verdict = Verdict.UNKNOWN  # what happened on a day that nobody sealed is not known
-    return Standing(objective, measured, what, share, verdict, _budget(objective, share, ledger))
+    return Standing(objective, measured, what, share, verdict, _budget(objective, period, ledger))
 
 
-def _without(why: Missing) -> Verdict | None:
-    """The verdict on what has no share: nothing happened to judge, or nobody knows."""
-    return None if why.why is Why.NO_DATA else Verdict.UNKNOWN
-
-
-def _budget(objective: Objective, share: Share, ledger: _Ledger) -> Budget | Missing:
+def _budget(objective: Objective, period: _Measured, ledger: _Ledger) -> Budget | Missing:
+    """The budget by the days that there are: ``covered`` says how many."""
     first, _ = window_of(objective.window, ledger.span.last)
     window = ledger.measured(objective, first)
-    if isinstance(window.share, Missing):
-        return window.share
-    return budget(objective, window.share, share, window.days, ledger.span.last)
+    for share in (window.seen, period.seen):
+        if isinstance(share, Missing):
+            return share
+    assert isinstance(window.seen, Share) and isinstance(period.seen, Share)
+    return budget(objective, window.seen, period.seen, window.days, ledger.span.last)
 
 
 def _composites(objectives: Sequence[Objective], ledger: _Ledger) -> list[Standing]:
@@ -207,28 +241,39 @@ def _composite(parts: Sequence[Objective], ledger: _Ledger) -> Standing:
     weights = sum((Fraction(p.weight) for p in parts), Fraction(0))
     goal = sum((Fraction(p.weight) * Fraction(p.goal or 0) for p in parts), Fraction(0)) / weights
     whole = _renamed(parts[0], goal)
-    shares: list[tuple[Decimal, Share]] = []
-    windows: list[tuple[Decimal, Share]] = []
-    covered = []
     first, _ = window_of(whole.window, ledger.span.last)
-    for part in parts:
-        share = ledger.measured(part, ledger.span.first).share
-        window = ledger.measured(part, first)
-        of_window = window.share
-        if isinstance(share, Missing) or isinstance(of_window, Missing):
-            gone = share if isinstance(share, Missing) else of_window
-            assert isinstance(gone, Missing)
-            return Standing(whole, gone, "", gone, Verdict.UNKNOWN, gone)
-        shares.append((part.weight, share))
-        windows.append((part.weight, of_window))
-        covered.append(window.days)
-    share = composite(shares)
+    periods = [ledger.measured(part, ledger.span.first) for part in parts]
+    windows = [ledger.measured(part, first) for part in parts]
+    share, seen, of_window = (
+        _weighted(parts, shares)
+        for shares in (
+            [p.share for p in periods],
+            [p.seen for p in periods],
+            [w.seen for w in windows],
+        )
+    )
+    if isinstance(share, Missing):
+        return Standing(whole, share, COMPOSITE, share, Verdict.UNKNOWN, share)
     assert whole.goal is not None
     verdict = judge(share, whole.goal, strict=whole.strict)
-    if ledger.unsealed and verdict is Verdict.MET:
-        verdict = Verdict.UNKNOWN
-    left = budget(whole, composite(windows), share, min(covered), ledger.span.last)
+    left: Budget | Missing
+    if isinstance(seen, Missing):
+        left = seen
+    elif isinstance(of_window, Missing):
+        left = of_window
+    else:
+        left = budget(whole, of_window, seen, min(w.days for w in windows), ledger.span.last)
     return Standing(whole, band(share), COMPOSITE, share, verdict, left)
+
+
+def _weighted(parts: Sequence[Objective], shares: Sequence[Share | Missing]) -> Share | Missing:
+    """The weighted mean of the parts' shares, or why one of them is not there."""
+    found = []
+    for part, share in zip(parts, shares, strict=True):
+        if isinstance(share, Missing):
+            return share
+        found.append((part.weight, share))
+    return composite(found)
 
 
 def _renamed(part: Objective, goal: Fraction) -> Objective:
@@ -249,12 +294,13 @@ def band(share: Share, places: int = 6) -> Shown:
     return ratios[0] if low == high else Band(low=ratios[0], high=ratios[1])
 
 
-def _value(objective: Objective, fact: TargetUptime | Level | Missing) -> tuple[Shown, str]:
+def _value(objective: Objective, period: _Measured) -> tuple[Shown, str]:
     """The indicator's own value over the period, and what it is."""
+    fact = period.fact
     if isinstance(fact, Missing):
         return fact, ""
     if isinstance(fact, TargetUptime):
-        share = _Measured(fact, 0).share
+        share = period.share
         return (share, "") if isinstance(share, Missing) else (band(share), "availability")
     of = objective.indicator
     if isinstance(of, Counts):
@@ -287,55 +333,65 @@ def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
     low, high = found
     milliseconds = [None if x is None else plain(x * 1000) for x in (low, high)]
     if high is None:
-        return Missing(why=Why.NO_DATA, detail=f"{name} above {milliseconds[0]} ms"), name
+        return text(f"above {milliseconds[0]} ms"), name
     return (
         Number(value=high * 1000, unit="ms"),
         f"{name}, in the bucket {milliseconds[0]} to {milliseconds[1]} ms",
     )
 
 
-def _of_figure(objective: Objective, of: ReportFigure, figures: Mapping[str, Figure]) -> Standing:
-    figure = figures.get(of.figure)
-    if figure is None:
-        gone = Missing(why=Why.NOT_MEASURED, detail=f"the report has no figure {of.figure}")
-        verdict = None if objective.goal is None else Verdict.UNKNOWN
-        return Standing(objective, gone, of.figure, gone, verdict, None)
-    number = _number(figure.value)
+def _of_figure(
+    objective: Objective, of: ReportFigure, ledger: _Ledger, figures: Mapping[str, Figure]
+) -> Standing:
     note = f"figure {of.figure}"
-    if isinstance(number, Missing):
-        verdict = None if objective.goal is None else _without(number)
-        return Standing(objective, number, note, number, verdict, None)
+    measure = BY_NAME.get(of.figure.partition(".")[0])
+    figure = figures.get(of.figure)
+    shown = _no_figure(of, measure, ledger) if figure is None else figure.value
+    number = _number(shown)
+    verdict: Verdict | None = None
+    share: Share | Missing = Missing(why=Why.NO_DATA, detail="nothing happened to be judged")
     if objective.goal is None:
-        return Standing(objective, figure.value, note, Missing(why=Why.NOT_MEASURED), None, None)
-    met = COMPARE[of.comparator](number, Fraction(of.value))
-    share = Share(Fraction(int(met)), Fraction(int(met)))
-    verdict = Verdict.MET if met else Verdict.MISSED
-    return Standing(objective, figure.value, note, share, verdict, None)
+        share = Missing(why=Why.NOT_MEASURED)
+    elif isinstance(number, Missing):
+        share, verdict = number, None if number.why in NO_GAP else Verdict.UNKNOWN
+    elif number is not None:
+        met = COMPARE[of.comparator](number, Fraction(of.value))
+        share = Share(Fraction(int(met)), Fraction(int(met)))
+        verdict = Verdict.MET if met else Verdict.MISSED
+        if met and measure and ledger.unseen(measure.name):
+            verdict = Verdict.UNKNOWN  # what happened on a day that nobody saw is not known
+    return Standing(objective, shown, note, share, verdict, None)
 
 
-def _number(value: Shown) -> Fraction | Missing:
-    """A figure's value as one exact number in the unit of its kind: %, bps, s, currency."""
-    found: Fraction | None = None
+def _no_figure(of: ReportFigure, measure: Measure[Any] | None, ledger: _Ledger) -> Missing:
+    """Why the report does not have a figure."""
+    fact = None if measure is None else ledger.facts.merged(measure)
+    if isinstance(fact, Missing):
+        return fact
+    return Missing(why=Why.NOT_MEASURED, detail=f"the report has no figure {of.figure}")
+
+
+def _number(value: Shown) -> Fraction | Missing | None:
+    """A figure's value as one exact number in the unit of its kind: %, bps, s, currency.
+
+    None where nothing happened: 0/0, or words instead of a number ("no critical alert fired").
+    """
     match value:
         case Missing():
             return value
         case Ratio():
-            found = None if value.fraction is None else value.fraction * 100
+            return None if value.fraction is None else value.fraction * 100
         case Bps():
-            found = value.value
+            return value.value
         case Money():
-            found = Fraction(value.amount)
+            return Fraction(value.amount)
         case Count():
-            found = Fraction(value.value)
+            return Fraction(value.value)
         case Number():
-            found = Fraction(value.value)
+            return Fraction(value.value)
         case Duration():
-            found = Fraction(value.ms, 1000)
-        case Text():
-            return Missing(why=Why.NO_DATA, detail=value.text)
-    if found is None:
-        return Missing(why=Why.NO_DATA, detail="nothing to divide by")
-    return found
+            return Fraction(value.ms, 1000)
+    return None
 
 
 # -- the page ------------------------------------------------------------------------------------
