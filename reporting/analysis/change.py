@@ -12,7 +12,7 @@ with Welch and Satterthwaite's degrees of freedom. Nothing is drawn at random.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -218,15 +218,17 @@ def improvement_section(kpis: Sequence[Kpi]) -> Section:
         id="improvement",
         title="Improvement",
         summary=_summary(known),
-        figures=tuple(_figure(p) for p in known),
-        tables=(_table(known),),
+        figures=tuple(_figure(p, p.change) for p in known if isinstance(p.change, Change)),
+        tables=tuple(_tables(known)),
         notes=(
             "The change is this period's ratio of sums over the baseline's, with a "
             f"{LEVEL_WORDS} interval by Fieller; days that follow each other are taken as "
             "correlated (equally weighted cosines, Lazarus and others 2018). Achieved: the whole "
             "interval reaches the goal. Not yet: all of it falls short. Not decidable: the goal "
             "lies within it.",
-        ),
+        )
+        if any(isinstance(p.change, Change) for p in known)
+        else (),
     )
 
 
@@ -243,15 +245,13 @@ def _summary(known: Sequence[Progress]) -> str:
     return f"{', '.join(parts)}."
 
 
-def _figure(known: Progress) -> Figure:
+def _figure(known: Progress, change: Change) -> Figure:
     """The goal stands beside the change without a verdict: a goal is no promise that was broken."""
     kpi = known.kpi
     return Figure(
         id=f"improvement.{kpi.id}",
         label=f"{kpi.title}: change",
-        value=known.change
-        if isinstance(known.change, Missing)
-        else Number(value=to_places(known.change.pct), unit="%"),
+        value=Number(value=to_places(change.pct), unit="%"),
         target=Target(
             id=f"improvement.{kpi.id}",
             comparator="ge" if kpi.goal_pct > 0 else "le",
@@ -262,33 +262,55 @@ def _figure(known: Progress) -> Figure:
     )
 
 
-def _table(known: Sequence[Progress]) -> Table:
-    columns = [
-        Column(key="kpi", label="KPI", align="left"),
-        Column(key="goal", label="Goal"),
-        Column(key="baseline", label="Baseline"),
-        Column(key="now", label="Now"),
-        Column(key="change", label="Change"),
-        Column(key="low", label="at least"),
-        Column(key="high", label="at most"),
-        Column(key="outcome", label="Outcome", align="left"),
-        Column(key="days", label="Baseline and days", align="left"),
-    ]
-    return Table(
-        id="improvement",
-        title="Change against the baseline",
-        columns=tuple(columns),
-        rows=tuple(_row(p) for p in known),
-    )
+def _tables(known: Sequence[Progress]) -> Iterator[Table]:
+    """One of the periods behind each change, and one of what is not measured, with the reason.
+
+    What the figures say of a change (itself, the goal, the outcome) is left to the CSV.
+    """
+    measured = [_row(p.kpi, p.change, p.outcome) for p in known if isinstance(p.change, Change)]
+    if measured:
+        columns = [
+            Column(key="kpi", label="KPI", align="left"),
+            Column(key="goal", label="Goal", shown=False),
+            Column(key="change", label="Change", shown=False),
+            Column(key="baseline", label="Baseline"),
+            Column(key="now", label="Now"),
+            Column(key="low", label="Change at least"),
+            Column(key="high", label="Change at most"),
+            Column(key="outcome", label="Outcome", align="left", shown=False),
+            Column(key="days", label="Baseline and days", align="left"),
+        ]
+        yield Table(
+            id="improvement",
+            title="Change against the baseline",
+            columns=tuple(columns),
+            rows=tuple(measured),
+        )
+    unseen = [(p.kpi, p.change) for p in known if isinstance(p.change, Missing)]
+    if unseen:
+        columns = [
+            Column(key="kpi", label="KPI", align="left"),
+            Column(key="goal", label="Goal"),
+            Column(key="reason", label="Reason", align="left"),
+            Column(key="change", label="Change", shown=False),
+        ]
+        yield Table(
+            id="improvement_not_measured",
+            title="Not measured",
+            columns=tuple(columns),
+            rows=tuple(
+                (
+                    text(kpi.title),
+                    Number(value=kpi.goal_pct, unit="%"),
+                    text(gone.detail if gone.why is Why.NOT_MEASURED else str(gone)),
+                    gone,
+                )
+                for kpi, gone in unseen
+            ),
+        )
 
 
-def _row(known: Progress) -> tuple[Shown, ...]:
-    kpi, change = known.kpi, known.change
-    goal = Number(value=kpi.goal_pct, unit="%")
-    if isinstance(change, Missing):
-        # The reason once; the other cells are as absent.
-        absent = [change, *([Missing(why=change.why)] * 4)]
-        return (text(kpi.title), goal, *absent, text(known.outcome), text(_days(kpi)))
+def _row(kpi: Kpi, change: Change, outcome: Outcome) -> tuple[Shown, ...]:
     unbounded = Missing(why=Why.NOT_MEASURED, detail="unbounded: the baseline may be 0")
     ends = [
         unbounded if x is None else Number(value=to_places(x), unit="%")
@@ -296,12 +318,12 @@ def _row(known: Progress) -> tuple[Shown, ...]:
     ]
     return (
         text(kpi.title),
-        goal,
+        Number(value=kpi.goal_pct, unit="%"),
+        Number(value=to_places(change.pct), unit="%"),
         number(change.baseline.value, kpi.unit),
         number(change.now.value, kpi.unit),
-        Number(value=to_places(change.pct), unit="%"),
         *ends,
-        text(known.outcome),
+        text(outcome),
         text(_days(kpi)),
     )
 

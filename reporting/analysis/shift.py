@@ -411,41 +411,59 @@ def _pct(effect_pct: float) -> str:
 def regression_section(
     series: Sequence[Watched], least_effect_pct: Decimal = LEAST_EFFECT_PCT
 ) -> Section:
-    """Every watched objective against its trailing days, and the period's anomalous days."""
+    """Every watched objective against its trailing days, and the period's anomalous days.
+
+    A figure is for what changed; the tables have all that were compared, and a note names those
+    that could not be.
+    """
     compared = compare(series, least_effect_pct)
     odd = anomalies(series, least_effect_pct)
-    figures = [
-        Figure(
-            id=f"regression.{c.watched.id}",
-            label=f"{c.watched.title}: {c.watched.kind}",
-            value=c.test if isinstance(c.test, Missing) else _effect(c.test.effect_pct),
-            note=c.words,
-        )
-        for c in compared
-    ]
-    if compared:
-        tested = sum(c.outcome is not None for c in compared)
-        worse = sum(c.outcome == "regression" for c in compared)
-        figures.insert(
-            0,
-            Figure(
-                id="regression.found",
-                label="Regressions found",
-                value=Count(value=worse, unit=f"of {tested}")
-                if tested
-                else Missing(why=Why.TOO_SHORT, detail="nothing could be compared"),
-            ),
-        )
-    changed = [c for c in compared if c.outcome in ("regression", "improvement")]
+    tested = [c for c in compared if isinstance(c.test, Contrast)]
+    changed = [c for c in tested if c.outcome in ("regression", "improvement")]
     return Section(
         id="regression",
         title="Regression and anomalies",
         summary=_summary(compared, odd),
-        figures=tuple(figures),
-        tables=tuple(_tables(compared, odd)),
+        figures=tuple(_figures(tested, changed)) if compared else (),
+        tables=tuple(_tables(tested, odd)),
         charts=tuple(_chart(c.watched) for c in changed[:MOST_CHARTS]),
-        notes=_notes(least_effect_pct) if compared else (),
+        notes=(*_not_compared(compared), *(_notes(tested, least_effect_pct) if tested else ())),
     )
+
+
+def _figures(tested: Sequence[Comparison], changed: Sequence[Comparison]) -> Iterator[Figure]:
+    worse = sum(c.outcome == "regression" for c in changed)
+    yield Figure(
+        id="regression.found",
+        label="Regressions found",
+        value=Count(value=worse, unit=f"of {len(tested)}")
+        if tested
+        else Missing(why=Why.TOO_SHORT, detail="nothing could be compared"),
+    )
+    for c in changed:
+        assert isinstance(c.test, Contrast)
+        yield Figure(
+            id=f"regression.{c.watched.id}",
+            label=_name(c.watched),
+            value=_effect(c.test.effect_pct),
+            note=c.words,
+        )
+
+
+def _name(watched: Watched) -> str:
+    """ "Orders: throughput"; "Order latency" says what it is."""
+    title = watched.title
+    return title if watched.kind in title.lower() else f"{title}: {watched.kind}"
+
+
+def _not_compared(compared: Sequence[Comparison]) -> Iterator[str]:
+    """A sentence for each reason for which objectives could not be compared."""
+    why: dict[str, list[str]] = {}
+    for c in compared:
+        if isinstance(c.test, Missing):
+            why.setdefault(str(c.test), []).append(c.watched.title)
+    for reason, titles in why.items():
+        yield f"Not compared ({reason}): {', '.join(titles)}."
 
 
 def regression_attention(
@@ -501,13 +519,21 @@ def _summary(compared: Sequence[Comparison], odd: Sequence[Anomaly]) -> str:
     return answer
 
 
-def _notes(least_effect_pct: Decimal) -> tuple[str, ...]:
+#: What is done with one day, and with several.
+METHODS = {
+    True: "The day is judged by its modified z-score (Iglewicz and Hoaglin); the interval of the "
+    "change is as wide as usual days differ.",
+    False: "The period's days are compared with the trailing ones by the rank-sum test of Mann and "
+    "Whitney; the change is the shift of Hodges and Lehmann, not the difference of the medians.",
+}
+
+
+def _notes(tested: Sequence[Comparison], least_effect_pct: Decimal) -> tuple[str, ...]:
+    single = {isinstance(c.test, Contrast) and c.test.days_now == 1 for c in tested}
     return (
-        "Several days are compared with the trailing days by the rank-sum test of Mann and "
-        "Whitney, the shift is Hodges and Lehmann's with a "
-        f"{LEVEL_WORDS} interval; a single day by its modified z-score (Iglewicz and Hoaglin), "
-        "with what a usual day may differ as the interval's width. Weekdays are compared with "
-        "weekdays and weekends with weekends where there are enough.",
+        " ".join(METHODS[one] for one in sorted(single, reverse=True))
+        + f" The CSV has the {LEVEL_WORDS} interval. Weekdays are compared with weekdays and "
+        "weekends with weekends where there are enough.",
         f"A change counts where it is at least {plain(least_effect_pct)} % and its p, adjusted "
         f"over all objectives (Benjamini and Hochberg), is at most {plain(Decimal(str(RATE)))}. "
         "p is rounded up. Days are taken as independent; where they follow each other, it is too "
@@ -528,7 +554,7 @@ def _effect(effect_pct: float | None) -> Shown:
 
 
 def _tables(compared: Sequence[Comparison], odd: Sequence[Anomaly]) -> Iterator[Table]:
-    """One of comparisons and one of unusual days for each kind: a table has one unit."""
+    """One of what was compared and one of unusual days for each kind: a table has one unit."""
     for kind in KINDS:
         if own := [c for c in compared if c.watched.kind == kind]:
             yield _table(kind, own)
@@ -541,14 +567,14 @@ def _table(kind: str, compared: Sequence[Comparison]) -> Table:
         Column(key="objective", label="Objective", align="left"),
         Column(key="before", label="Before, median"),
         Column(key="now", label="Now, median"),
-        Column(key="shift", label="Shift"),
-        Column(key="low", label="at least"),
-        Column(key="high", label="at most"),
+        Column(key="shift", label="Change"),
         Column(key="effect", label="Effect"),
-        Column(key="p", label="p"),
         Column(key="adjusted_p", label="p, adjusted"),
         Column(key="outcome", label="In words", align="left"),
-        Column(key="method", label="Method", align="left"),
+        Column(key="low", label="Change at least", shown=False),
+        Column(key="high", label="Change at most", shown=False),
+        Column(key="p", label="p", shown=False),
+        Column(key="method", label="Method", align="left", shown=False),
     ]
     return Table(
         id=f"regression_{kind}",
@@ -560,27 +586,23 @@ def _table(kind: str, compared: Sequence[Comparison]) -> Table:
 
 def _row(compared: Comparison) -> tuple[Shown, ...]:
     watched, test = compared.watched, compared.test
-    name = text(watched.title)
-    if isinstance(test, Missing):
-        # The reason once; the other cells are as absent.
-        return (name, test, *([Missing(why=test.why)] * 7), text(""), text(""))
-    assert compared.adjusted_p is not None
+    assert isinstance(test, Contrast) and compared.adjusted_p is not None
     few = Missing(why=Why.TOO_SHORT, detail="too few days for an interval")
     alike = Missing(why=Why.NOT_MEASURED, detail="the trailing days do not vary")
     no_interval = alike if test.days_now == 1 else few
     unit = watched.unit
     score = "" if test.score is None else f" {plain(significant(test.score, 3))}"
     return (
-        name,
+        text(watched.title),
         number(test.before, unit),
         number(test.now, unit),
         number(test.shift, unit, 3),
-        no_interval if test.low is None else number(test.low, unit, 3),
-        no_interval if test.high is None else number(test.high, unit, 3),
         _effect(test.effect_pct),
-        _p(test.p),
         _p(compared.adjusted_p),
         text(compared.words),
+        no_interval if test.low is None else number(test.low, unit, 3),
+        no_interval if test.high is None else number(test.high, unit, 3),
+        _p(test.p),
         text(f"{test.method}{score}; {test.days_now} against {test.days_before} days"),
     )
 

@@ -33,6 +33,8 @@ HORIZON_DAYS = 365
 AHEAD_DAYS = 28
 #: Resources that run out within so many days need a person.
 SOON_DAYS = 90
+#: Charts of what runs out first, at most; the table has all.
+MOST_CHARTS = 2
 
 
 @dataclass(frozen=True)
@@ -198,17 +200,33 @@ def capacity_section(resources: Sequence[Resource], first: date) -> Section:
         summary=_summary(both),
         figures=tuple(_figure(r, f, first) for r, f in both),
         tables=(_table(both, first),) if both else (),
-        charts=tuple(_chart(r, f) for r, f in both if r.days),
+        charts=tuple(_chart(r, f) for r, f in _ending(both)[:MOST_CHARTS]),
         notes=(
             "Used is the mean over the report's days, efficiency is used over allocated. Trend "
             "and exhaustion are of the daily 95th percentile: the median slope over all pairs of "
-            f"days (Theil and Sen) with its {LEVEL_WORDS} interval (Sen 1968; Gilbert 1987, 16.5). "
-            "Earliest and latest come of the ends of that interval. A straight line is assumed, "
-            "and days independent of each other; no date is told beyond a year.",
+            f"days (Theil and Sen) with its {LEVEL_WORDS} interval (Sen 1968; Gilbert 1987, 16.5), "
+            "from whose ends come the dates in brackets. A straight line is assumed, and days "
+            "independent of each other; no date is told beyond a year.",
         )
         if both
         else (),
     )
+
+
+def _ending(
+    both: Sequence[tuple[Resource, Forecast | Missing]],
+) -> list[tuple[Resource, Forecast]]:
+    """What has run out, then what is shown to do so within a year, the first one first."""
+    found = [
+        (forecast.exhaustion.day or date.min, resource, forecast)
+        for resource, forecast in both
+        if isinstance(forecast, Forecast)
+        and (
+            forecast.exhaustion.state == "reached"
+            or (forecast.exhaustion.day is not None and forecast.grows)
+        )
+    ]
+    return [(r, f) for _, r, f in sorted(found, key=lambda x: (x[0], x[1].id))]
 
 
 def capacity_attention(
@@ -254,18 +272,18 @@ def _interval(outlook: Forecast) -> str:
 def _summary(both: Sequence[tuple[Resource, Forecast | Missing]]) -> str:
     if not both:
         return "No allocated resource is configured."
-    known = [(r, f) for r, f in both if isinstance(f, Forecast)]
-    if not known:
+    unknown = sum(isinstance(f, Missing) for _, f in both)
+    if unknown == len(both):
         return "No trend: every history is too short."
-    reached = [r.title for r, f in known if f.exhaustion.state == "reached"]
+    ending = _ending(both)
+    reached = [r.title for r, f in ending if f.exhaustion.state == "reached"]
     if reached:
         return f"Used up: {listed(reached)}."
-    dated = [(f.exhaustion.day, r, f) for r, f in known if f.exhaustion.day and f.grows]
-    unknown = len(both) - len(known)
     rest = f" {unknown} of {len(both)} have too short a history." if unknown else ""
-    if not dated:
+    if not ending:
         return f"Nothing is shown to run out within a year.{rest}"
-    day, resource, outlook = min(dated, key=lambda x: (x[0], x[1].id))
+    resource, outlook = ending[0]
+    day = outlook.exhaustion.words()
     return f"{resource.title} runs out first, on {day} ({_interval(outlook)}).{rest}"
 
 
@@ -286,19 +304,13 @@ def _efficiency(resource: Resource, first: date) -> Ratio | Missing:
 
 
 def _figure(resource: Resource, outlook: Forecast | Missing, first: date) -> Figure:
-    if isinstance(outlook, Missing):
-        note = f"trend: {outlook}"
-    else:
-        weekly = significant(outlook.slope.estimate * 7, 3)
-        note = (
-            f"{'+' if weekly > 0 else ''}{plain(weekly)} {resource.unit} a week; "
-            f"runs out: {outlook.exhaustion.words()} ({_interval(outlook)})"
-        )
+    end = f"no trend: {outlook}" if isinstance(outlook, Missing) else outlook.exhaustion.words()
+    dated = isinstance(outlook, Forecast) and outlook.exhaustion.day is not None
     return Figure(
         id=f"capacity.{resource.id}",
         label=f"{resource.title}: used of {plain(resource.allocated)} {resource.unit}",
         value=_efficiency(resource, first),
-        note=note,
+        note=f"runs out {end}" if dated else end,
         series=tuple(
             Point(day=day, value=use if isinstance(use, Missing) else use.mean)
             for day, use in resource.days
@@ -314,12 +326,14 @@ def _table(both: Sequence[tuple[Resource, Forecast | Missing]], first: date) -> 
         Column(key="used_p95", label="p95 of the busiest day"),
         Column(key="used_highest", label="Highest"),
         Column(key="efficiency", label="Efficiency"),
-        Column(key="trend_week", label="Trend per week"),
-        Column(key="trend_low", label="at least"),
-        Column(key="trend_high", label="at most"),
-        Column(key="exhaustion", label="Runs out", align="left"),
-        Column(key="earliest", label="Earliest", align="left"),
-        Column(key="latest", label="Latest", align="left"),
+        Column(key="trend", label="Trend per week", align="left"),
+        Column(key="ends", label="Runs out", align="left"),
+        Column(key="trend_week", label="Trend per week", shown=False),
+        Column(key="trend_low", label="at least", shown=False),
+        Column(key="trend_high", label="at most", shown=False),
+        Column(key="exhaustion", label="Runs out", align="left", shown=False),
+        Column(key="earliest", label="Earliest", align="left", shown=False),
+        Column(key="latest", label="Latest", align="left", shown=False),
     ]
     return Table(
         id="capacity",
@@ -339,19 +353,36 @@ def _row(resource: Resource, outlook: Forecast | Missing, first: date) -> tuple[
         mean = efficiency.fraction
         assert mean is not None  # what is allocated is above 0
         use = [
-            number(mean * Fraction(resource.allocated), unit),
-            number(max(u.p95 for u in used), unit),
-            number(max(u.highest for u in used), unit),
+            number(mean * Fraction(resource.allocated), unit, 3),
+            number(max(u.p95 for u in used), unit, 3),
+            number(max(u.highest for u in used), unit, 3),
         ]
     if isinstance(outlook, Missing):
-        ahead: list[Shown] = [outlook, *([Missing(why=outlook.why)] * 5)]
+        ahead: list[Shown] = [outlook, text(""), *([Missing(why=outlook.why)] * 6)]
     else:
         slopes = (outlook.slope.estimate, outlook.slope.low, outlook.slope.high)
-        ahead = [number(x * 7, unit, 3) for x in slopes]
         dates = (outlook.exhaustion, outlook.earliest, outlook.latest)
+        ahead = [text(_weekly(outlook.slope, unit)), text(_ends(outlook))]
+        ahead += [number(x * 7, unit, 3) for x in slopes]
         ahead += [text(x.words()) for x in dates]
     allocated = Number(value=resource.allocated, unit=unit)
     return (text(resource.title), allocated, *use, efficiency, *ahead)
+
+
+def _weekly(slope: Slope, unit: str) -> str:
+    """ "+12.5 GB (12.1 to 12.9)", "0 GB (−0.2 to 0.3)"."""
+    middle, low, high = (significant(x * 7, 2) for x in (slope.estimate, slope.low, slope.high))
+    sign = "+" if middle > 0 else ""
+    words = f"{sign}{plain(middle)} {unit}"
+    if not low == middle == high:
+        words += f" ({plain(low)} to {plain(high)})"
+    return words.replace("-", "−")
+
+
+def _ends(outlook: Forecast) -> str:
+    """ "2026-02-06 (2026-02-05 to 2026-02-08)", "no growth (2026-11-01 to no growth)"."""
+    middle, low, high = (x.words() for x in (outlook.exhaustion, outlook.earliest, outlook.latest))
+    return middle if low == middle == high else f"{middle} ({low} to {high})"
 
 
 def _chart(resource: Resource, outlook: Forecast | Missing) -> LinesChart:

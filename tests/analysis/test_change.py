@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from reporting.analysis.change import (
     relative_change,
 )
 from reporting.model import Missing, Number, Ratio, Text, Why, exact_sum
+from reporting.page import Table
 
 from .days import GAP, day
 
@@ -244,16 +246,48 @@ def everything() -> list[Kpi]:
     return [kpi("-25", wave(4.0, 60), wave(2.0)), *others]
 
 
+def shown(table: Table, row: int = 0) -> dict[str, Any]:
+    """One row as the page has it, by column."""
+    both = zip(table.columns, table.rows[row], strict=True)
+    return {column.key: cell for column, cell in both if column.shown}
+
+
 def test_all_twelve_appear_measured_or_not() -> None:
     section = improvement_section(everything())
+    measured, unseen = section.tables
 
     assert len(KPIS) == 12
-    assert {f.id for f in section.figures} == {f"improvement.{name}" for name in KPIS}
-    assert len(section.tables[0].rows) == 12
-    assert {len(row) for row in section.tables[0].rows} == {len(section.tables[0].columns)}
+    assert [f.id for f in section.figures] == ["improvement.slippage"]
+    assert [row[0] for row in measured.rows] == [Text(text="Slippage")]
+    others = [title for name, title in KPIS.items() if name != "slippage"]
+    assert [row[0] for row in unseen.rows] == [Text(text=title) for title in others]
+    for table in (measured, unseen):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
     assert section.summary == "1 of 12 goals are achieved (slippage), 11 not measured."
-    unseen = [f for f in section.figures if f.id != "improvement.slippage"]
-    assert all(f.value == NO_SOURCE and f.note == "not measured" for f in unseen)
+
+
+def test_what_is_not_measured_is_one_line_with_its_reason_once() -> None:
+    short = Missing(why=Why.TOO_SHORT, detail="baseline has 13 measured days, 14 are needed")
+    kpis = [kpi("-25", wave(4.0, 13), wave(3.0)) if k.id == "slippage" else k for k in everything()]
+    section = improvement_section(kpis)
+    (table,) = section.tables
+
+    assert section.figures == () and section.notes == ()
+    assert section.summary == "0 of 12 goals are achieved, 12 not measured."
+    assert shown(table, 0) == {
+        "kpi": Text(text="Slippage"),
+        "goal": Number(value=Decimal(-25), unit="%"),
+        "reason": Text(text=str(short)),
+    }
+    assert shown(table, 1)["reason"] == Text(text="no incidents source configured")
+    # To who reads the facts it is an absence, with the reason.
+    assert [row[-1] for row in table.rows] == [short, *[NO_SOURCE] * 11]
+
+
+def test_where_all_is_measured_there_is_no_table_of_the_rest() -> None:
+    kpis = [Kpi(name, Decimal(-25), days(wave(4.0)), days(wave(2.0), start=100)) for name in KPIS]
+
+    assert [t.id for t in improvement_section(kpis).tables] == ["improvement"]
 
 
 def test_one_that_is_left_out_is_an_error() -> None:
@@ -266,6 +300,8 @@ def test_a_row_has_change_interval_and_days() -> None:
     section = improvement_section(everything())
     table = section.tables[0]
     row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
+    # The figure says change, goal and outcome.
+    assert list(shown(table)) == ["kpi", "baseline", "now", "low", "high", "days"]
     sums = [exact_sum(Decimal(str(x)) for x in values) for values in (before, after)]
     pct = 100 * (sums[1] / 28 / (sums[0] / 60) - 1)
 
@@ -282,7 +318,10 @@ def test_a_row_has_change_interval_and_days() -> None:
 
 def test_a_goal_that_is_not_reached_is_no_broken_promise() -> None:
     # A verdict would make the whole report's answer "no".
-    section = improvement_section(everything())
+    section = improvement_section(
+        [kpi("-60", wave(4.0, 60), wave(2.0)) if k.id == "slippage" else k for k in everything()]
+    )
+    assert section.figures[0].note.startswith("not yet")
     assert section.verdict is None and {f.verdict for f in section.figures} == {None}
     target = section.figures[0].target
-    assert target is not None and target.words() == "at most -25 %"
+    assert target is not None and target.words() == "at most -60 %"

@@ -28,9 +28,9 @@ from reporting.analysis.shift import (
     regression_section,
     single_day,
 )
-from reporting.model import Count, Missing, Number, Why
+from reporting.model import Count, Missing, Number, Text, Why
 
-from .days import GAP, day, points
+from .days import day, points
 
 #: Hollander and Wolfe (1999), table 4.1: permeability of the human chorioamnion.
 TERM = [0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]
@@ -421,11 +421,18 @@ def test_the_section_has_every_objective_and_says_what_is_worse() -> None:
     figures = {f.id: f for f in section.figures}
     assert figures["regression.found"].value == Count(value=1, unit="of 2")
     assert figures["regression.tactical"].value == Number(value=Decimal("30.0"), unit="%")
-    assert figures["regression.risk"].note == "no change"
-    assert isinstance(figures["regression.strategic"].value, Missing)
+    # What has not changed is in the table, what could not be compared in a sentence.
+    assert list(figures) == ["regression.found", "regression.tactical"]
+    assert section.notes[0] == (
+        "Not compared (history too short: 3 trailing days, 7 are needed): Strategic."
+    )
     assert [t.id for t in section.tables] == ["regression_latency", "anomalies_latency"]
     table = section.tables[0]
-    assert len(table.rows) == 3 and {len(r) for r in table.rows} == {len(table.columns)}
+    assert [row[0] for row in table.rows] == [Text(text="Tactical"), Text(text="Risk")]
+    assert {len(r) for r in table.rows} == {len(table.columns)}
+    assert [c.key for c in table.columns if c.shown] == [
+        "objective", "before", "now", "shift", "effect", "adjusted_p", "outcome",
+    ]  # fmt: skip
     row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
     assert row["before"] == Number(value=Decimal(5), unit="ms")
     assert row["now"] == Number(value=Decimal("6.5"), unit="ms")
@@ -473,5 +480,32 @@ def test_nothing_to_watch_is_said() -> None:
     assert regression_section([]).summary == "No latency or throughput is watched."
     only_short = regression_section([watched(QUIET[:3], [5.0])])
     assert only_short.summary.startswith("Nothing could be compared with days before.")
+    assert [f.id for f in only_short.figures] == ["regression.found"]
     assert isinstance(only_short.figures[0].value, Missing)
-    assert GAP not in (f.value for f in only_short.figures)
+    assert only_short.tables == ()
+    assert len(only_short.notes) == 1
+
+
+def test_each_reason_is_said_once_with_all_that_it_is_of() -> None:
+    series = [
+        watched(QUIET[:3], [5.0], name="risk"),
+        watched(QUIET[:3], [5.0], name="tactical"),
+        watched(QUIET, [None], name="strategic"),
+        watched(QUIET, [5.0], name="orders"),
+    ]
+
+    notes = regression_section(series).notes
+
+    assert notes[:2] == (
+        "Not compared (history too short: 3 trailing days, 7 are needed): Risk, Tactical.",
+        "Not compared (no data: no day of the period was measured): Strategic.",
+    )
+
+
+@pytest.mark.parametrize(("days", "method"), [(1, "modified z-score"), (7, "rank-sum test")])
+def test_the_method_is_a_note(days: int, method: str) -> None:
+    section = regression_section([watched(QUIET, QUIET[:days])])
+
+    (own,) = [note for note in section.notes if "weekdays" in note]
+    other = {"modified z-score", "rank-sum test"} - {method}
+    assert method in own and not any(name in own for name in other)

@@ -246,16 +246,22 @@ def test_the_table_has_use_trend_and_dates() -> None:
     assert row["trend_week"] == Number(value=Decimal(14), unit="GB")
     runs_out = (day(27) + timedelta(days=33)).isoformat()
     assert row["exhaustion"] == row["earliest"] == row["latest"] == Text(text=runs_out)
+    # On the page: trend and date with their intervals in a cell each; here they are points.
+    assert (row["trend"], row["ends"]) == (Text(text="+14 GB"), Text(text=runs_out))
+    assert [c.key for c in table.columns if c.shown] == [
+        "resource", "allocated", "used_mean", "used_p95", "used_highest", "efficiency", "trend",
+        "ends",
+    ]  # fmt: skip
 
 
 def test_a_period_without_a_measured_day_is_missing_with_its_reason_and_keeps_its_trend() -> None:
     levels: list[float | None] = [380 + 2 * i for i in range(27)]
     section = capacity_section([resource([*levels, None])], first=day(27))
     assert section.figures[0].value == GAP
-    assert "runs out: 20" in section.figures[0].note
+    assert section.figures[0].note == f"runs out {day(27) + timedelta(days=33)}"
     row = section.tables[0].rows[0]
     short = Missing(why=GAP.why)
-    assert row[2:6] == (GAP, short, short, short) and row[6] == Number(value=Decimal(14), unit="GB")
+    assert row[2:6] == (GAP, short, short, short) and row[6] == Text(text="+14 GB")
 
 
 def test_the_chart_goes_on_four_weeks_and_its_future_is_no_gap() -> None:
@@ -270,6 +276,40 @@ def test_the_chart_goes_on_four_weeks_and_its_future_is_no_gap() -> None:
     assert None not in trend.values and trend.values[55] == 380 + 2 * 55
     assert used.values[5] is None and used.values[27] == 434 and set(used.values[28:]) == {None}
     assert set(limit.values) == {Decimal(500)}
+
+
+def test_only_what_runs_out_has_a_chart_the_first_two_of_it() -> None:
+    ends = {
+        name: resource([500 - left + i - 9 for i in range(10)], name=name)
+        for name, left in (("a", 300), ("b", 0), ("c", 50), ("d", 100))
+    }
+    flat, short = resource([400.0] * 10, name="flat"), resource([1, 2], name="short")
+    noisy = resource([480.0, 470, 490, 475, 485, 470, 491, 470, 490, 482], name="noisy")
+    assert told([480.0, 470, 490, 475, 485, 470, 491, 470, 490, 482]).exhaustion.day is not None
+
+    section = capacity_section([flat, noisy, *ends.values(), short], first=day(9))
+    later = capacity_section([flat, ends["d"], ends["c"]], first=day(9))
+
+    assert [c.id for c in section.charts] == ["capacity_b", "capacity_c"]
+    assert [c.id for c in later.charts] == ["capacity_c", "capacity_d"]
+    assert capacity_section([flat, noisy, short], first=day(9)).charts == ()
+    # The table and the figures have all of them, in the order they are given.
+    assert [f.id for f in section.figures][:3] == [
+        "capacity.flat", "capacity.noisy", "capacity.a",
+    ]  # fmt: skip
+    assert len(section.tables[0].rows) == 7
+
+
+def test_without_a_trend_the_reason_is_told_once_on_the_page() -> None:
+    section = capacity_section([resource([1, 2, 3])], first=day(0))
+    columns, row = section.tables[0].columns, section.tables[0].rows[0]
+    why = Missing(why=Why.TOO_SHORT, detail="3 measured days, 7 are needed")
+
+    cells = [cell for column, cell in zip(columns, row, strict=True) if column.shown]
+
+    assert cells[6:] == [why, Text(text="")]
+    assert section.figures[0].note == f"no trend: {why}"
+    assert not any(isinstance(cell, Missing) for cell in cells[:6])
 
 
 def test_a_day_that_the_history_skips_is_a_gap_in_the_chart() -> None:
@@ -322,8 +362,28 @@ def test_the_trend_is_told_by_the_week_with_its_ends() -> None:
     section = capacity_section([resource(levels, "200")], first=day(9))
     # The 23rd of 45 is the middle one; the 12th and the 34th are the ends, as above.
     weekly = [Decimal(f"{7 * slopes[k - 1]:.3g}") for k in (23, 12, 34)]
-    assert section.tables[0].rows[0][6:9] == tuple(Number(value=x, unit="GB") for x in weekly)
-    assert section.figures[0].note.startswith(f"+{weekly[0]} GB a week; runs out: 2025-")
+    table = section.tables[0]
+    row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
+    assert [row[key] for key in ("trend_week", "trend_low", "trend_high")] == [
+        Number(value=x, unit="GB") for x in weekly
+    ]
+    middle, low, high = (f"{7 * slopes[k - 1]:.2g}" for k in (23, 12, 34))
+    assert row["trend"] == Text(text=f"+{middle} GB ({low} to {high})")
+    outlook = told(levels, "200")
+    dates = [outlook.exhaustion.day, outlook.earliest.day, outlook.latest.day]
+    assert row["ends"] == Text(text="{} ({} to {})".format(*dates))
+    assert section.figures[0].note == f"runs out {dates[0]}"
+
+
+def test_a_falling_use_has_a_minus_and_no_date() -> None:
+    levels = [120.0, 119, 117, 113, 113, 109, 108, 104, 103, 100]
+    section = capacity_section([resource(levels)], first=day(9))
+    table = section.tables[0]
+    row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
+
+    assert str(row["trend"]).count("−") == 3 and "-" not in row["trend"].text  # type: ignore[union-attr]
+    assert row["ends"] == Text(text="no growth")
+    assert section.figures[0].note == "no growth"
 
 
 def test_what_makes_no_resource_is_refused() -> None:
