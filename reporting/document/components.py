@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import Any
@@ -64,8 +64,9 @@ def with_components(
         )
         for s in composites
     )
+    ids = {s.objective.title: s.id for s in components}
     tables = tuple(
-        _with_causes(t, incidents) if t.id == "uptime_stretches" else t for t in section.tables
+        _with_causes(t, ids, incidents) if t.id == "uptime_stretches" else t for t in section.tables
     )
     strip = _strip(components, facts, span)
     charts = tuple(c for c in section.charts if c.id != "uptime_calendar")
@@ -104,31 +105,37 @@ def _row(s: Standing) -> tuple[Shown, ...]:
 # -- causes ---------------------------------------------------------------------------------------
 
 
-def _with_causes(table: Table, incidents: IncidentsFact | Missing) -> Table:
-    """The outages with what the incidents that overlap them say about their cause."""
+def _with_causes(table: Table, ids: Mapping[str, str], incidents: IncidentsFact | Missing) -> Table:
+    """The outages with what the incidents that overlap them say about their cause.
+
+    ``ids`` are the components' by title: an incident may name either.
+    """
     keys = [c.key for c in table.columns]
     at = [keys.index(key) for key in ("target", "from", "to")]
-    rows = tuple((*row, _cause([row[i] for i in at], incidents)) for row in table.rows)
+    rows = tuple((*row, _cause([row[i] for i in at], ids, incidents)) for row in table.rows)
     column = Column(key="cause", label="Cause as recorded", align="left")
     return table.model_copy(update={"columns": (*table.columns, column), "rows": rows})
 
 
-def _cause(cells: Sequence[Shown], incidents: IncidentsFact | Missing) -> Shown:
+def _cause(
+    cells: Sequence[Shown], ids: Mapping[str, str], incidents: IncidentsFact | Missing
+) -> Shown:
     if isinstance(incidents, Missing):
         return text("not measured")
     target, begin, end = cells
     assert isinstance(target, Text) and isinstance(begin, Moment) and isinstance(end, Moment)
+    names = {_folded(target.text), _folded(ids.get(target.text, target.text))}
     start_ms, end_ms = epoch_ms(begin.at), epoch_ms(end.at)
     causes = [
         f"{i.id}: {i.cause or i.title}"
         for i in incidents.incidents
-        if _names(i, target.text) and _overlaps(i, start_ms, end_ms)
+        if _folded(i.target) in names and _overlaps(i, start_ms, end_ms)
     ]
     return text("; ".join(causes) or "none recorded")
 
 
-def _names(incident: Incident, title: str) -> bool:
-    return incident.target.replace("_", " ").lower() == title.replace("_", " ").lower()
+def _folded(name: str) -> str:
+    return name.replace("_", " ").casefold()
 
 
 def _overlaps(incident: Incident, start_ms: int, end_ms: int) -> bool:
