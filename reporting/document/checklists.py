@@ -66,6 +66,8 @@ def _services_running(asked: Asked) -> Answer:
     fact = _last(asked.facts, "uptime")
     if not isinstance(fact, UptimeFact):
         return "not measured", str(fact), ""
+    if not fact.targets:
+        return "not measured", "no component is watched", ""
     ends = {t.id: s.state for t in fact.targets for s in t.stretches if s.end_ms >= fact.end_ms}
     titles = {t.id: t.title for t in fact.targets}
     down = [titles[i] for i, state in ends.items() if state == "down"]
@@ -120,11 +122,17 @@ def _capacity_plan(asked: Asked) -> Answer:
         return "not measured", "no resource has an allocation", ""
     forecasts = [(r, forecast(r)) for r in asked.resources]
     unknown = [r.title for r, f in forecasts if not isinstance(f, Forecast)]
-    soon = []
+    gone, soon = [], []
     for resource, found in forecasts:
-        day = found.exhaustion.day if isinstance(found, Forecast) else None
-        if day is not None and (day - asked.span.last).days <= PLAN_WITHIN_DAYS:
-            soon.append(f"{resource.title} on {day}")
+        if not isinstance(found, Forecast):
+            continue
+        end = found.exhaustion
+        if end.state == "reached":
+            gone.append(resource.title)
+        elif end.day is not None and (end.day - asked.span.last).days <= PLAN_WITHIN_DAYS:
+            soon.append(f"{resource.title} on {end.day}")
+    if gone:
+        return "fail", f"exhausted: {listed(gone)}", ""
     if soon:
         return "fail", f"exhausted within {PLAN_WITHIN_DAYS} days: {listed(soon)}", ""
     if unknown:

@@ -11,6 +11,7 @@ from reporting.document import Cited, Issue, build
 from reporting.document.history import Facts
 from reporting.document.objectives import Standing, standings
 from reporting.levels import Budget, Share
+from reporting.measures.alerts import AlertsFact, AlertTotals, Episode
 from reporting.measures.incidents import Incident, IncidentsFact
 from reporting.measures.service_levels import (
     Doubt,
@@ -164,6 +165,31 @@ def incident(id: str, target: str, opened: int, resolved: int | None, **given: A
 
 def incidents(at: date, *found: Incident) -> IncidentsFact:
     return IncidentsFact(start_ms=ms(at), end_ms=ms(at) + DAY, incidents=found, targets=())
+
+
+def alerts(at: date, **fired: Sequence[int]) -> AlertsFact:
+    """Critical alerts by id with the instants (ms) at which each fired, told after 20 s."""
+    totals = tuple(
+        AlertTotals(
+            id=id, alertname=id.title().replace("_", ""), title=id.replace("_", " "),
+            severity="critical", channels=("slack",), response_s=30, seen=True, begun=len(times),
+            firing_ms=MINUTE * len(times),
+        )
+        for id, times in fired.items()
+    )  # fmt: skip
+    episodes = [
+        Episode(
+            alert=id, labels="", active_ms=at_ms, begun=True, fired_ms=at_ms, firing_ms=MINUTE,
+            last_ms=at_ms + MINUTE, ongoing=False, response_s=30, told_after_ms=at_ms,
+            told_by_ms=at_ms + 20 * SECOND, told_from="counters",
+        )
+        for id, times in fired.items()
+        for at_ms in times
+    ]  # fmt: skip
+    return AlertsFact(
+        start_ms=ms(at), end_ms=ms(at) + DAY, alerts=totals,
+        episodes=tuple(sorted(episodes, key=lambda e: e.key)), held=(),
+    )  # fmt: skip
 
 
 def sealed(at: date, facts: Mapping[str, Value | Missing], **more: Any) -> Cited:
