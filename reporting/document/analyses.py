@@ -18,7 +18,7 @@ from ..analysis.shift import Watched
 from ..analysis.trend import Resource, Use
 from ..measures.alerts import responses
 from ..measures.incidents import handling
-from ..measures.service_levels import Histogram, Level, mean_rate_per_s, percentile, values_stats
+from ..measures.service_levels import Level, mean_rate_per_s, quantile_estimate, values_stats
 from ..measures.slippage import SlippageFact, bps
 from ..model import EXACT, Missing, Ratio, Why
 from ..page import Point
@@ -99,7 +99,7 @@ def watched(objectives: Sequence[Objective], levels: Levels, span: Span) -> list
                 id=o.id,
                 title=o.title,
                 kind=o.watch,
-                unit="ms" if isinstance(o.indicator, Counts) else o.unit,
+                unit="ms" if o.watch == "latency" and isinstance(o.indicator, Counts) else o.unit,
                 trailing=tuple(p for p in points if p.day < span.first),
                 period=tuple(p for p in points if p.day >= span.first),
             )
@@ -117,31 +117,11 @@ def _watched(objective: Objective, level: Level | Missing) -> Decimal | Missing:
     if isinstance(objective.indicator, Counts):
         if level.histogram is None:
             return Missing(why=Why.NOT_MEASURED, detail="no histogram")
-        estimate = _estimate(level.histogram, Fraction(95, 100))
+        # A point, for comparing days only: bounds would hide what is smaller than a bucket.
+        estimate = quantile_estimate(level.histogram, Fraction(95, 100))
         return estimate if isinstance(estimate, Missing) else significant(estimate * 1000, 6)
     stats = values_stats(level)
     return stats if isinstance(stats, Missing) else significant(stats.p95, 6)
-
-
-def _estimate(histogram: Histogram, q: Fraction) -> Fraction | Missing:
-    """A percentile by linear interpolation within its bucket, as Prometheus' histogram_quantile.
-
-    An estimate for comparing days only: bounds would hide every change smaller than a bucket.
-    """
-    found = percentile(histogram, q)
-    if isinstance(found, Missing):
-        return found
-    low, high = found
-    if high is None:
-        return Fraction(low)
-    counts = [max(Fraction(count), Fraction(0)) for count in histogram.counts]
-    below = sum(
-        (c for le, c in zip(histogram.bounds, counts, strict=True) if Decimal(le) <= low),
-        Fraction(0),
-    )
-    inside = counts[[Decimal(le) for le in histogram.bounds].index(high)]
-    share = (q * sum(counts) - below) / inside
-    return Fraction(low) + (Fraction(high) - Fraction(low)) * share
 
 
 # -- improvement ---------------------------------------------------------------------------------
@@ -176,10 +156,12 @@ class _Daily:
 
     def __init__(self, objectives: Sequence[Objective], facts: Facts, levels: Levels) -> None:
         self.facts, self.levels = facts, levels
+        # By the figure's id, or as the operator calls the target that it answers.
         self.capacity = {
-            f"capacity.{o.id.removeprefix('capacity_')}": o
+            name: o
             for o in objectives
             if o.allocated is not None
+            for name in (f"capacity.{o.id.removeprefix('capacity_')}", *o.answers)
         }
 
     def between(self, goal: Improvement, first: date, last: date) -> tuple[Day, ...] | Missing:
@@ -236,6 +218,8 @@ def _mean_latency(level: Level | Missing) -> Ratio | Missing:
         return level
     if level.histogram is None or level.events is None or not level.events.total:
         return Missing(why=Why.NO_DATA, detail="no latency was observed")
+    if not level.histogram.total:
+        return Missing(why=Why.NOT_MEASURED, detail="no sum of the latencies")
     return Ratio(numerator=level.histogram.total, denominator=level.events.total)
 
 
