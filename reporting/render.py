@@ -434,7 +434,12 @@ def _shared_digits(cells: Sequence[Shown]) -> int | None:
                 least.append(_decimals(plain(cell.value)))
             case _:
                 pass
-    return min(max(least), 6) if least else None
+    if not least:
+        return None
+    digits = min(max(least), 6)
+    largest = max((abs(cell.value) for cell in cells if isinstance(cell, Number)), default=0)
+    # 82,330.00000 beside 0.02421 helps nobody: numbers of such different size keep their own.
+    return digits if largest < Decimal(10) ** (8 - digits) else None
 
 
 def _row_limits(tables: Sequence[Table], budget: int) -> dict[str, int]:

@@ -416,14 +416,18 @@ def with_standings(section: Section, found: Sequence[Standing]) -> Section:
     met = sum(s.verdict is Verdict.MET for s in judged)
     missed = [s for s in judged if s.verdict is Verdict.MISSED]
     systems = dict.fromkeys(s.objective.system for s in shown)
+    open_ = len(judged) - met - len(missed)
     words = f"{met} of {len(judged)} promises kept"
     if missed:
         words += f"; missed: {', '.join(s.objective.title for s in missed)}"
+    share: Shown = Ratio(numerator=Decimal(met), denominator=Decimal(met + len(missed)))
+    if open_ == len(judged):
+        share = Missing(why=Why.NO_DATA, detail="no promise can be judged")
     kept = Figure(
         id="service_levels.kept",
         label="Promises kept, availability included",
-        value=Ratio(numerator=Decimal(met), denominator=Decimal(len(judged))),
-        note=f"{met} of {len(judged)}",
+        value=share,
+        note=f"{met} kept, {len(missed)} missed" + (f", {open_} not known" if open_ else ""),
     )
     return section.model_copy(
         update={

@@ -302,10 +302,13 @@ class _Closer:
         findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
         if before is not None:
             # What is not read again stays with the day, as it was sealed.
-            asked = {(c.source, c.query) for c in sources}
+            fresh = {(c.source, c.query): c for c in sources}
             again = {_family(c) for c in sources}
-            sources += [c for c in before.sources if (c.source, c.query) not in asked]
+            # In the order in which they were sealed: the same reads make the same day.
+            kept = [fresh.pop((c.source, c.query), c) for c in before.sources]
+            sources = [*kept, *fresh.values()]
             findings += [f for f in before.findings if _family_of(f) not in again]
+        findings.sort(key=lambda finding: finding.check)
         return frames, tuple(sources), tuple(findings)
 
     def _ledger_frames(

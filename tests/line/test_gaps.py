@@ -19,6 +19,7 @@ from .site import CLOSED, CLOSED_DATABASE, LAST, Demo, Site, after, facts, revis
 FIRST = date(2025, 9, 2)
 LAST_SESSION = date(2025, 12, 5)
 TABLES = ("executions", "child_events", "children", "parents", "closing_prices")
+WATCHED = ("uptime", "service_levels", "alerts")
 BOOKED = ("pnl", "var", "slippage", "fill_rate")
 
 
@@ -70,9 +71,9 @@ def test_a_gap_is_sealed_printed_and_filled(site: Site, prometheus: str) -> None
     away = site.service(ledger_url=CLOSED_DATABASE, prometheus_url=CLOSED)
     [closed] = pipeline.close(away, day, closing_time(day), allow_gaps=True)
     assert (closed.outcome, closed.revision) == ("sealed", 1)
-    assert {gap.split(":")[0] for gap in closed.gaps} == {*BOOKED, "uptime"}
+    assert {gap.split(":")[0] for gap in closed.gaps} == {*BOOKED, *WATCHED}
     gaps = facts(site.store, day)
-    assert {why(gaps[name]) for name in (*BOOKED, "uptime")} == {"source unreachable"}
+    assert {why(gaps[name]) for name in (*BOOKED, *WATCHED)} == {"source unreachable"}
 
     # As if its report had not been issued yet.
     site.store_sql(
@@ -86,7 +87,9 @@ def test_a_gap_is_sealed_printed_and_filled(site: Site, prometheus: str) -> None
     assert document.verdict != "met"
     assert {g.reason.why for g in document.gaps} == {"source unreachable"}
     assert len(document.gaps) >= 5
-    for figure in (*document.headline, *(f for s in document.sections for f in s.figures)):
+    measured = [s for s in document.sections if s.id in (*BOOKED, *WATCHED)]
+    assert len(measured) == len(BOOKED) + len(WATCHED)
+    for figure in (*document.headline, *(f for s in measured for f in s.figures)):
         assert figure.value.kind == "missing", figure.id
     html = (issued.folder / "report.html").read_text("utf-8")
     assert "INCOMPLETE" in html and "source unreachable" in html
