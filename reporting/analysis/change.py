@@ -258,7 +258,7 @@ def _figure(known: Progress, change: Change) -> Figure:
             value=kpi.goal_pct,
             unit="%",
         ),
-        note=f"{known.outcome}; {kpi.measured_by}" if kpi.measured_by else known.outcome,
+        note=known.outcome,
     )
 
 
@@ -273,12 +273,14 @@ def _tables(known: Sequence[Progress]) -> Iterator[Table]:
             Column(key="kpi", label="KPI", align="left"),
             Column(key="goal", label="Goal", shown=False),
             Column(key="change", label="Change", shown=False),
+            Column(key="measured_by", label="Measured by", align="left"),
             Column(key="baseline", label="Baseline"),
             Column(key="now", label="Now"),
-            Column(key="low", label="Change at least"),
-            Column(key="high", label="Change at most"),
+            Column(key="interval", label="Interval of the change"),
+            Column(key="low", label="Change at least", shown=False),
+            Column(key="high", label="Change at most", shown=False),
             Column(key="outcome", label="Outcome", align="left", shown=False),
-            Column(key="days", label="Baseline and days", align="left"),
+            Column(key="days", label="Days", align="left"),
         ]
         yield Table(
             id="improvement",
@@ -301,7 +303,7 @@ def _tables(known: Sequence[Progress]) -> Iterator[Table]:
             rows=tuple(
                 (
                     text(kpi.title),
-                    Number(value=kpi.goal_pct, unit="%"),
+                    text(f"{kpi.goal_pct:+f} %".replace("-", "−")),
                     text(gone.detail if gone.why is Why.NOT_MEASURED else str(gone)),
                     gone,
                 )
@@ -320,21 +322,30 @@ def _row(kpi: Kpi, change: Change, outcome: Outcome) -> tuple[Shown, ...]:
         text(kpi.title),
         Number(value=kpi.goal_pct, unit="%"),
         Number(value=to_places(change.pct), unit="%"),
+        text(kpi.measured_by),
         number(change.baseline.value, kpi.unit),
         number(change.now.value, kpi.unit),
+        text(_interval(change)),
         *ends,
         text(outcome),
         text(_days(kpi)),
     )
 
 
+def _interval(change: Change) -> str:
+    """ "−13.7 to 22.5 %", "unbounded"."""
+    if change.low is None or change.high is None:
+        return "unbounded"
+    low, high = (plain(to_places(end)) for end in (change.low, change.high))
+    return f"{low} to {high} %".replace("-", "−")
+
+
 def _days(kpi: Kpi) -> str:
-    """ "2025-09-01 to 2025-09-30 (30 days), now 2025-11-10 to 2025-12-07 (28 days)"."""
+    """ "2025-09-01 to 2025-09-30 (30 days), now 28 days": those that were measured."""
     parts = []
     for days in (kpi.baseline, kpi.now):
-        if isinstance(days, Missing) or not days:
-            parts.append("none")
-            continue
+        assert not isinstance(days, Missing)  # there is a change
         count = sum(not isinstance(value, Missing) for _, value in days)
-        parts.append(f"{days[0][0]} to {days[-1][0]} ({count} days)")
-    return f"{parts[0]}, now {parts[1]}"
+        parts.append((f"{days[0][0]} to {days[-1][0]}", f"{count} days"))
+    (baseline, many), (_, now) = parts
+    return f"{baseline} ({many}), now {now}"

@@ -127,14 +127,16 @@ def _table(name: str, lines: Sequence[Line]) -> Table:
         for line in lines
     ]
     columns = (
-        ("line", "Line"),
-        ("outcome", "Answer"),
-        ("because", "Because"),
-        ("figure", "Figure"),
+        ("line", "Line", True),
+        ("outcome", "Answer", True),
+        ("because", "Because", True),
+        ("figure", "Figure", False),
     )
     return Table(
         id=f"checklist_{name}",
         title=f"{name.capitalize()} checklist",
-        columns=tuple(Column(key=key, label=label, align="left") for key, label in columns),
+        columns=tuple(
+            Column(key=key, label=label, align="left", shown=shown) for key, label, shown in columns
+        ),
         rows=tuple(rows),
     )

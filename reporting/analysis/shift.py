@@ -398,10 +398,14 @@ def _test(watched: Watched) -> Contrast | Missing:
 
 def change_words(watched: Watched, shift: float, effect_pct: float | None) -> str:
     """ "slower by 1.2 ms (+24.0 %)"; "less by 12 /s (−20.0 %)"."""
-    up, down = ("slower", "faster") if watched.kind == "latency" else ("more", "less")
     amount = f"{plain(significant(abs(shift), 3))} {watched.unit}"
     share = "" if effect_pct is None else f" ({_pct(effect_pct)})"
-    return f"{up if shift > 0 else down} by {amount}{share}"
+    return f"{_direction(watched, shift)} by {amount}{share}"
+
+
+def _direction(watched: Watched, shift: float) -> str:
+    up, down = ("slower", "faster") if watched.kind == "latency" else ("more", "less")
+    return up if shift > 0 else down
 
 
 def _pct(effect_pct: float) -> str:
@@ -427,7 +431,7 @@ def regression_section(
         figures=tuple(_figures(tested, changed)) if compared else (),
         tables=tuple(_tables(tested, odd)),
         charts=tuple(_chart(c.watched) for c in changed[:MOST_CHARTS]),
-        notes=(*_not_compared(compared), *(_notes(tested, least_effect_pct) if tested else ())),
+        notes=_notes(compared, tested, least_effect_pct),
     )
 
 
@@ -456,14 +460,13 @@ def _name(watched: Watched) -> str:
     return title if watched.kind in title.lower() else f"{title}: {watched.kind}"
 
 
-def _not_compared(compared: Sequence[Comparison]) -> Iterator[str]:
-    """A sentence for each reason for which objectives could not be compared."""
+def _not_compared(compared: Sequence[Comparison]) -> dict[str, list[str]]:
+    """The objectives that could not be compared, by reason."""
     why: dict[str, list[str]] = {}
     for c in compared:
         if isinstance(c.test, Missing):
             why.setdefault(str(c.test), []).append(c.watched.title)
-    for reason, titles in why.items():
-        yield f"Not compared ({reason}): {', '.join(titles)}."
+    return why
 
 
 def regression_attention(
@@ -506,7 +509,9 @@ def _summary(compared: Sequence[Comparison], odd: Sequence[Anomaly]) -> str:
         return "No latency or throughput is watched."
     tested = [c for c in compared if c.outcome is not None]
     if not tested:
-        return "Nothing could be compared with days before."
+        why = _not_compared(compared)
+        because = f" ({next(iter(why))})" if len(why) == 1 else ""
+        return f"Nothing could be compared with the days before{because}."
     worse = [f"{c.watched.title} ({c.words})" for c in compared if c.outcome == "regression"]
     answer = f"Worse than before: {listed(worse)}." if worse else "No regression is shown"
     if not worse:
@@ -528,9 +533,17 @@ METHODS = {
 }
 
 
-def _notes(tested: Sequence[Comparison], least_effect_pct: Decimal) -> tuple[str, ...]:
+def _notes(
+    compared: Sequence[Comparison], tested: Sequence[Comparison], least_effect_pct: Decimal
+) -> tuple[str, ...]:
+    why = _not_compared(compared)
+    listed_ = tuple(f"Not compared ({reason}): {', '.join(of)}." for reason, of in why.items())
+    if not tested:
+        # One reason for all of them is in the summary.
+        return listed_ if len(why) > 1 else ()
     single = {isinstance(c.test, Contrast) and c.test.days_now == 1 for c in tested}
     return (
+        *listed_,
         " ".join(METHODS[one] for one in sorted(single, reverse=True))
         + f" The CSV has the {LEVEL_WORDS} interval. Weekdays are compared with weekdays and "
         "weekends with weekends where there are enough.",
@@ -596,15 +609,21 @@ def _row(compared: Comparison) -> tuple[Shown, ...]:
         text(watched.title),
         number(test.before, unit),
         number(test.now, unit),
-        number(test.shift, unit, 3),
+        Number(value=_as_fine(test.shift, test.before, test.now), unit=unit),
         _effect(test.effect_pct),
         _p(compared.adjusted_p),
-        text(compared.words),
+        text(_direction(watched, test.shift) if compared.outcome != "no change" else "no change"),
         no_interval if test.low is None else number(test.low, unit, 3),
         no_interval if test.high is None else number(test.high, unit, 3),
         _p(test.p),
         text(f"{test.method}{score}; {test.days_now} against {test.days_before} days"),
     )
+
+
+def _as_fine(shift: float, before: float, now: float) -> Decimal:
+    """A shift with the decimals that four significant digits of the larger median have."""
+    leading = max(significant(before).adjusted(), significant(now).adjusted())
+    return to_places(shift, max(0, 3 - leading))
 
 
 def _anomaly_table(kind: str, odd: Sequence[Anomaly]) -> Table:

@@ -132,7 +132,7 @@ class Forecast:
 
     ``earliest`` is of the steepest line within the interval, ``latest`` of the flattest, each
     through the middle of the data. ``line`` is the fitted level by day, from the first day of the
-    history to ``AHEAD_DAYS`` past the last.
+    history to ``AHEAD_DAYS`` past the last, or a week past exhaustion if that is later.
     """
 
     slope: Slope
@@ -174,14 +174,16 @@ def forecast(resource: Resource) -> Forecast | Missing:
         return Exhaustion("on", last + timedelta(days=math.ceil(round(after, 9))))
 
     level = float(np.median(values - slope.estimate * at))
+    exhaustion = reaches(slope.estimate)
+    ahead = 0 if exhaustion.day is None else (exhaustion.day - last).days + 7
     return Forecast(
         slope=slope,
-        exhaustion=reaches(slope.estimate),
+        exhaustion=exhaustion,
         earliest=reaches(slope.high),
         latest=reaches(slope.low),
         line=tuple(
             (first + timedelta(days=d), level + slope.estimate * d)
-            for d in range(now + AHEAD_DAYS + 1)
+            for d in range(now + max(AHEAD_DAYS, ahead) + 1)
         ),
     )
 
@@ -194,12 +196,14 @@ def capacity_section(resources: Sequence[Resource], first: date) -> Section:
     """
     forecasts = [forecast(r) for r in resources]
     both = list(zip(resources, forecasts, strict=True))
+    # Of what was not measured at all the figure has the reason.
+    told = [(r, f) for r, f in both if _period(r, first) or isinstance(f, Forecast)]
     return Section(
         id="capacity",
         title="Capacity",
         summary=_summary(both),
         figures=tuple(_figure(r, f, first) for r, f in both),
-        tables=(_table(both, first),) if both else (),
+        tables=(_table(told, first),) if told else (),
         charts=tuple(_chart(r, f) for r, f in _ending(both)[:MOST_CHARTS]),
         notes=(
             "Used is the mean over the report's days, efficiency is used over allocated. Trend "
@@ -208,7 +212,7 @@ def capacity_section(resources: Sequence[Resource], first: date) -> Section:
             "from whose ends come the dates in brackets. A straight line is assumed, and days "
             "independent of each other; no date is told beyond a year.",
         )
-        if both
+        if told
         else (),
     )
 
@@ -308,7 +312,7 @@ def _figure(resource: Resource, outlook: Forecast | Missing, first: date) -> Fig
     dated = isinstance(outlook, Forecast) and outlook.exhaustion.day is not None
     return Figure(
         id=f"capacity.{resource.id}",
-        label=f"{resource.title}: used of {plain(resource.allocated)} {resource.unit}",
+        label=f"{resource.title}, of {plain(resource.allocated)} {resource.unit}",
         value=_efficiency(resource, first),
         note=f"runs out {end}" if dated else end,
         series=tuple(
@@ -326,8 +330,8 @@ def _table(both: Sequence[tuple[Resource, Forecast | Missing]], first: date) -> 
         Column(key="used_p95", label="p95 of the busiest day"),
         Column(key="used_highest", label="Highest"),
         Column(key="efficiency", label="Efficiency"),
-        Column(key="trend", label="Trend per week", align="left"),
-        Column(key="ends", label="Runs out", align="left"),
+        Column(key="trend", label="Trend per week"),
+        Column(key="ends", label="Runs out"),
         Column(key="trend_week", label="Trend per week", shown=False),
         Column(key="trend_low", label="at least", shown=False),
         Column(key="trend_high", label="at most", shown=False),
@@ -345,10 +349,9 @@ def _table(both: Sequence[tuple[Resource, Forecast | Missing]], first: date) -> 
 
 def _row(resource: Resource, outlook: Forecast | Missing, first: date) -> tuple[Shown, ...]:
     efficiency, used, unit = _efficiency(resource, first), _period(resource, first), resource.unit
+    none = text("–")  # where the cell before it has the reason
     if isinstance(efficiency, Missing):
-        # The reason once; the other cells are as absent.
-        use: list[Shown] = [efficiency, *([Missing(why=efficiency.why)] * 2)]
-        efficiency = Missing(why=efficiency.why)
+        use: list[Shown] = [efficiency, none, none, none]
     else:
         mean = efficiency.fraction
         assert mean is not None  # what is allocated is above 0
@@ -356,9 +359,10 @@ def _row(resource: Resource, outlook: Forecast | Missing, first: date) -> tuple[
             number(mean * Fraction(resource.allocated), unit, 3),
             number(max(u.p95 for u in used), unit, 3),
             number(max(u.highest for u in used), unit, 3),
+            efficiency,
         ]
     if isinstance(outlook, Missing):
-        ahead: list[Shown] = [outlook, text(""), *([Missing(why=outlook.why)] * 6)]
+        ahead: list[Shown] = [outlook, none, *([Missing(why=outlook.why)] * 6)]
     else:
         slopes = (outlook.slope.estimate, outlook.slope.low, outlook.slope.high)
         dates = (outlook.exhaustion, outlook.earliest, outlook.latest)
@@ -366,7 +370,7 @@ def _row(resource: Resource, outlook: Forecast | Missing, first: date) -> tuple[
         ahead += [number(x * 7, unit, 3) for x in slopes]
         ahead += [text(x.words()) for x in dates]
     allocated = Number(value=resource.allocated, unit=unit)
-    return (text(resource.title), allocated, *use, efficiency, *ahead)
+    return (text(resource.title), allocated, *use, *ahead)
 
 
 def _weekly(slope: Slope, unit: str) -> str:

@@ -786,32 +786,34 @@ def _by_alert(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> Table:
     columns = (
         Column(key="alert", label="Alert", align="left"),
         Column(key="severity", label="Severity", align="left"),
+        Column(key="verdict", label="Outcome", align="left"),
+        Column(key="level", label="Escalated to", align="left", shown=recorded),
+        Column(key="target", label="Response target"),
         Column(key="fired", label="Fired"),
         Column(key="firing", label="Time firing"),
-        Column(key="target", label="Response target"),
-        Column(key="verdict", label="Outcome", align="left"),
+        Column(key="flapping", label="Most in an hour", shown=flaps),
+        Column(key="false", label="False positives", shown=recorded),
         Column(key="met", label="Met", shown=False),
         Column(key="missed", label="Missed", shown=False),
         Column(key="unknown", label="Unknown", shown=False),
-        Column(key="false", label="False positives", shown=recorded),
-        Column(key="level", label="Escalated to", align="left", shown=recorded),
-        Column(key="flapping", label="Most in an hour", align="left", shown=flaps),
     )
     rows = []
     for alert in sorted(fact.alerts, key=lambda a: (_rank(mine[a.id]), a.id)):
         verdicts = [e.verdict for e in mine[alert.id]]
         most = _flaps(mine[alert.id])
+        level, false = _recorded(alert, fact.incidents)
         rows.append(
             (
                 text(_title(alert)),
                 text(alert.severity),
+                text(OUTCOMES[_rank(mine[alert.id])]),
+                level,
+                Duration(ms=alert.response_s * 1000),
                 Count(value=alert.begun),
                 Duration(ms=alert.firing_ms),
-                Duration(ms=alert.response_s * 1000),
-                text(OUTCOMES[_rank(mine[alert.id])]),
-                *(Count(value=verdicts.count(v)) for v in Verdict),
-                *_recorded(alert, fact.incidents),
                 text(f"{most}: flapping" if most else ""),
+                false,
+                *(Count(value=verdicts.count(v)) for v in Verdict),
             )
         )
     return Table(
@@ -837,7 +839,7 @@ def _rank(episodes: Sequence[Episode]) -> int:
 
 
 def _recorded(alert: AlertTotals, incidents: Sequence[Opened] | Missing) -> tuple[Shown, Shown]:
-    """What incidents tell of an alert: how many were false, and how far they were escalated."""
+    """What incidents tell of an alert: how far they were escalated, and how many were false."""
     if isinstance(incidents, Missing):
         return incidents, incidents
     own = next(o for o in incidents if o.alert == alert.id)
@@ -847,7 +849,7 @@ def _recorded(alert: AlertTotals, incidents: Sequence[Opened] | Missing) -> tupl
     levels = [
         f"level {n}" + (f" ({k} times)" if k > 1 else "") for n, k in enumerate(own.levels, 1) if k
     ]
-    return false, text(", ".join(levels))
+    return text(", ".join(levels)), false
 
 
 def _firings(fact: AlertsFact) -> Table:
@@ -862,16 +864,15 @@ def _firings(fact: AlertsFact) -> Table:
             shown=any(e.labels != "{}" for e in fact.episodes),
         ),
         Column(key="held", label="Condition held from", align="left"),
+        Column(key="verdict", label="Verdict", align="left"),
+        Column(key="from", label="Known from", align="left"),
         Column(key="fired", label="Fired after"),
         Column(key="after", label="Told not before"),
         Column(key="by", label="Told at the latest"),
-        Column(key="from", label="Known from", align="left"),
-        Column(key="verdict", label="Verdict", align="left"),
         Column(key="firing", label="Time firing"),
         Column(
             key="end",
             label="At the end",
-            align="left",
             shown=any(e.ongoing for e in fact.episodes),
         ),
     )
@@ -884,11 +885,11 @@ def _firings(fact: AlertsFact) -> Table:
                 text(titles[e.alert]),
                 text("" if e.labels == "{}" else e.labels),
                 _moment(e.active_ms),
+                text(e.verdict.value if e.verdict else ""),
+                text(e.told_from or ("nothing" if e.begun else "")),
                 Duration(ms=e.fired_ms - e.active_ms) if e.begun else text("before"),
                 _since(e, e.told_after_ms),
                 _since(e, e.told_by_ms),
-                text(e.told_from or ("nothing" if e.begun else "")),
-                text(e.verdict.value if e.verdict else ""),
                 Duration(ms=e.firing_ms),
                 text("still firing" if e.ongoing else ""),
             )
@@ -979,7 +980,7 @@ def _charts(
     return (
         TimelineChart(
             id="alerts_timeline",
-            title="When alerts were firing (down: firing, up: not)",
+            title="When alerts were firing (drawn as down)",
             alt=f"{len(rows)} of {len(fact.alerts)} alerts fired; the table lists when.",
             start_ms=fact.start_ms,
             end_ms=fact.end_ms,

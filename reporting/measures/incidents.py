@@ -348,7 +348,7 @@ def section(fact: IncidentsFact | Missing, days: Days, page: Page) -> Section:
             ),
         )
     rows = [_Judged.of(i, fact) for i in fact.incidents]
-    promised = tuple(f for target in fact.targets for f in _promised(target, rows))
+    promised = tuple(f for target in fact.targets for f in _promised(target, rows, fact.end_ms))
     unsealed = [d for d, value in days if isinstance(value, Missing)]
     verdicts = {f.verdict for f in promised}
     if Verdict.MISSED in verdicts:
@@ -397,16 +397,28 @@ class _Judged:
         return cls(incident, incident.opened_ms < fact.start_ms, outcomes)
 
 
-def _promised(target: PriorityTarget, rows: Sequence[_Judged]) -> tuple[Figure, ...]:
-    """Response, escalation and resolution of one priority, each with its slowest one."""
+def _promised(target: PriorityTarget, rows: Sequence[_Judged], end_ms: int) -> tuple[Figure, ...]:
+    """Response, escalation and resolution of one priority, each with its slowest one.
+
+    What is not done yet is as slow as it has waited so far. Of a priority that had no incident the
+    table says so.
+    """
     mine = [row for row in rows if row.incident.priority == target.id]
     key = target.id.lower()
     figures = []
     for name, _, field in PROMISES:
         # What was carried in was answered for before, except that it is still not resolved.
         asked = [row for row in mine if not row.carried or name == "resolution"]
+        if not asked:
+            continue
         outcomes = [row.outcomes[name] for row in asked]
         lengths = [ms for row in asked if (ms := _length(row.incident, name)) is not None]
+        waits = [
+            (row.incident.resolved_ms or end_ms) - row.incident.opened_ms
+            for row in asked
+            if _length(row.incident, name) is None
+            and row.outcomes[name] in (Outcome.MISSED, Outcome.OPEN)
+        ]
         promise_ms = getattr(target, field)
         if name == "escalation":
             promise_ms += target.escalated_within_ms
@@ -414,7 +426,9 @@ def _promised(target: PriorityTarget, rows: Sequence[_Judged]) -> tuple[Figure, 
             Figure(
                 id=f"{NAME}.{key}_{name}",
                 label=f"{target.id} {name}, slowest",
-                value=Duration(ms=max(lengths)) if lengths else text(_why_none(asked, outcomes)),
+                value=Duration(ms=max(*lengths, *waits, 0))
+                if lengths or waits
+                else text(_why_none(outcomes)),
                 target=Target(
                     id=f"{NAME}.{key}_{name}",
                     comparator="le",
@@ -423,7 +437,7 @@ def _promised(target: PriorityTarget, rows: Sequence[_Judged]) -> tuple[Figure, 
                     source=f"operations: priority {target.id}",
                 ),
                 verdict=_verdict(outcomes),
-                note=_counted(outcomes),
+                note=_counted(outcomes) + (f"; {len(waits)} not done" if waits else ""),
             )
         )
     return tuple(figures)
@@ -438,9 +452,7 @@ def _length(incident: Incident, name: str) -> int | None:
     return None if at is None else at - incident.opened_ms
 
 
-def _why_none(asked: Sequence[_Judged], outcomes: Sequence[Outcome]) -> str:
-    if not asked:
-        return "none opened"
+def _why_none(outcomes: Sequence[Outcome]) -> str:
     return ", ".join(sorted({outcome.value for outcome in outcomes}))
 
 
@@ -542,13 +554,13 @@ def _summary(fact: IncidentsFact, rows: Sequence[_Judged]) -> str:
 def _by_priority(fact: IncidentsFact, rows: Sequence[_Judged]) -> Table:
     columns = (
         Column(key="priority", label="Priority", align="left"),
-        Column(key="opened", label="Opened"),
-        Column(key="mtta", label="Mean to acknowledge"),
-        Column(key="mttr", label="Mean to resolve"),
         Column(key="response", label="Response", align="left"),
         Column(key="escalation", label="Escalation", align="left"),
         Column(key="resolution", label="Resolution", align="left"),
         Column(key="levels", label="Levels reached", align="left"),
+        Column(key="opened", label="Opened"),
+        Column(key="mtta", label="Mean to acknowledge"),
+        Column(key="mttr", label="Mean to resolve"),
     )
     body = []
     for target in fact.targets:
@@ -557,11 +569,11 @@ def _by_priority(fact: IncidentsFact, rows: Sequence[_Judged]) -> Table:
         body.append(
             (
                 text(target.id),
+                *(text(_counted([r.outcomes[n] for r in mine]) or "–") for n, _, _ in PROMISES),
+                text(_levels(incidents)),
                 Count(value=len(mine)),
                 _mean(acknowledge_ms(incidents), "–"),
                 _mean(resolve_ms(incidents), "–"),
-                *(text(_counted([r.outcomes[n] for r in mine]) or "–") for n, _, _ in PROMISES),
-                text(_levels(incidents)),
             )
         )
     return Table(
@@ -585,10 +597,10 @@ def _listed(rows: Sequence[_Judged]) -> Table:
         Column(key="what", label="What happened", align="left"),
         Column(key="target", label="Target", align="left"),
         Column(key="opened", label="Opened", align="left"),
+        Column(key="verdict", label="Promises", align="left"),
+        Column(key="level", label="Level", align="left"),
         Column(key="acknowledged", label="Acknowledged after"),
         Column(key="resolved", label="Resolved after"),
-        Column(key="level", label="Escalated to", align="left"),
-        Column(key="verdict", label="Promises", align="left"),
         *(
             Column(key=name, label=label, align="left", shown=False)
             for name, label in (
@@ -613,10 +625,10 @@ def _listed(rows: Sequence[_Judged]) -> Table:
                 text(_what(i)),
                 text(i.target.replace("_", " ")),
                 Moment(at=EPOCH + timedelta(milliseconds=i.opened_ms)),
+                text(_kept(row)),
+                text(str(i.level) if i.level else ""),
                 _after(i, "response", "not acknowledged"),
                 _after(i, "resolution", "open"),
-                text(f"level {i.level}" if i.level else ""),
-                text(_kept(row)),
                 *(text(outcome.value if outcome else "no promise") for outcome in outcomes),
                 text(said[i.false_positive]),
                 text(i.alert),

@@ -276,12 +276,21 @@ def test_what_is_not_measured_is_one_line_with_its_reason_once() -> None:
     assert section.summary == "0 of 12 goals are achieved, 12 not measured."
     assert shown(table, 0) == {
         "kpi": Text(text="Slippage"),
-        "goal": Number(value=Decimal(-25), unit="%"),
+        "goal": Text(text="−25 %"),
         "reason": Text(text=str(short)),
     }
     assert shown(table, 1)["reason"] == Text(text="no incidents source configured")
     # To who reads the facts it is an absence, with the reason.
     assert [row[-1] for row in table.rows] == [short, *[NO_SOURCE] * 11]
+
+
+def test_an_unbounded_interval_is_said_once_on_the_page() -> None:
+    noise: list[float | None] = [0.01 * x for x in range(-9, 9)]
+    kpis = [kpi("-25", [*noise, 0.5], wave(5.0)) if k.id == "slippage" else k for k in everything()]
+    table = improvement_section(kpis).tables[0]
+
+    assert shown(table)["interval"] == Text(text="unbounded")
+    assert not any(isinstance(cell, Missing) for cell in shown(table).values())
 
 
 def test_where_all_is_measured_there_is_no_table_of_the_rest() -> None:
@@ -301,7 +310,7 @@ def test_a_row_has_change_interval_and_days() -> None:
     table = section.tables[0]
     row = dict(zip([c.key for c in table.columns], table.rows[0], strict=True))
     # The figure says change, goal and outcome.
-    assert list(shown(table)) == ["kpi", "baseline", "now", "low", "high", "days"]
+    assert list(shown(table)) == ["kpi", "measured_by", "baseline", "now", "interval", "days"]
     sums = [exact_sum(Decimal(str(x)) for x in values) for values in (before, after)]
     pct = 100 * (sums[1] / 28 / (sums[0] / 60) - 1)
 
@@ -310,10 +319,9 @@ def test_a_row_has_change_interval_and_days() -> None:
     low, high = row["low"], row["high"]
     assert isinstance(low, Number) and isinstance(high, Number)
     assert low.value <= round(pct, 1) <= high.value < -25
+    assert row["interval"] == Text(text=f"{low.value} to {high.value} %".replace("-", "−"))
     assert row["outcome"] == Text(text="achieved")
-    assert row["days"] == Text(
-        text=f"{day(0)} to {day(59)} (60 days), now {day(100)} to {day(127)} (28 days)"
-    )
+    assert row["days"] == Text(text=f"{day(0)} to {day(59)} (60 days), now 28 days")
 
 
 def test_a_goal_that_is_not_reached_is_no_broken_promise() -> None:

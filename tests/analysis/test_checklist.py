@@ -44,6 +44,8 @@ def test_each_list_is_a_table_in_its_own_order() -> None:
         Text(text="Grafana was down for 12 minutes."),
         Text(text="uptime.grafana"),
     )
+    # The figure's id is for who reads the CSV.
+    assert [c.key for c in section.tables[0].columns if c.shown] == ["line", "outcome", "because"]
 
 
 def test_how_many_pass_is_counted_and_the_worst_answer_is_the_verdict() -> None:

@@ -437,6 +437,7 @@ def test_the_section_has_every_objective_and_says_what_is_worse() -> None:
     assert row["before"] == Number(value=Decimal(5), unit="ms")
     assert row["now"] == Number(value=Decimal("6.5"), unit="ms")
     assert row["shift"] == Number(value=Decimal("1.5"), unit="ms")
+    assert [r[6] for r in table.rows] == [Text(text="slower"), Text(text="no change")]
     assert [c.id for c in section.charts] == ["regression_tactical"]
     assert regression_attention([worse, same, short])[0].text == (
         "Tactical: slower by 1.5 ms (+30.0 %) than in the 28 days before."
@@ -454,6 +455,23 @@ def test_p_is_never_told_as_smaller_than_it_is(by: float) -> None:
     assert isinstance(shown, Number)
     assert 0 <= float(shown.value) - test.p < 0.0001
     assert shown.value >= Decimal("0.0001")
+
+
+@pytest.mark.parametrize(
+    ("level", "by", "shown"),
+    [
+        (7.259, 0.00149, "0.001"),  # four digits of 7.259 are three decimals
+        (7.259, 0.00049, "0"),
+        (1511, 2.6, "3"),
+        (12_080, 42.4, "42"),
+        (0.4335, 0.00056, "0.0006"),
+    ],
+)
+def test_a_change_is_told_as_finely_as_the_medians(level: float, by: float, shown: str) -> None:
+    series = watched([level] * 28, [level + by] * 7)
+    row = regression_section([series]).tables[0].rows[0]
+
+    assert row[3] == Number(value=Decimal(shown), unit="ms")
 
 
 def test_latency_and_throughput_have_a_table_each() -> None:
@@ -479,11 +497,13 @@ def test_the_chart_keeps_gaps_and_marks_the_period() -> None:
 def test_nothing_to_watch_is_said() -> None:
     assert regression_section([]).summary == "No latency or throughput is watched."
     only_short = regression_section([watched(QUIET[:3], [5.0])])
-    assert only_short.summary.startswith("Nothing could be compared with days before.")
+    assert only_short.summary == (
+        "Nothing could be compared with the days before "
+        "(history too short: 3 trailing days, 7 are needed)."
+    )
     assert [f.id for f in only_short.figures] == ["regression.found"]
     assert isinstance(only_short.figures[0].value, Missing)
-    assert only_short.tables == ()
-    assert len(only_short.notes) == 1
+    assert (only_short.tables, only_short.notes) == ((), ())
 
 
 def test_each_reason_is_said_once_with_all_that_it_is_of() -> None:
@@ -500,6 +520,9 @@ def test_each_reason_is_said_once_with_all_that_it_is_of() -> None:
         "Not compared (history too short: 3 trailing days, 7 are needed): Risk, Tactical.",
         "Not compared (no data: no day of the period was measured): Strategic.",
     )
+    none = regression_section(series[:3])
+    assert none.summary == "Nothing could be compared with the days before."
+    assert none.notes == notes[:2]
 
 
 @pytest.mark.parametrize(("days", "method"), [(1, "modified z-score"), (7, "rank-sum test")])

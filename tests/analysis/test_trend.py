@@ -260,20 +260,21 @@ def test_a_period_without_a_measured_day_is_missing_with_its_reason_and_keeps_it
     assert section.figures[0].value == GAP
     assert section.figures[0].note == f"runs out {day(27) + timedelta(days=33)}"
     row = section.tables[0].rows[0]
-    short = Missing(why=GAP.why)
-    assert row[2:6] == (GAP, short, short, short) and row[6] == Text(text="+14 GB")
+    # The reason once.
+    assert row[2:6] == (GAP, *[Text(text="–")] * 3) and row[6] == Text(text="+14 GB")
 
 
-def test_the_chart_goes_on_four_weeks_and_its_future_is_no_gap() -> None:
+def test_the_chart_goes_on_past_the_end_and_its_future_is_no_gap() -> None:
     levels: list[float | None] = [380 + 2 * i for i in range(28)]
     levels[5] = None
     chart = capacity_section([resource(levels)], first=day(27)).charts[0]
     assert isinstance(chart, LinesChart)
     trend, used, limit = chart.lines
 
-    assert len(chart.labels) == 28 + 28
+    # It runs out 33 days after the last, and a week more is drawn.
+    assert len(chart.labels) == 28 + 33 + 7
     assert chart.labels[0] == MONDAY.isoformat()
-    assert None not in trend.values and trend.values[55] == 380 + 2 * 55
+    assert None not in trend.values and trend.values[67] == 380 + 2 * 67
     assert used.values[5] is None and used.values[27] == 434 and set(used.values[28:]) == {None}
     assert set(limit.values) == {Decimal(500)}
 
@@ -293,11 +294,11 @@ def test_only_what_runs_out_has_a_chart_the_first_two_of_it() -> None:
     assert [c.id for c in section.charts] == ["capacity_b", "capacity_c"]
     assert [c.id for c in later.charts] == ["capacity_c", "capacity_d"]
     assert capacity_section([flat, noisy, short], first=day(9)).charts == ()
-    # The table and the figures have all of them, in the order they are given.
+    # The figures have all of them, in the order they are given, the table what was measured.
     assert [f.id for f in section.figures][:3] == [
         "capacity.flat", "capacity.noisy", "capacity.a",
     ]  # fmt: skip
-    assert len(section.tables[0].rows) == 7
+    assert len(section.tables[0].rows) == 6
 
 
 def test_without_a_trend_the_reason_is_told_once_on_the_page() -> None:
@@ -307,9 +308,15 @@ def test_without_a_trend_the_reason_is_told_once_on_the_page() -> None:
 
     cells = [cell for column, cell in zip(columns, row, strict=True) if column.shown]
 
-    assert cells[6:] == [why, Text(text="")]
+    assert cells[6:] == [why, Text(text="–")]
     assert section.figures[0].note == f"no trend: {why}"
     assert not any(isinstance(cell, Missing) for cell in cells[:6])
+
+
+def test_a_chart_shows_four_weeks_to_come_at_least() -> None:
+    soon = capacity_section([resource([400 + 10 * i for i in range(10)])], first=day(9))
+    (chart,) = soon.charts
+    assert isinstance(chart, LinesChart) and len(chart.labels) == 10 + 28
 
 
 def test_a_day_that_the_history_skips_is_a_gap_in_the_chart() -> None:
@@ -321,6 +328,18 @@ def test_a_day_that_the_history_skips_is_a_gap_in_the_chart() -> None:
     chart = section.charts[0]
     assert isinstance(chart, LinesChart)
     assert chart.lines[1].values[3:7] == (386, None, None, 392)
+
+
+def test_what_was_not_measured_at_all_has_its_reason_in_the_figure_only() -> None:
+    gone = resource([None, None], name="cpu")
+
+    alone = capacity_section([gone], first=day(0))
+    beside = capacity_section([gone, resource([400.0] * 10)], first=day(0))
+
+    assert alone.figures[0].value == GAP
+    assert (alone.tables, alone.notes) == ((), ())
+    assert [row[0] for row in beside.tables[0].rows] == [Text(text="Storage")]
+    assert [f.id for f in beside.figures] == ["capacity.cpu", "capacity.storage"]
 
 
 def test_the_summary_names_what_runs_out_first() -> None:

@@ -154,8 +154,11 @@ def test_the_slowest_stands_for_its_priority() -> None:
     assert slowest.verdict is Verdict.MISSED
     assert slowest.note == "1 met, 1 missed"
     assert slowest.target is not None and slowest.target.words() == "at most 15 min"
-    assert figure(found, "p2_response").value == Text(text="none opened")
-    assert figure(found, "p2_response").verdict is None
+    # Of a priority without incidents the table says so.
+    assert [f.id for f in found.figures if ".p" in f.id] == [
+        "incidents.p1_response", "incidents.p1_escalation", "incidents.p1_resolution",
+    ]  # fmt: skip
+    assert [row[0] for row in found.tables[0].rows] == [Text(text="P1"), Text(text="P2")]
 
 
 def test_an_incident_belongs_to_the_day_it_was_opened_and_carries_on() -> None:
@@ -177,9 +180,33 @@ def test_an_incident_belongs_to_the_day_it_was_opened_and_carries_on() -> None:
 def test_a_late_answer_is_missed_on_its_day_and_not_again_on_the_next() -> None:
     late = told("late", 23 * 60, "P2", acknowledged=23 * 60 + 45, resolved=26 * 60)
 
-    verdicts = [figure(page(fact(late, number=n)), "p2_response").verdict for n in (0, 1)]
+    first, second = (page(fact(late, number=n)) for n in (0, 1))
 
-    assert verdicts == [Verdict.MISSED, None]
+    assert figure(first, "p2_response").verdict is Verdict.MISSED
+    assert "incidents.p2_response" not in {f.id for f in second.figures}
+    assert figure(second, "p2_resolution").verdict is Verdict.MET
+
+
+def test_what_is_not_done_is_as_slow_as_it_has_waited() -> None:
+    found = page(
+        fact(
+            told("a", 0, "P2", acknowledged=10, level_1=62, resolved=100),
+            told("b", 20 * 60, "P2", acknowledged=20 * 60 + 5),  # four hours before midnight
+        )
+    )
+
+    resolution_, escalation_ = (figure(found, f"p2_{n}") for n in ("resolution", "escalation"))
+    assert resolution_.value == Duration(ms=4 * 60 * MINUTE)
+    assert resolution_.verdict is Verdict.UNKNOWN
+    assert resolution_.note == "1 met, 1 open; 1 not done"
+    assert escalation_.value == Duration(ms=4 * 60 * MINUTE)
+    assert escalation_.note == "1 met, 1 missed; 1 not done"
+    assert figure(found, "p2_response").value == Duration(ms=10 * MINUTE)
+    # Never escalated: it waited until it was resolved.
+    never = page(fact(told("c", 0, "P2", acknowledged=1, resolved=200)))
+    assert figure(never, "p2_escalation").value == Duration(ms=200 * MINUTE)
+    needless = page(fact(told("d", 0, "P2", acknowledged=1, resolved=50)))
+    assert figure(needless, "p2_escalation").value == Text(text="not needed")
 
 
 def test_what_happens_at_midnight_belongs_to_the_next_day() -> None:
@@ -263,7 +290,7 @@ def test_every_incident_is_told_in_one_line_that_fits_the_page() -> None:
     assert row["target"] == Text(text="execution engine")
     assert row["acknowledged"] == Duration(ms=3 * MINUTE)
     assert row["resolved"] == Duration(ms=(70 + 60 - 60) * MINUTE)
-    assert row["level"] == Text(text="level 2")
+    assert row["level"] == Text(text="2")
     assert row["verdict"] == Text(text="resolution missed")
     # What the page leaves out is in the CSV.
     assert [row[key] for key in ("response", "escalation", "resolution", "alert", "source")] == [
