@@ -428,21 +428,26 @@ def regression_section(
         id="regression",
         title="Regression and anomalies",
         summary=_summary(compared, odd),
-        figures=tuple(_figures(tested, changed)) if compared else (),
+        figures=tuple(_figures(compared, tested, changed)),
         tables=tuple(_tables(tested, odd)),
         charts=tuple(_chart(c.watched) for c in changed[:MOST_CHARTS]),
         notes=_notes(compared, tested, least_effect_pct),
     )
 
 
-def _figures(tested: Sequence[Comparison], changed: Sequence[Comparison]) -> Iterator[Figure]:
+def _figures(
+    compared: Sequence[Comparison], tested: Sequence[Comparison], changed: Sequence[Comparison]
+) -> Iterator[Figure]:
+    if not compared:
+        return
+    why = next((c.test.why for c in compared if isinstance(c.test, Missing)), Why.NO_DATA)
     worse = sum(c.outcome == "regression" for c in changed)
     yield Figure(
         id="regression.found",
         label="Regressions found",
         value=Count(value=worse, unit=f"of {len(tested)}")
         if tested
-        else Missing(why=Why.TOO_SHORT, detail="nothing could be compared"),
+        else Missing(why=why, detail="nothing could be compared"),
     )
     for c in changed:
         assert isinstance(c.test, Contrast)

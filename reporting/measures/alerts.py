@@ -771,7 +771,7 @@ def _flaps(episodes: Sequence[Episode]) -> int:
 
 
 def _tables(fact: AlertsFact, mine: Mapping[str, Sequence[Episode]]) -> tuple[Table, ...]:
-    tables = [_by_alert(fact, mine), _firings(fact)]
+    tables = [_by_alert(fact, mine), *([_firings(fact)] if fact.episodes else [])]
     if together := _pairs(fact):
         tables.append(together)
     if not isinstance(fact.held, Missing) and fact.held:

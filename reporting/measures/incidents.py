@@ -338,14 +338,7 @@ def section(fact: IncidentsFact | Missing, days: Days, page: Page) -> Section:
             title="Incidents",
             summary=f"Incidents are not known: {fact}.",
             verdict=Verdict.UNKNOWN,
-            figures=tuple(
-                Figure(id=f"{NAME}.{key}", label=label, value=fact, verdict=None)
-                for key, label in (
-                    ("count", "Incidents opened"),
-                    ("mtta", "Mean time to acknowledge"),
-                    ("mttr", "Mean time to resolve"),
-                )
-            ),
+            figures=(Figure(id=f"{NAME}.count", label="Incidents opened", value=fact),),
         )
     rows = [_Judged.of(i, fact) for i in fact.incidents]
     promised = tuple(f for target in fact.targets for f in _promised(target, rows, fact.end_ms))

@@ -502,7 +502,10 @@ def test_nothing_to_watch_is_said() -> None:
         "(history too short: 3 trailing days, 7 are needed)."
     )
     assert [f.id for f in only_short.figures] == ["regression.found"]
-    assert isinstance(only_short.figures[0].value, Missing)
+    detail = "nothing could be compared"
+    assert only_short.figures[0].value == Missing(why=Why.TOO_SHORT, detail=detail)
+    unseen = regression_section([watched(QUIET, [None])])
+    assert unseen.figures[0].value == Missing(why=Why.NO_DATA, detail=detail)
     assert (only_short.tables, only_short.notes) == ((), ())
 
 

@@ -581,6 +581,7 @@ def test_an_alert_that_never_left_a_trace_is_named() -> None:
 
     assert any("Never seen" in note and "breach" in note for note in shown.notes)
     assert shown.summary == "No alert fired."
+    assert [t.id for t in shown.tables] == ["alerts_by_alert"]
 
 
 def test_what_alertmanager_holds_back_is_shown_and_the_last_day_counts() -> None:
