@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from ..analysis import significant
@@ -112,15 +112,15 @@ class _Measured:
     days: int
     unseen_ms: int
 
-    @property
+    @cached_property
     def seen(self) -> Share | Missing:
         """The share of good of the days that there are."""
         return self._share(0)
 
-    @property
+    @cached_property
     def share(self) -> Share | Missing:
         """The share of good of all days; one that nobody saw may have been anything."""
-        return self._share(self.unseen_ms)
+        return self._share(self.unseen_ms) if self.unseen_ms else self.seen
 
     def _share(self, unseen_ms: int) -> Share | Missing:
         if isinstance(self.fact, Missing):

@@ -157,7 +157,7 @@ class Values(Value):
     highest: Exact
     first: Exact
     last: Exact
-    sketch: tuple[tuple[str, int], ...]
+    sketch: dict[str, int]
 
 
 class Histogram(Value):
@@ -1169,7 +1169,7 @@ def _spread(values: _Quantised, weights: Times, samples: int) -> Values | None:
         highest=values.exact(int(held[order[-1]])),
         first=values.exact(int(held[0])),
         last=values.exact(int(held[-1])),
-        sketch=tuple(sorted((k, int(w)) for k, w in zip(keys, summed.tolist(), strict=True))),
+        sketch={k: int(w) for k, w in sorted(zip(keys, summed.tolist(), strict=True))},
     )
 
 
@@ -1276,7 +1276,7 @@ def _sum_values(parts: Sequence[Values]) -> Values | None:
         return None
     sketch: dict[str, int] = {}
     for part in parts:
-        for key, ms in part.sketch:
+        for key, ms in part.sketch.items():
             sketch[key] = sketch.get(key, 0) + ms
     return Values(
         samples=sum(v.samples for v in parts),
@@ -1286,7 +1286,7 @@ def _sum_values(parts: Sequence[Values]) -> Values | None:
         highest=max(v.highest for v in parts),
         first=parts[0].first,
         last=parts[-1].last,
-        sketch=tuple(sorted(sketch.items())),
+        sketch=dict(sorted(sketch.items())),
     )
 
 
@@ -1294,6 +1294,13 @@ def _sum_histograms(parts: Sequence[Histogram]) -> Histogram | None:
     """Bucket by bucket; where the bounds changed, by those that all have in common."""
     if not parts:
         return None
+    if len({h.bounds for h in parts}) == 1:
+        columns = zip(*(h.counts for h in parts), strict=True)
+        return Histogram(
+            bounds=parts[0].bounds,
+            counts=tuple(exact_sum(column) for column in columns),
+            total=exact_sum(h.total for h in parts),
+        )
     common = set.intersection(*({float(le) for le in h.bounds} for h in parts))
     if not common:
         return None
@@ -1451,16 +1458,18 @@ def values_stats(level: Level) -> Stats | Missing:
     values = level.values
     if values is None:
         return Missing(why=Why.NO_DATA, detail="no value over time was measured")
-    p50, p95, p99 = (_sketched(values, Fraction(q, 100)) for q in (50, 95, 99))
+    ordered = sorted((_sketch_value(key), ms) for key, ms in values.sketch.items())
+    reached = np.cumsum([ms for _, ms in ordered])
+    p50, p95, p99 = (
+        _sketched(values, ordered, int(np.searchsorted(reached, q * values.weight_ms)))
+        for q in (0.5, 0.95, 0.99)
+    )
     mean = _rounded(Fraction(values.weighted_sum) / values.weight_ms)
     return Stats(mean, p50, p95, p99, values.lowest, values.highest)
 
 
-def _sketched(values: Values, q: Fraction) -> Decimal:
-    """The value that is not exceeded for a share of ``q`` of the time."""
-    ordered = sorted((_sketch_value(key), ms) for key, ms in values.sketch)
-    reached = np.cumsum([ms for _, ms in ordered])
-    place = int(np.searchsorted(reached, float(q * values.weight_ms)))
+def _sketched(values: Values, ordered: Sequence[tuple[float, int]], place: int) -> Decimal:
+    """The value of the bucket at ``place``, within the extremes that are known exactly."""
     found = _rounded(Fraction(Decimal(f"{ordered[min(place, len(ordered) - 1)][0]:.9g}")))
     return min(max(found, values.lowest), values.highest)
 

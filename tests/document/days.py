@@ -122,7 +122,7 @@ def values(mean: str, highest: str = "") -> Values:
     return Values(
         samples=5760, weight_ms=DAY, weighted_sum=Decimal(mean) * DAY, lowest=Decimal(mean),
         highest=Decimal(highest or mean), first=Decimal(mean), last=Decimal(mean),
-        sketch=((sketch_key(float(mean)), DAY),),
+        sketch={sketch_key(float(mean)): DAY},
     )  # fmt: skip
 
 

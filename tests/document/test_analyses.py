@@ -87,8 +87,8 @@ def test_the_mean_of_a_use_is_weighted_by_time_and_its_p95_is_a_level_of_the_day
     both = values("100").model_copy(
         update={
             "weighted_sum": Decimal(100 * 23 * HOUR + 400 * HOUR), "highest": Decimal(400),
-            "sketch": (*((k, 23 * HOUR) for k, _ in values("100").sketch),
-                       *((k, HOUR) for k, _ in values("400").sketch)),
+            "sketch": {**dict.fromkeys(values("100").sketch, 23 * HOUR),
+                       **dict.fromkeys(values("400").sketch, HOUR)},
         }
     )  # fmt: skip
     found = used([seen(TODAY, timed("capacity_disk", TODAY, "1").model_copy(

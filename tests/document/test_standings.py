@@ -630,7 +630,9 @@ def test_every_promise_is_counted_and_every_objective_has_its_row() -> None:
     # web, broken: missed; kept: met; lost: unknown; idle and seen have no verdict.
     assert made.summary == "1 of 4 promises kept; missed: Web, The broken one."
     kept = made.figures[0]
-    assert (kept.id, kept.value) == ("service_levels.kept", ratio(1, 4))
+    # Of those that can be judged; how many can not is said beside it.
+    assert (kept.id, kept.value) == ("service_levels.kept", ratio(1, 3))
+    assert kept.note == "1 kept, 2 missed, 1 not known"
     assert [(f.id, f.verdict) for f in made.figures[1:]] == [
         ("service_levels.broken", Verdict.MISSED),
         ("service_levels.lost", Verdict.UNKNOWN),
@@ -648,6 +650,14 @@ def test_every_promise_is_counted_and_every_objective_has_its_row() -> None:
         "tracked",
         "at least 90 %",
     ]
+
+
+def test_promises_that_nobody_can_judge_are_neither_kept_nor_broken() -> None:
+    found = stand([objective("x", GOOD)], [sealed(TODAY, {"service_levels": GONE})])
+    made = with_standings(Section(id="service_levels", title=""), list(found.values()))
+    assert made.summary == "0 of 1 promises kept."
+    assert made.figures[0].value == Missing(why=Why.NO_DATA, detail="no promise can be judged")
+    assert made.verdict is Verdict.UNKNOWN
 
 
 def test_the_worst_verdict_speaks_for_all() -> None:
