@@ -10,6 +10,8 @@ from typing import Any
 
 from ..facts import MEASURES, fact_from
 from ..measures import Measure
+from ..measures.alerts import ALERTS, with_incidents
+from ..measures.incidents import INCIDENTS
 from ..model import Missing, Why
 from ..seal import SealedDay
 
@@ -64,7 +66,8 @@ class Facts:
         pairs = self.of(measure)
         present = [(day, fact) for day, fact in pairs if not isinstance(fact, Missing)]
         if present:
-            return measure.merge(present)
+            merged = measure.merge(present)
+            return self._told(merged, self.merged(INCIDENTS)) if measure is ALERTS else merged
         if pairs:
             return pairs[-1][1]
         return Missing(why=Why.NO_SESSION, detail=self.days[-1].note)
@@ -78,4 +81,12 @@ class Facts:
         sealed = day.facts.get(name)
         if sealed is None:
             return UNKNOWN_THEN
-        return fact_from(BY_NAME[name], sealed)
+        fact = fact_from(BY_NAME[name], sealed)
+        return self._told(fact, self._read(INCIDENTS.name, on)) if name == ALERTS.name else fact
+
+    def _told(self, alerts: Any, incidents: Any) -> Any:
+        """An alerts fact with what incidents tell of it: they are often recorded later."""
+        if isinstance(alerts, Missing):
+            return alerts
+        known = incidents if isinstance(incidents, Missing) else incidents.incidents
+        return with_incidents(alerts, known)
