@@ -56,7 +56,7 @@ from .resources import resource
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
-ROWS_ON_PAGE = 300
+ROWS_ON_PAGE = 340
 
 MEND = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 

@@ -39,13 +39,8 @@ from pydantic import model_validator
 from ..errors import ValidationFailed
 from ..model import Band, Duration, Frame, Frames, Missing, Moment, Ratio, Shown, Value, Why
 from ..page import (
-    CalendarCell,
-    CalendarChart,
-    CalendarRow,
-    Chart,
     Column,
     Figure,
-    Kind,
     Point,
     Section,
     Span,
@@ -56,7 +51,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay, calendar_day, days_between
+from ..periods import TradingDay, calendar_day
 from . import Context as Page
 from . import Measure
 
@@ -709,7 +704,7 @@ def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
         verdict=verdict,
         figures=figures,
         tables=(_availability(judged), _stretches(judged), *_planned_table(fact, judged)),
-        charts=_charts(fact, judged, days, page),
+        charts=(_timeline(fact, judged, page),),
         notes=tuple(notes),
     )
 
@@ -1000,15 +995,6 @@ def _planned_table(fact: UptimeFact, judged: Sequence[_Judged]) -> Iterator[Tabl
     )
 
 
-def _charts(
-    fact: UptimeFact, judged: Sequence[_Judged], days: Days, page: Page
-) -> tuple[Chart, ...]:
-    if page.span.kind == Kind.DAILY:
-        return (_timeline(fact, judged, page),)
-    promised = [row for row in judged if row.promise]
-    return (_calendar(promised, days, page),) if promised else ()
-
-
 def _timeline(fact: UptimeFact, judged: Sequence[_Judged], page: Page) -> TimelineChart:
     rows = tuple(
         TimelineRow(
@@ -1016,11 +1002,11 @@ def _timeline(fact: UptimeFact, judged: Sequence[_Judged], page: Page) -> Timeli
             spans=tuple(_spans(row.target.stretches, fact.start_ms, fact.end_ms)),
         )
         for row in judged
-        if row.promise or row.target.stretches
+        if row.promise or any(s.state != "collector gap" for s in row.target.stretches)
     )
     return TimelineChart(
         id="uptime_timeline",
-        title="Up, down and unknown over the day",
+        title="Up, down and unknown over time",
         alt=f"{_counted(judged, 'down')} and {_counted(judged, 'unknown')} at some time, "
         f"of {len(judged)} targets; the table lists when.",
         start_ms=fact.start_ms,
@@ -1056,44 +1042,6 @@ def _spans(stretches: Sequence[Stretch], start: int, end: int) -> Iterator[Span]
         yield pending
     if at < end:
         yield Span(state="up", start_ms=at, end_ms=end)
-
-
-def _calendar(promised: Sequence[_Judged], days: Days, page: Page) -> CalendarChart:
-    by_date = {_date(day): value for day, value in days}
-    rows = tuple(
-        CalendarRow(
-            label=row.target.title,
-            cells=tuple(
-                _cell(day, by_date.get(day), row.target.id, row.promise)
-                for day in days_between(page.span.first, page.span.last)
-            ),
-        )
-        for row in promised
-    )
-    return CalendarChart(
-        id="uptime_calendar",
-        title="Each day against its target",
-        alt=f"A cell a day for {len(rows)} targets: met, missed or unknown.",
-        rows=rows,
-    )
-
-
-def _cell(
-    day: date, value: UptimeFact | Missing | None, target_id: str, promise: Target | None
-) -> CalendarCell:
-    if isinstance(value, UptimeFact):
-        for target in value.targets:
-            if target.id == target_id:
-                share = availability(target)
-                if isinstance(share, Missing):
-                    break
-                return CalendarCell(
-                    day=day,
-                    low_pct=percent(share[0], ROUND_FLOOR),
-                    high_pct=percent(share[1], ROUND_CEILING),
-                    verdict=_judge(share, promise) or Verdict.UNKNOWN,
-                )
-    return CalendarCell(day=day, low_pct=None, high_pct=None, verdict=Verdict.UNKNOWN)
 
 
 def _date(day: Any) -> date:

@@ -32,7 +32,7 @@ from reporting.measures.uptime import (
     section,
 )
 from reporting.model import Band, Coverage, Duration, Frame, Missing, Why, Window
-from reporting.page import CalendarChart, Target, TimelineChart, Verdict
+from reporting.page import Target, TimelineChart, Verdict
 from reporting.periods import TradingDay, day_span, week_span
 
 TAU = 15_000
@@ -302,9 +302,6 @@ def test_nothing_but_unknown_time_left_out_is_no_verdict() -> None:
     laid_out = section(whole, days, page(promise("a", "99.9")))
     assert laid_out.verdict is Verdict.UNKNOWN
     assert isinstance(laid_out.figures[0].value, Missing)
-    weekly = section(whole, days, page(promise("a", "99.9"), "weekly"))
-    assert isinstance(weekly.charts[0], CalendarChart)
-    assert weekly.charts[0].rows[0].cells[5].verdict is Verdict.UNKNOWN
 
 
 def test_down_by_policy_is_missed_where_flag_can_not_tell() -> None:
@@ -649,12 +646,6 @@ def test_a_day_that_was_not_sealed_counts_as_unknown() -> None:
     assert isinstance(figure.value, Band)
     assert (figure.value.low.fraction, figure.value.high.fraction) == (Fraction(6, 7), 1)
     assert figure.verdict is Verdict.UNKNOWN
-    (calendar,) = laid_out.charts
-    assert isinstance(calendar, CalendarChart)
-    assert [cell.verdict for cell in calendar.rows[0].cells] == [Verdict.MET] * 6 + [
-        Verdict.UNKNOWN
-    ]
-    assert calendar.rows[0].cells[6].low_pct is None
     assert isinstance(figure.series[6].value, Missing)
 
 
