@@ -417,7 +417,8 @@ def _of_one_unit(cells: Sequence[Shown]) -> bool:
         for cell in cells
         if isinstance(cell, Money | Ratio | Band | Bps | Count | Number)
     }
-    return len(units) <= 1
+    prices = all(re.fullmatch(r"[A-Z]{3}", unit) for unit in units)
+    return len(units) <= 1 or prices
 
 
 def _shared_digits(cells: Sequence[Shown]) -> int | None:

@@ -81,6 +81,7 @@ class Standing:
     share: Share | Missing
     verdict: Verdict | None
     budget: Budget | Missing | None
+    told: bool = False  # the figure that it judges has its verdict in its own section already
 
     @property
     def id(self) -> str:
@@ -360,7 +361,8 @@ def _of_figure(
         verdict = Verdict.MET if met else Verdict.MISSED
         if met and measure and ledger.unseen(measure.name):
             verdict = Verdict.UNKNOWN  # what happened on a day that nobody saw is not known
-    return Standing(objective, shown, note, share, verdict, None)
+    told = figure is not None and figure.verdict is not None
+    return Standing(objective, shown, note, share, verdict, None, told)
 
 
 def _no_figure(of: ReportFigure, measure: Measure[Any] | None, ledger: _Ledger) -> Missing:
@@ -435,7 +437,11 @@ def with_standings(section: Section, found: Sequence[Standing]) -> Section:
             "verdict": worst(s.verdict for s in shown),
             "figures": (
                 kept,
-                *(_figure(s) for s in shown if s.verdict in (Verdict.MISSED, Verdict.UNKNOWN)),
+                *(
+                    _figure(s)
+                    for s in shown
+                    if s.verdict in (Verdict.MISSED, Verdict.UNKNOWN) and not s.told
+                ),
             ),
             "tables": (
                 *(
