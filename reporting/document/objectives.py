@@ -185,13 +185,15 @@ class _Ledger:
         if not present:
             return _Since({}, {}, pairs[-1][1] if pairs else None, unseen)
         days = Counter(
-            item.id
-            for _, fact in present
-            for item in _items(fact)
-            if not (isinstance(item, Level) and item.missing is not None)
+            item.id for _, fact in present for item in _items(fact) if not _is_left_out(item)
         )
         items = {item.id: item for item in _items(measure.merge(present))}
         return _Since(items, days, None, unseen)
+
+
+def _is_left_out(item: Any) -> bool:
+    """Whether a day in which nothing was read has no part in the share of the days."""
+    return isinstance(item, Level) and item.missing is not None and item.no_data == "exclude"
 
 
 def _unseen(pairs: Dated, first: date, last: date) -> list[date]:

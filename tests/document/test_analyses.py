@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,6 @@ from reporting.policy.indicators import Objective
 from reporting.policy.operations import Baseline, Improvement
 
 from .days import (
-    DAY,
     GAUGE,
     GONE,
     GOOD,
@@ -379,4 +378,6 @@ def test_levels_are_read_by_day_from_a_first_one_on() -> None:
     assert not isinstance(first, Missing) and first.events is not None
     assert first.events.good == 8
     assert last == Missing(why=Why.NOT_MEASURED, detail="no objective on this day")
-    assert TODAY - timedelta(1) == day(-1) and DAY == 24 * HOUR
+    why = Missing(why=Why.EMPTY, detail="no series")
+    failed = facts_of([seen(TODAY, absent("x", TODAY, why))])
+    assert Levels(failed).of("x", TODAY) == [(TODAY, why)]

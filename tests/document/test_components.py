@@ -117,6 +117,19 @@ def test_a_composite_is_a_row_and_a_figure_and_its_parts_are_neither() -> None:
     assert [row.label for row in strip.rows] == ["Web shop"]
 
 
+def test_a_composite_that_missed_is_the_sections_verdict_though_its_parts_are_only_tracked() -> (
+    None
+):
+    parts = (
+        objective(f"whole_{n}", state(name), "0.9", composite=True, slo="whole", title="Whole: x")
+        for n, name in ((1, "web"), (2, "cache"))
+    )
+    tracked = objective("web", state("web"), None, title="Web shop")
+    found = shown([cited(0, 6)], policy(tracked, CACHE, *parts))
+    assert [f.id for f in found.figures if f.verdict is not None] == ["uptime.whole"]
+    assert found.verdict is Verdict.MISSED
+
+
 def test_a_composite_that_can_not_be_told_is_still_a_figure_and_no_row_of_the_strip() -> None:
     found = shown([sealed(TODAY, {**QUIET, "uptime": GONE})], composite())
     (figure,) = [f for f in found.figures if f.id == "uptime.whole"]

@@ -326,6 +326,23 @@ def test_no_traffic_is_no_verdict() -> None:
     assert (found.measured, found.share, found.budget) == (gone, gone, gone)
 
 
+def test_a_day_of_nothing_but_maintenance_is_no_verdict_and_one_without_data_is_unknown() -> None:
+    planned = Planned(window_ms=DAY, down_ms=DAY)
+    idle = target("x", down=DAY).model_copy(update={"planned": planned})
+    lost = target("x", lost=DAY).model_copy(update={"no_data": "exclude"})
+    for of, verdict in ((idle, None), (lost, Verdict.UNKNOWN)):
+        days = [sealed(TODAY, {"uptime": uptime(TODAY, of)})]
+        found = stand(objective("x", state("x")), days)["x"]
+        assert isinstance(found.share, Missing)
+        assert found.verdict is verdict
+
+
+def test_no_traffic_on_a_day_without_data_is_unknown() -> None:
+    nothing = counted("x", TODAY, 0, 0, unknown=DAY, no_data="exclude")
+    days = [sealed(TODAY, {"service_levels": levels(TODAY, nothing)})]
+    assert stand(objective("x", GOOD), days)["x"].verdict is Verdict.UNKNOWN
+
+
 @pytest.mark.parametrize("of", [GOOD, GAUGE, state("x")])
 def test_a_source_that_was_away_is_unknown_and_says_why(of: object) -> None:
     days = [sealed(TODAY, {"uptime": GONE, "service_levels": GONE})]
@@ -531,6 +548,31 @@ def test_unknown_time_leaves_the_budget_between_two_bounds() -> None:
     assert (of.left_low, of.left_high) == (1 - Fraction(12, 24) * 2, 1 - Fraction(6, 24) * 2)
     assert (of.burn_low, of.burn_high) == (Fraction(6, 24) * 2, Fraction(12, 24) * 2)
     assert lasts(of) == "may be spent"
+
+
+@pytest.mark.parametrize(
+    ("no_data", "covered", "left"),
+    [
+        # Half of the second day is bad; the first is bad or not, bad, or has no part in it.
+        ("flag", 2, (1 - Fraction(3, 2) / 4 * 2, 1 - Fraction(1, 2) / 4 * 2)),
+        ("down", 2, (1 - Fraction(3, 2) / 4 * 2, 1 - Fraction(3, 2) / 4 * 2)),
+        ("exclude", 1, (1 - Fraction(1, 2) / 4 * 2, 1 - Fraction(1, 2) / 4 * 2)),
+    ],
+)
+def test_a_day_on_which_one_objective_failed_is_judged_by_its_policy(
+    no_data: str, covered: int, left: tuple[Fraction, Fraction]
+) -> None:
+    why = Missing(why=Why.NO_DATA, detail="HTTP 422 after 3 tries")
+    failed = absent("x", day(-1), why).model_copy(update={"no_data": no_data})
+    half = counted("x", TODAY, 50, 100, no_data=no_data)
+    found = stand(
+        objective("x", GOOD, "0.5", window=RollingWindow(4)),
+        [sealed(TODAY, {"service_levels": levels(TODAY, half)})],
+        before=[sealed(day(-1), {"service_levels": levels(day(-1), failed)})],
+    )["x"]
+    of = budget(found)
+    assert of.covered == covered
+    assert (of.left_low, of.left_high) == left
 
 
 def test_a_week_is_judged_by_itself_and_its_budget_by_the_month() -> None:

@@ -163,6 +163,8 @@ def test_a_disk_that_fills_and_a_failed_check_are_told() -> None:
     told = {(a.section, a.text.split(":")[0]) for a in found.attention}
     assert ("capacity", "Disk") in told
     assert ("checklists", "Evening checklist, backups completed") in told
+    # How many lines passed is no news of its own.
+    assert not any("lines passed" in a.text for a in found.attention)
     # The checklist says the former again in its own words; the first page does not.
     assert not any("capacity plan" in a.text for a in found.attention)
 
