@@ -122,7 +122,7 @@ def build(
     ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks.
     At least one day must be sealed.
     """
-    facts = Facts(days, before, TRAIL.get(span.kind, 1))
+    facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed)
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
     sections, composed = _sections(facts, context, policy, last.calendar)
@@ -295,7 +295,7 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
     if verdict is Verdict.UNKNOWN:
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
         because = f"{_listed(unknown)} can not be judged" if unknown else ""
-        missing = missing_words(len(gaps)) if gaps else ""
+        missing = missing_words(len(gaps)).rstrip(".") if gaps else ""
         if not (because or missing):
             return "Not known: no target could be judged."
         return f"Not known: {' and '.join(x for x in (because, missing) if x)}."

@@ -23,7 +23,7 @@ from ..page import (
     Verdict,
 )
 from .backtest import Backtest
-from .history import UNKNOWN_THEN, Cited, Facts
+from .history import NEVER_SEALED, UNKNOWN_THEN, Cited, Facts
 
 #: Absences that say something about the day; any other is a gap and makes a report INCOMPLETE.
 NO_GAP = (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
@@ -34,14 +34,14 @@ def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
         Gap(
             what="all measures",
             when=day.isoformat(),
-            reason=Missing(why=Why.NOT_SEALED, detail="the day was never closed"),
+            reason=NEVER_SEALED,
         )
         for day in unsealed
     ]
     for measure in MEASURES:
         for day, fact in facts.of(measure):
-            if isinstance(fact, Missing) and fact in (NO_SOURCE, UNKNOWN_THEN):
-                continue  # no source of incidents, or sealed by a version that had no such measure
+            if isinstance(fact, Missing) and fact in (NO_SOURCE, UNKNOWN_THEN, NEVER_SEALED):
+                continue  # no source, no such measure then, or told above as a day without a seal
             if isinstance(fact, Missing) and fact.why not in NO_GAP:
                 gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
             elif isinstance(fact, PnlFact):

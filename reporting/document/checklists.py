@@ -89,7 +89,9 @@ def _alerts_reviewed(asked: Asked) -> Answer:
         if open_:
             return "fail", f"nobody has acknowledged {listed(open_)}", "incidents.count"
         return "pass", f"all {many} incidents were acknowledged", "incidents.count"
-    if fired == 0:
+    if fired == 0 and isinstance(alerts, AlertsFact):
+        if alerts.alerts and not any(a.seen for a in alerts.alerts):
+            return "not measured", "no alert's rule has ever left a trace on the server", ""
         return "pass", "no alert fired", ""
     if fired is None:
         return "not measured", str(alerts), ""

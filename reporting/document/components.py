@@ -38,6 +38,7 @@ COLUMNS = (
     Column(key="left", label="Budget left"),
     Column(key="burn", label="Burn rate"),
     Column(key="lasts", label="Lasts until", align="left"),
+    Column(key="covered", label="Days of the window known", align="left", shown=False),
 )
 
 

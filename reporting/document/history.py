@@ -18,6 +18,7 @@ from ..seal import SealedDay
 BY_NAME = {measure.name: measure for measure in MEASURES}
 #: The day was sealed by a version that did not have the measure yet.
 UNKNOWN_THEN = Missing(why=Why.NOT_MEASURED, detail="sealed before this was measured")
+NEVER_SEALED = Missing(why=Why.NOT_SEALED, detail="the day was never closed")
 Dated = list[tuple[date, Any]]
 
 
@@ -38,7 +39,14 @@ class Facts:
     Facts are read from a sealed day when first asked for.
     """
 
-    def __init__(self, days: Sequence[Cited], before: Sequence[Cited], trail: int) -> None:
+    def __init__(
+        self,
+        days: Sequence[Cited],
+        before: Sequence[Cited],
+        trail: int,
+        unsealed: Sequence[date] = (),
+    ) -> None:
+        self.unsealed = tuple(unsealed)
         self.days = [cited.sealed for cited in days]
         self.before = [cited.sealed for cited in before]
         sessions = [day for day in self.before if day.session]
@@ -46,12 +54,19 @@ class Facts:
         self._read = lru_cache(maxsize=None)(self._read_once)
 
     def of(self, measure: Measure[Any] | str) -> Dated:
-        """(day, fact or Missing) of every day of the period that the measure is made on."""
-        return [
+        """(day, fact or Missing) of every day of the period that the measure is made on.
+
+        A day that was never sealed is one of them where the measure is made every day: of a day
+        without a seal nobody knows whether it was a session.
+        """
+        of = BY_NAME[measure] if isinstance(measure, str) else measure
+        sealed = [
             (day, fact)
-            for day, fact in self._all(measure, self.days)
+            for day, fact in self._all(of, self.days)
             if not (isinstance(fact, Missing) and fact.why is Why.NO_SESSION)
         ]
+        never = [(day, NEVER_SEALED) for day in self.unsealed] if of.every_day else []
+        return sorted([*sealed, *never], key=lambda pair: pair[0])
 
     def with_trail(self, name: str) -> Dated:
         """The same, with the last sessions before the period in front."""

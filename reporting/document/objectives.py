@@ -482,6 +482,7 @@ COLUMNS = (
     Column(key="left", label="Budget left"),
     Column(key="burn", label="Burn rate"),
     Column(key="lasts", label="Lasts until", align="left"),
+    Column(key="covered", label="Days of the window known", align="left", shown=False),
 )
 
 
@@ -509,13 +510,14 @@ def _row(s: Standing) -> tuple[Shown, ...]:
     )
 
 
-def budget_cells(s: Standing) -> tuple[Shown, Shown, Shown]:
-    """Budget left, burn rate and the day on which it ends, as table cells."""
+def budget_cells(s: Standing) -> tuple[Shown, Shown, Shown, Shown]:
+    """Budget left, burn rate, the day on which it ends, and on how many days that rests."""
     if s.budget is None:
-        return text(""), text(""), text("")
+        return text(""), text(""), text(""), text("")
     if isinstance(s.budget, Missing):
-        return s.budget, text(""), text("")
-    return left_of(s.budget), _burn(s.budget), text(lasts(s.budget))
+        return s.budget, text(""), text(""), text("")
+    known = text(f"{s.budget.covered} of {s.budget.elapsed}")
+    return left_of(s.budget), _burn(s.budget), text(lasts(s.budget)), known
 
 
 def left_of(b: Budget) -> Shown:

@@ -230,7 +230,7 @@ def test_what_is_only_tracked_has_neither_verdict_nor_budget(kind: object) -> No
     }
     found = stand(objective("x", kind, None), [sealed(TODAY, facts)])["x"]  # type: ignore[arg-type]
     assert (found.verdict, found.budget) == (None, None)
-    assert budget_cells(found) == (Text(text=""), Text(text=""), Text(text=""))
+    assert budget_cells(found) == (Text(text=""),) * 4
 
 
 # Figures of the report ------------------------------------------------------------------------
@@ -635,7 +635,8 @@ def test_bounds_are_rounded_away_from_each_other() -> None:
 def test_a_burn_rate_is_never_rounded_to_look_slower() -> None:
     days = [sealed(TODAY, {"uptime": uptime(TODAY, target("x", down=HOUR))})]
     found = stand(objective("x", state("x"), "0.9"), days)["x"]
-    _, burn, _ = budget_cells(found)
+    _, burn, _, known = budget_cells(found)
+    assert known == Text(text="1 of 2")
     # (1/24)/0.1 = 0.41666…
     assert burn == Text(text="0.41 to 0.42")
     even = [sealed(TODAY, {"uptime": uptime(TODAY, target("x", down=6 * HOUR))})]
