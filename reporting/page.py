@@ -103,6 +103,7 @@ class Table(Value):
     total: tuple[Shown, ...] | None = None
     note: str = ""
     top: int = Field(default=25, description="rows shown on the page")
+    whole: bool = Field(default=False, description="never cut, however long the report")
 
 
 class Line(Value):

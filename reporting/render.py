@@ -445,11 +445,13 @@ def _shared_digits(cells: Sequence[Shown]) -> int | None:
 
 def _row_limits(tables: Sequence[Table], budget: int) -> dict[str, int]:
     """Rows to show of each table: what it asks for, evenly cut where all are over ``budget``."""
-    wanted = {t.id: min(t.top, len(t.rows)) for t in tables}
+    whole = {t.id: len(t.rows) for t in tables if t.whole}
+    wanted = {t.id: min(t.top, len(t.rows)) for t in tables if not t.whole}
+    left = budget - sum(whole.values())
     cap = max(wanted.values(), default=0)
-    while cap > 3 and sum(min(cap, n) for n in wanted.values()) > budget:
+    while cap > 3 and sum(min(cap, n) for n in wanted.values()) > left:
         cap -= 1
-    return {name: min(cap, n) for name, n in wanted.items()}
+    return {**whole, **{name: min(cap, n) for name, n in wanted.items()}}
 
 
 @lru_cache(maxsize=1)

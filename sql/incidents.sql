@@ -31,8 +31,10 @@ order by source, id, recorded_at desc, entry desc;
 -- From when on days may have changed by what was recorded between two moments.
 select min(at) as at
 from (
-    select opened_at as at from reporting.incident
-    where recorded_at > :after and recorded_at <= :until
+    select opened_at as at from reporting.incident  -- of every version: it may have moved
+    where (source, id) in (
+        select source, id from reporting.incident
+        where recorded_at > :after and recorded_at <= :until)
     union all
     select covers_from from reporting.incident_import
     where imported_at > :after and imported_at <= :until

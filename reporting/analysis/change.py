@@ -188,7 +188,8 @@ def _mean(name: str, days: tuple[Day, ...] | Missing) -> Mean | Missing:
         return days
     known = [value for _, value in days if not isinstance(value, Missing)]
     if not known and days and isinstance(days[-1][1], Missing):
-        return days[-1][1]  # every day says why
+        why = days[-1][1]  # every day says why
+        return why.model_copy(update={"detail": f"{name}: {why.detail or why.why}"})
     if len(known) < LEAST_DAYS:
         return Missing(
             why=Why.TOO_SHORT,

@@ -41,13 +41,13 @@ from ..periods import Span, sessions_between
 from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
-from .attention import NO_GAP, attention_of, findings_of, gaps_of, missing_words
+from .attention import attention_of, findings_of, gaps_of, missing_words, unmeasured
 from .backtest import Backtest, backtests, exceptions, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
-from .history import Cited, Facts
-from .objectives import standings, with_standings
+from .history import NO_GAP, Cited, Facts
+from .objectives import Standing, standings, with_standings
 
 __all__ = [
     "COMPOSED",
@@ -125,8 +125,8 @@ def build(
     facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed)
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
-    sections, composed = _sections(facts, context, policy, last.calendar)
-    gaps = gaps_of(facts, unsealed)
+    sections, composed, found = _sections(facts, context, policy, last.calendar)
+    gaps = (*gaps_of(facts, unsealed), *unmeasured(facts, found, span.label))
     tests = exceptions(facts)
     headline = headline_of(sections, facts, span, issue.base)
     findings = findings_of(days)
@@ -237,8 +237,8 @@ def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
 
 def _sections(
     facts: Facts, context: Context, policy: Policy, calendar: str
-) -> tuple[tuple[Section, ...], list[Attention]]:
-    """What was measured and what is composed of it, and what of the latter needs a person."""
+) -> tuple[tuple[Section, ...], list[Attention], tuple[Standing, ...]]:
+    """The sections, what of the composed ones needs a person, and where each objective stands."""
     span, operations = context.span, policy.operations
     made = {}
     for measure in MEASURES:
@@ -269,7 +269,7 @@ def _sections(
     elif operations.improvements:
         goals = kpis(operations.improvements, policy.objectives, facts, levels, span)
         made["improvement"] = improvement_section(goals)
-    return tuple(made[name] for name in ORDER if name in made), attention
+    return tuple(made[name] for name in ORDER if name in made), attention, found
 
 
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from ..facts import MEASURES, fact_from
 from ..measures.incidents import NO_SOURCE
 from ..measures.pnl import PnlFact, totals
+from ..measures.service_levels import SERVICE_LEVELS
 from ..measures.uptime import UPTIME, UptimeFact
 from ..measures.var import LEVELS, plain_pct
 from ..model import (
@@ -22,11 +23,10 @@ from ..page import (
     Section,
     Verdict,
 )
+from ..policy.indicators import ReportFigure, State
 from .backtest import Backtest
-from .history import NEVER_SEALED, UNKNOWN_THEN, Cited, Facts
-
-#: Absences that say something about the day; any other is a gap and makes a report INCOMPLETE.
-NO_GAP = (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
+from .history import NEVER_SEALED, NO_GAP, UNKNOWN_THEN, Cited, Facts
+from .objectives import Standing
 
 
 def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
@@ -53,6 +53,25 @@ def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
                 what = f"{finding.check} ({finding.count})"
                 gaps.append(Gap(what=what, when=sealed.day.isoformat(), reason=reason))
     return tuple(gaps)
+
+
+def unmeasured(facts: Facts, found: Sequence[Standing], label: str) -> list[Gap]:
+    """Promises of which the period has no data at all, where their measure as such was made."""
+    gaps = []
+    for standing in found:
+        indicator = standing.objective.indicator
+        if standing.verdict is not Verdict.UNKNOWN or isinstance(indicator, ReportFigure):
+            continue
+        measure = UPTIME if isinstance(indicator, State) else SERVICE_LEVELS
+        if isinstance(facts.merged(measure), Missing):
+            continue  # told of the measure as a whole
+        share = standing.share
+        if isinstance(share, Missing):
+            gaps.append(Gap(what=standing.objective.title, when=label, reason=share))
+        elif not share.low and share.high == 1:
+            reason = Missing(why=Why.NO_DATA, detail="nothing was seen of it at any time")
+            gaps.append(Gap(what=standing.objective.title, when=label, reason=reason))
+    return gaps
 
 
 def _unvalued(day: date, fact: PnlFact) -> list[Gap]:

@@ -70,13 +70,18 @@ def with_components(
         _with_causes(t, ids, incidents) if t.id == "uptime_stretches" else t for t in section.tables
     )
     strip = _strip(components, facts, span)
-    charts = tuple(c for c in section.charts if c.id != "uptime_calendar")
+    judged = [s for s in components if s.verdict is not None]
+    met = sum(s.verdict is Verdict.MET for s in judged)
+    missed = ", ".join(s.objective.title for s in judged if s.verdict is Verdict.MISSED)
+    counted = f"{met} of {len(judged)} promises of availability kept" if judged else ""
+    words = (counted + (f"; missed by {missed}" if missed else ""), section.summary)
     return section.model_copy(
         update={
             "figures": (*section.figures, *figures),
             "verdict": worst([section.verdict, *(s.verdict for s in composites)]),
             "tables": (_table(components), *tables),
-            "charts": (strip, *charts),
+            "charts": (strip, *section.charts),
+            "summary": ". ".join(w for w in words if w),
         }
     )
 
@@ -85,6 +90,7 @@ def _table(components: Sequence[Standing]) -> Table:
     return Table(
         id="components",
         title="Components and their error budgets",
+        whole=True,
         columns=COLUMNS,
         rows=tuple(_row(s) for s in components),
         top=40,

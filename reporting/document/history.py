@@ -16,6 +16,8 @@ from ..model import Missing, Why
 from ..seal import SealedDay
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
+#: Absences that say something about the day; any other is a gap and makes a report INCOMPLETE.
+NO_GAP = (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
 #: The day was sealed by a version that did not have the measure yet.
 UNKNOWN_THEN = Missing(why=Why.NOT_MEASURED, detail="sealed before this was measured")
 NEVER_SEALED = Missing(why=Why.NOT_SEALED, detail="the day was never closed")

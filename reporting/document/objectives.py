@@ -50,11 +50,11 @@ from ..policy.indicators import (
     ReportFigure,
     State,
     Threshold,
-    latency_bound_s,
+    latency_bound_ms,
+    latency_scale,
     promise,
 )
-from .attention import NO_GAP
-from .history import BY_NAME, Dated, Facts
+from .history import BY_NAME, NO_GAP, Dated, Facts
 
 COMPARE = {
     "lt": lambda a, b: a < b,
@@ -136,7 +136,7 @@ class _Measured:
         if isinstance(self.fact, TargetUptime):
             idle = self.fact.planned.window_ms == self.fact.window_ms
         else:
-            idle = isinstance(self.fact, Level) and self.fact.unknown_ms < self.fact.window_ms
+            idle = isinstance(self.fact, Level) and not self.fact.unknown_ms
         return None if idle else Verdict.UNKNOWN
 
 
@@ -265,7 +265,7 @@ def _composite(parts: Sequence[Objective], ledger: _Ledger) -> Standing:
     elif isinstance(of_window, Missing):
         left = of_window
     else:
-        left = budget(whole, of_window, seen, min(w.days for w in windows), ledger.span.last)
+        left = budget(whole, of_window, seen, max(w.days for w in windows), ledger.span.last)
     return Standing(whole, band(share), COMPOSITE, share, verdict, left)
 
 
@@ -307,7 +307,7 @@ def _value(objective: Objective, period: _Measured) -> tuple[Shown, str]:
         return (share, "") if isinstance(share, Missing) else (band(share), "availability")
     of = objective.indicator
     if isinstance(of, Counts):
-        if fact.histogram is not None and latency_bound_s(of) is not None:
+        if fact.histogram is not None and latency_bound_ms(of) is not None:
             return _latency(objective, fact)
         if fact.events is None or not fact.events.total:
             return Missing(why=Why.NO_DATA, detail="no traffic"), ""
@@ -333,12 +333,14 @@ def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
     name = f"p{plain(share * 100)}"
     if isinstance(found, Missing):
         return found, name
+    assert isinstance(objective.indicator, Counts)
+    scale = latency_scale(objective.indicator)
     low, high = found
-    milliseconds = [None if x is None else plain(x * 1000) for x in (low, high)]
+    milliseconds = [None if x is None else plain(x * scale) for x in (low, high)]
     if high is None:
         return text(f"above {milliseconds[0]} ms"), name
     return (
-        Number(value=high * 1000, unit="ms"),
+        Number(value=high * scale, unit="ms"),
         f"{name}, in the bucket {milliseconds[0]} to {milliseconds[1]} ms",
     )
 
@@ -361,8 +363,8 @@ def _of_figure(
         met = COMPARE[of.comparator](number, Fraction(of.value))
         share = Share(Fraction(int(met)), Fraction(int(met)))
         verdict = Verdict.MET if met else Verdict.MISSED
-        if met and measure and ledger.unseen(measure.name):
-            verdict = Verdict.UNKNOWN  # what happened on a day that nobody saw is not known
+        if measure and ledger.unseen(measure.name) and (met or isinstance(shown, Ratio | Bps)):
+            verdict = Verdict.UNKNOWN  # a day that nobody saw may turn a share either way
     told = figure is not None and figure.verdict is not None
     return Standing(objective, shown, note, share, verdict, None, told)
 
@@ -464,10 +466,13 @@ def worst(verdicts: Iterable[Verdict | None]) -> Verdict | None:
 
 
 def _figure(standing: Standing) -> Figure:
+    value = standing.measured
+    if isinstance(standing.objective.indicator, Threshold) and isinstance(standing.share, Share):
+        value = band(standing.share)  # a mean within its bound says nothing of the time beyond it
     return Figure(
         id=f"service_levels.{standing.id}",
         label=standing.objective.title,
-        value=standing.measured,
+        value=value,
         verdict=standing.verdict,
         note=promise(standing.objective),
     )
@@ -477,6 +482,7 @@ COLUMNS = (
     Column(key="objective", label="Objective", align="left"),
     Column(key="promise", label="Promise", align="left"),
     Column(key="measured", label="Measured"),
+    Column(key="what", label="which is", align="left"),
     Column(key="share", label="Share of good"),
     Column(key="verdict", label="Verdict", align="left"),
     Column(key="left", label="Budget left"),
@@ -490,6 +496,7 @@ def _table(system: str, rows: Sequence[Standing]) -> Table:
     return Table(
         id=f"objectives_{system}",
         title=system.replace("_", " ").capitalize(),
+        whole=True,
         columns=COLUMNS,
         rows=tuple(_row(s) for s in rows),
         top=40,
@@ -498,12 +505,15 @@ def _table(system: str, rows: Sequence[Standing]) -> Table:
 
 def _row(s: Standing) -> tuple[Shown, ...]:
     share: Shown = text("")
-    if isinstance(s.share, Share) and not isinstance(s.objective.indicator, ReportFigure):
+    tracked = s.objective.goal is None and isinstance(s.objective.indicator, Threshold)
+    told = tracked or isinstance(s.objective.indicator, ReportFigure)
+    if isinstance(s.share, Share) and not told:
         share = band(s.share)
     return (
         text(s.objective.title),
         text(promise(s.objective)),
         s.measured,
+        text(s.what),
         share,
         text(s.verdict.value if s.verdict else ""),
         *budget_cells(s),

@@ -817,8 +817,7 @@ def _point(day: Any, value: UptimeFact | Missing, target_id: str) -> Point:
 
 
 def _summary(judged: Sequence[_Judged], figures: Sequence[Figure]) -> str:
-    met = sum(figure.verdict is Verdict.MET for figure in figures)
-    parts = [f"{met} of {len(figures)} availability targets met"] if figures else []
+    parts = []
     for row in judged:
         if row.promise and row.verdict is not Verdict.MET:
             missed = row.verdict is Verdict.MISSED
@@ -828,7 +827,7 @@ def _summary(judged: Sequence[_Judged], figures: Sequence[Figure]) -> str:
     if lost:
         parts.append(f"no data at all of {', '.join(lost)}")
     if not parts:
-        return f"{len(judged)} targets observed; no promise is in force."
+        return f"{len(judged)} targets observed."
     return "; ".join(parts) + "."
 
 

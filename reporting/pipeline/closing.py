@@ -286,6 +286,9 @@ class _Closer:
             frames |= read
             findings += found
         metrics = {**self._metrics_frames(day, before), **self._operations_frames(day)}
+        if "uptime_targets" not in metrics and before is not None:
+            # Maintenance is taken out when uptime is measured; what was sealed then stays.
+            metrics.pop("maintenance")
         fills = frames.get("fills")
         if isinstance(fills, Missing) and not self.allow_gaps:
             raise NotReady(

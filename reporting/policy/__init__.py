@@ -68,7 +68,8 @@ class Policy:
         """The id under which an objective is measured: its own, or, where it is the state of a
         composite's part, that of the objective that watches the same series."""
         if objective.composite and isinstance(objective.indicator, State):
-            same = [o for o in self.objectives if o.indicator == objective.indicator]
+            key = (objective.indicator, objective.zone, objective.no_data)
+            same = [o for o in self.objectives if (o.indicator, o.zone, o.no_data) == key]
             return next((o.id for o in same if not o.composite), same[0].id)
         return objective.id
 

@@ -166,6 +166,7 @@ class Objective:
 
 
 COMPARED = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}
+_OF_MILLISECONDS = re.compile(r"_(milliseconds|millis|ms)_bucket")
 _LE = re.compile(r'[{,]\s*le\s*=\s*"([^"]+)"')
 
 
@@ -174,10 +175,20 @@ def percent(share: Decimal) -> str:
     return plain(EXACT.multiply(share, Decimal(100)))
 
 
-def latency_bound_s(indicator: Counts) -> Decimal | None:
-    """The upper bound in seconds of the bucket that counts as good; None for other counts."""
+def latency_scale(indicator: Counts) -> int:
+    """Milliseconds in one unit of the histogram: its name says if it is of milliseconds.
+
+    Else it is of seconds, the base unit that Prometheus' naming conventions ask for.
+    """
+    return 1 if _OF_MILLISECONDS.search(indicator.histogram or "") else 1000
+
+
+def latency_bound_ms(indicator: Counts) -> Decimal | None:
+    """The upper bound of the bucket that counts as good, in ms; None for other counts."""
     found = _LE.search(indicator.numerator.text) if indicator.histogram else None
-    return Decimal(found[1]) if found and found[1] != "+Inf" else None
+    if not found or found[1] == "+Inf":
+        return None
+    return EXACT.multiply(Decimal(found[1]), Decimal(latency_scale(indicator)))
 
 
 def promise(objective: Objective) -> str:
@@ -194,10 +205,10 @@ def promise(objective: Objective) -> str:
             bound = f"{COMPARED[of.comparator]} {plain(of.value)} {objective.unit}".strip()
             return f"{bound}, {share} % of the time"
         case Counts():
-            within = latency_bound_s(of)
+            within = latency_bound_ms(of)
             if within is not None:
-                milliseconds = plain(EXACT.multiply(within, Decimal(1000)))
-                return f"{percent(objective.goal)} % within {milliseconds} ms"
+                than = "more than " if objective.strict else ""
+                return f"{than}{percent(objective.goal)} % within {plain(within)} ms"
             if not of.good:
                 less = "below" if objective.strict else "at most"
                 return f"{less} {percent(1 - objective.goal)} %"

@@ -208,7 +208,7 @@ def test_an_unbounded_interval_decides_nothing() -> None:
         (wave(4.0), [*wave(3.0, 13), None], "this period has 13 measured days, 14 are needed"),
         ([-1.0] * 28, wave(3.0), "the baseline is -1 bps: a change in percent of it means nothing"),
         ([0.0] * 28, wave(3.0), "the baseline is 0 bps: a change in percent of it means nothing"),
-        ([None] * 28, wave(3.0), "no answer"),
+        ([None] * 28, wave(3.0), "baseline: no answer"),
     ],
 )
 def test_what_can_not_be_measured_says_why(

@@ -413,7 +413,9 @@ def test_a_day_that_nobody_saw_may_have_been_anything(gone: Missing | None, of: 
 
 
 @pytest.mark.parametrize("gone", [None, GONE], ids=["not sealed", "source away"])
-def test_a_figure_over_a_week_that_lacks_a_day_is_not_known_to_be_met(gone: Missing | None) -> None:
+def test_a_share_over_a_week_that_lacks_a_day_is_neither_met_nor_missed(
+    gone: Missing | None,
+) -> None:
     of = objective("x", figure_of("fill_rate.full", "gt", "95"))
     idle = Missing(why=Why.NO_ORDERS)  # nothing was ordered on these days: that is no gap
     whole = [sealed(day(n), {"fill_rate": idle}) for n in range(7)]
@@ -422,7 +424,8 @@ def test_a_figure_over_a_week_that_lacks_a_day_is_not_known_to_be_met(gone: Miss
     assert stand(of, whole, span=WEEK, figures=good)["x"].verdict is Verdict.MET
     assert stand(of, less, span=WEEK, figures=good)["x"].verdict is Verdict.UNKNOWN
     bad = {"fill_rate.full": Figure(id="fill_rate.full", label="", value=ratio(1, 2))}
-    assert stand(of, less, span=WEEK, figures=bad)["x"].verdict is Verdict.MISSED
+    assert stand(of, whole, span=WEEK, figures=bad)["x"].verdict is Verdict.MISSED
+    assert stand(of, less, span=WEEK, figures=bad)["x"].verdict is Verdict.UNKNOWN
 
 
 # Composites -----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from reporting.policy.indicators import (
     ReportFigure,
     State,
     Threshold,
-    latency_bound_s,
+    latency_bound_ms,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -79,11 +79,11 @@ def promised(objective: Objective, path: str) -> object:
         assert not objective.strict
         return goal * 100
     assert isinstance(of, Counts) and objective.strict, objective.id
-    bound = latency_bound_s(of)
+    bound = latency_bound_ms(of)
     if bound is not None:
         # "p95 below 8 ms": more than 95 % within 8 ms.
         assert goal == Decimal("0.95") and "p95_ms" in path
-        return {"lt": bound * 1000}
+        return {"lt": bound}
     return {"gt": goal * 100} if of.good else {"lt": (1 - goal) * 100}
 
 

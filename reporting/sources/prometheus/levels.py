@@ -690,7 +690,8 @@ def _query_failed(objective: Objective, role: _Role, error: QueryFailed, needed:
         severity="error" if needed else "warning",
         count=1,
         detail=f"{objective.id}: {role.wanted.text} ({role.name}) was not answered: {error}; "
-        f"see config/objectives/{objective.system}.yaml. {lost}",
+        f"see config/objectives/{objective.system}.yaml, and close the day again with --reread "
+        f"while the server has it. {lost}",
         samples=(objective.id,),
     )
 

@@ -430,7 +430,8 @@ def _query_failed(target: Target, error: QueryFailed) -> Finding:
         severity="error",
         count=1,
         detail=f"{target.id}: {target.query} was not answered: {error}{wanted}: see its query in "
-        "config/objectives. Its whole window is reported as unknown",
+        "config/objectives, and close the day again with --reread while the server has it. "
+        "Its whole window is reported as unknown",
         samples=(target.id,),
     )
 
