@@ -1,4 +1,4 @@
-"""The measures, each one frozen value in one file; they never read each other.
+"""The measures, each one frozen value in one file or package; they never read each other.
 
 A measure turns the frames of one day into a fact (sufficient statistics, never a bare ratio),
 merges the facts of several days, and lays a fact out as a section of a report. The merge law,

@@ -20,8 +20,11 @@ from reporting.settings import Settings
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reporting"
 
+# A measure is a file, or a package where it is several; the folder's name is its stem then.
 MEASURES = sorted(
-    path.stem for path in (PACKAGE / "measures").glob("*.py") if not path.stem.startswith("_")
+    path.stem
+    for path in (PACKAGE / "measures").iterdir()
+    if (path.suffix == ".py" or (path / "__init__.py").is_file()) and not path.stem.startswith("_")
 )
 
 
