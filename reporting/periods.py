@@ -109,6 +109,17 @@ def trading_day(day: date, calendar: str, zone: str) -> TradingDay:
     return TradingDay(day, calendar, zone, window, Window(start=start, end=window.end), note)
 
 
+def date_of(day: date | TradingDay) -> date:
+    """The date of a day that is given as one or as a TradingDay."""
+    return day.day if isinstance(day, TradingDay) else day
+
+
+def day_length_ms(day: date | TradingDay, zone: str) -> int:
+    """How long the local calendar day is, in milliseconds: 23, 24 or 25 hours."""
+    window = calendar_day(date_of(day), zone)
+    return window.end_ms - window.start_ms
+
+
 def sessions_between(first: date, last: date, calendar: str) -> tuple[date, ...]:
     """The sessions from ``first`` to ``last``, both included."""
     sessions, _ = _sessions(calendar)

@@ -58,7 +58,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay
+from ..periods import TradingDay, date_of
 from . import Context as Page
 from . import Measure
 
@@ -614,7 +614,7 @@ def section(fact: AlertsFact | Missing, days: Days, page: Page) -> Section:
         for alert in fact.alerts
         if (begun := [e for e in mine[alert.id] if e.begun])
     )
-    unsealed = [_date(day) for day, value in days if isinstance(value, Missing)]
+    unsealed = [date_of(day) for day, value in days if isinstance(value, Missing)]
     verdict = _worst(figure.verdict for figure in figures)
     if unsealed and verdict is not Verdict.MISSED:
         verdict = Verdict.UNKNOWN
@@ -740,7 +740,7 @@ def _series(days: Days, value: Any) -> tuple[Point, ...]:
         found = fact if isinstance(fact, Missing) else value(fact)
         if found is None:
             found = Missing(why=Why.NO_DATA, detail="nothing of it on this day")
-        points.append(Point(day=_date(day), value=found))
+        points.append(Point(day=date_of(day), value=found))
     return tuple(points)
 
 
@@ -1021,7 +1021,7 @@ def _notes(fact: AlertsFact, days: Days, unsealed: Sequence[date]) -> tuple[str,
     if isinstance(fact.incidents, Missing):
         notes.append(f"False positives and escalation: {fact.incidents}.")
     elif blind := [
-        _date(day).isoformat()
+        date_of(day).isoformat()
         for day, found in days
         if isinstance(found, AlertsFact) and isinstance(found.incidents, Missing)
     ]:
@@ -1035,11 +1035,6 @@ def _notes(fact: AlertsFact, days: Days, unsealed: Sequence[date]) -> tuple[str,
         listed = ", ".join(day.isoformat() for day in unsealed)
         notes.append(f"Not known, and not in any number here: {listed}.")
     return tuple(notes)
-
-
-def _date(day: Any) -> date:
-    found: date = day.day if isinstance(day, TradingDay) else day
-    return found
 
 
 ALERTS = Measure[AlertsFact](

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -49,7 +49,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay
+from ..periods import TradingDay, date_of
 from . import Context as Page
 from . import Measure
 
@@ -352,7 +352,7 @@ def section(fact: IncidentsFact | Missing, days: Days, page: Page) -> Section:
         verdict = Verdict.MET
     notes = [METHOD]
     if unsealed:
-        listed = ", ".join(_date(day).isoformat() for day in unsealed)
+        listed = ", ".join(date_of(day).isoformat() for day in unsealed)
         notes.append(f"Not known, and not in any number here: {listed}.")
     if others := [i for i in fact.opened if i.priority not in {t.id for t in fact.targets}]:
         notes.append(
@@ -516,7 +516,7 @@ def _series(days: Days, value: Any) -> tuple[Point, ...]:
         found = fact if isinstance(fact, Missing) else value(fact)
         if found is None:
             found = Missing(why=Why.NO_DATA, detail="no such incident on this day")
-        points.append(Point(day=_date(day), value=found))
+        points.append(Point(day=date_of(day), value=found))
     return tuple(points)
 
 
@@ -670,14 +670,9 @@ def _per_day(days: Days) -> LinesChart:
         alt=f"{sum(known)} incidents over {len(known)} days with records, at most "
         f"{max(known, default=Decimal(0))} a day.",
         unit="incidents",
-        labels=tuple(_date(day).isoformat() for day, _ in days),
+        labels=tuple(date_of(day).isoformat() for day, _ in days),
         lines=(Line(label="opened", values=counts),),
     )
-
-
-def _date(day: Any) -> date:
-    found: date = day.day if isinstance(day, TradingDay) else day
-    return found
 
 
 INCIDENTS = Measure[IncidentsFact](

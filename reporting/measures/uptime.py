@@ -26,7 +26,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -51,7 +51,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay, calendar_day
+from ..periods import TradingDay, date_of, day_length_ms
 from . import Context as Page
 from . import Measure
 
@@ -672,8 +672,8 @@ def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
             verdict=Verdict.UNKNOWN,
             figures=figures,
         )
-    unsealed = [_date(day) for day, value in days if isinstance(value, Missing)]
-    unsealed_ms = sum(_length_ms(day, page.zone) for day in unsealed)
+    unsealed = [date_of(day) for day, value in days if isinstance(value, Missing)]
+    unsealed_ms = sum(day_length_ms(day, page.zone) for day in unsealed)
     judged = [_Judged.of(t, promises.get(t.id), unsealed_ms) for t in fact.targets]
     measured = {row.target.id for row in judged}
     not_measured = Missing(why=Why.NOT_MEASURED, detail="no objective reads it from Prometheus")
@@ -804,7 +804,7 @@ def _absent(key: str, promise: Target, why: Missing) -> Figure:
 
 def _point(day: Any, value: UptimeFact | Missing, target_id: str) -> Point:
     """The lower bound of one day, in percent."""
-    at = _date(day)
+    at = date_of(day)
     if isinstance(value, Missing):
         return Point(day=at, value=value)
     for target in value.targets:
@@ -1041,17 +1041,6 @@ def _spans(stretches: Sequence[Stretch], start: int, end: int) -> Iterator[Span]
         yield pending
     if at < end:
         yield Span(state="up", start_ms=at, end_ms=end)
-
-
-def _date(day: Any) -> date:
-    """The date of a day given as one or as a TradingDay."""
-    found: date = day.day if isinstance(day, TradingDay) else day
-    return found
-
-
-def _length_ms(day: date, zone: str) -> int:
-    window = calendar_day(day, zone)
-    return window.end_ms - window.start_ms
 
 
 UPTIME = Measure[UptimeFact](

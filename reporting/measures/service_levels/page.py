@@ -9,7 +9,7 @@ from typing import Any
 
 from ...model import Band, Count, Duration, Missing, Number, Ratio, Shown, exact_sum, plain
 from ...page import Column, Figure, Section, Table, text
-from ...periods import TradingDay, calendar_day
+from ...periods import day_length_ms
 from .. import Context as Page
 from .facts import Level, ServiceLevelsFact
 from .readings import Stats, histogram_mean, mean_rate_per_s, percentile, share_of, values_stats
@@ -44,7 +44,7 @@ def section(fact: ServiceLevelsFact | Missing, days: Days, page: Page) -> Sectio
     if isinstance(fact, Missing):
         return Section(id=NAME, title="Service levels", summary=f"Not known: {fact}.")
     unsealed_ms = sum(
-        _length_ms(day, page.zone) for day, value in days if isinstance(value, Missing)
+        day_length_ms(day, page.zone) for day, value in days if isinstance(value, Missing)
     )
     measured = [level for level in fact.levels if level.missing is None]
     absent = len(fact.levels) - len(measured)
@@ -68,12 +68,6 @@ def section(fact: ServiceLevelsFact | Missing, days: Days, page: Page) -> Sectio
         tables=(_table(fact.levels, unsealed_ms),),
         notes=tuple(_notes(fact.levels, unsealed_ms)),
     )
-
-
-def _length_ms(day: Any, zone: str) -> int:
-    at = day.day if isinstance(day, TradingDay) else day
-    window = calendar_day(at, zone)
-    return window.end_ms - window.start_ms
 
 
 def _band(level: Level, unsealed_ms: int) -> Shown:
