@@ -922,8 +922,9 @@ def test_the_true_share_lies_within_the_bounds(
     for k in range(120):
         at = START + k * tau + phase
         since = max([t for t in fell if t <= at], default=0)
-        n_good = int(np.searchsorted(goods, at, "right") - np.searchsorted(goods, since, "right"))
-        n_bad = int(np.searchsorted(bads, at, "right") - np.searchsorted(bads, since, "right"))
+        # Half-open like the window: an event of the very instant of a scrape comes after it.
+        n_good = int(np.searchsorted(goods, at) - np.searchsorted(goods, since))
+        n_bad = int(np.searchsorted(bads, at) - np.searchsorted(bads, since))
         totals.append((at, float(n_good + n_bad)))
         if n_bad:
             errors.append((at, float(n_bad)))
