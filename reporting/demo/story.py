@@ -284,7 +284,8 @@ def load_ledger(target: Database, folder: Path) -> None:
 def _metrics(var: Path, tools: Path) -> None:
     """Storage blocks of the generated history; made anew only where its generator changed."""
     stamp = _stamp(Path(metrics.__file__).parent)
-    if _is_current(var / "tsdb.stamp", stamp):
+    told = var / "metrics" / metrics.TRUTH_FILE
+    if _is_current(var / "tsdb.stamp", stamp) and told.is_file():
         return
     shutil.rmtree(var / "tsdb", ignore_errors=True)
     metrics.generate(var / "metrics", seed=ledger.SEED)

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from reporting import __version__
+from reporting.demo import metrics
 
 from .site import CLOSED, CLOSED_DATABASE, ROOT, SECRET, Demo, Site, files_of
 
@@ -297,10 +298,10 @@ def wait_for(what: Callable[[], Any], seconds: float) -> Any:
 def test_a_terminated_demo_leaves_no_server_behind(demo: Demo, tmp_path: Path) -> None:
     """Its metrics are there already, so that Prometheus and PostgreSQL are up within seconds."""
     var = tmp_path / "var"
-    var.mkdir()
-    for name in ("tsdb", "tsdb.stamp"):
-        source = demo.var / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, var / name)
+    shutil.copytree(demo.var / "tsdb", var / "tsdb")
+    shutil.copy(demo.var / "tsdb.stamp", var)
+    (var / "metrics").mkdir()
+    shutil.copy(demo.var / "metrics" / metrics.TRUTH_FILE, var / "metrics")
     command = [sys.executable, "-m", "reporting", "demo", "--var-dir", str(var),
                "--reports-dir", str(tmp_path / "reports")]  # fmt: skip
     output = tmp_path / "output"
