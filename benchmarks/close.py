@@ -42,6 +42,7 @@ create table ledger.orders as
            (case when hashint8(n) % 2 = 0 then 1 else -1 end)::smallint as side,
            400::numeric as quantity,
            timestamptz '2025-03-04 14:30Z' + n * interval '0.09 s' as placed_at,
+           null::timestamptz as decision_at, null::numeric as decision_price,
            100 + (hashint8(n) % 500) * 0.01 as arrival_price, 'filled' as status,
            null::text as reject_reason,
            timestamptz '2025-03-04 14:31Z' + n * interval '0.09 s' as done_at,
@@ -83,8 +84,9 @@ FLOOR = (
     where executed_at >= '2025-03-04 05:00Z' and executed_at < '2025-03-05 05:00Z'
 ) to stdout""",
     """copy (
-    select order_id, replaces, account_id, instrument_id, strategy, agent, quantity,
-           arrival_price, status, reject_reason, placed_at, done_at, recorded_at
+    select order_id, replaces, account_id, instrument_id, strategy, agent, side, quantity,
+           decision_price, arrival_price, status, reject_reason, decision_at, placed_at, done_at,
+           recorded_at
     from ledger.orders
     where placed_at >= '2025-03-04 05:00Z' and placed_at < '2025-03-05 05:00Z'
 ) to stdout""",

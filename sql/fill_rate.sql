@@ -1,8 +1,9 @@
 -- name: orders
 -- Versions known at :known_at of orders that were placed or became final in a business day.
 select
-    order_id, replaces, account_id, instrument_id, strategy, agent, quantity, arrival_price,
-    status, reject_reason, placed_at, done_at, recorded_at
+    order_id, replaces, account_id, instrument_id, strategy, agent, side, quantity,
+    decision_price, arrival_price, status, reject_reason, decision_at, placed_at, done_at,
+    recorded_at
 from ledger.orders
 where recorded_at <= :known_at
   and (placed_at >= :start and placed_at < :end or done_at >= :start and done_at < :end);
@@ -11,8 +12,9 @@ where recorded_at <= :known_at
 -- Every version known at :known_at of named orders: those that fills or replacements refer to,
 -- and those placed before the day, whose newest version the day's query can miss.
 select
-    order_id, replaces, account_id, instrument_id, strategy, agent, quantity, arrival_price,
-    status, reject_reason, placed_at, done_at, recorded_at
+    order_id, replaces, account_id, instrument_id, strategy, agent, side, quantity,
+    decision_price, arrival_price, status, reject_reason, decision_at, placed_at, done_at,
+    recorded_at
 from ledger.orders
 where recorded_at <= :known_at and order_id = any(:order_ids);
 

@@ -75,10 +75,10 @@ late_order as (
            e.order_id is null as is_new,
            e.order_id is not null and
                (o.replaces, o.account_id, o.instrument_id, o.strategy, o.agent, o.side, o.quantity,
-                o.placed_at, o.arrival_price)
+                o.placed_at, o.decision_at, o.decision_price, o.arrival_price)
                is distinct from
                (e.replaces, e.account_id, e.instrument_id, e.strategy, e.agent, e.side, e.quantity,
-                e.placed_at, e.arrival_price) as means_other
+                e.placed_at, e.decision_at, e.decision_price, e.arrival_price) as means_other
     from ledger.orders o
     left join lateral (
         select * from ledger.orders e
@@ -137,3 +137,59 @@ select least(
     (select min(executed_at) from ledger.fills where recorded_at <= :known_at),
     (select min(placed_at) from ledger.orders where recorded_at <= :known_at)
 ) as at;
+
+-- name: replaced_fills
+-- Fills executed in a business day that a correction or a bust took out of force by :known_at.
+select
+    f.fill_id, f.account_id, f.instrument_id, f.strategy, f.agent, f.side, f.quantity, f.price,
+    f.fee, f.fee_currency, f.executed_at, later.fill_id as replaced_by, later.kind as replaced_as
+from ledger.fills f
+join ledger.fills later on later.refers_to = f.fill_id and later.recorded_at <= :known_at
+where f.executed_at >= :start and f.executed_at < :end
+  and f.recorded_at <= :known_at
+  and f.kind <> 'bust'
+order by f.fill_id, later.recorded_at;
+
+-- name: fee_items
+-- What the fees of a business day's fills in force consist of, by cell, kind and currency.
+select
+    f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency,
+    sum(i.amount) as amount, count(*) as items
+from ledger.fees i
+join ledger.fills f using (fill_id)
+where f.executed_at >= :start and f.executed_at < :end
+  and f.recorded_at <= :known_at and i.recorded_at <= :known_at
+  and f.kind <> 'bust'
+  and not exists (
+      select from ledger.fills later
+      where later.refers_to is not null
+        and later.refers_to = f.fill_id
+        and later.recorded_at <= :known_at
+  )
+group by f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency
+order by f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency;
+
+-- name: corporate_actions
+-- The actions in force at :known_at that take effect in a business day.
+select action_id, instrument_id, kind, ratio, amount, currency, effective_at
+from (
+    select distinct on (action_id) *
+    from ledger.corporate_actions
+    where recorded_at <= :known_at
+    order by action_id, recorded_at desc
+) newest
+where effective_at >= :start and effective_at < :end and kind <> 'cancelled'
+order by effective_at, action_id;
+
+-- name: cash_flows
+-- The payments in force at :known_at that were made in a business day.
+select
+    flow_id, account_id, instrument_id, strategy, agent, kind, amount, currency, paid_at
+from (
+    select distinct on (flow_id) *
+    from ledger.cash_flows
+    where recorded_at <= :known_at
+    order by flow_id, recorded_at desc
+) newest
+where paid_at >= :start and paid_at < :end and amount <> 0
+order by paid_at, flow_id;

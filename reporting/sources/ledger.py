@@ -28,7 +28,7 @@ from ..postgres import Database, Query, Session, column_types, queries
 from ..resources import resource
 
 SOURCE = "ledger"
-FILES = ("pnl", "var", "fill_rate")
+FILES = ("pnl", "var", "fill_rate", "reconciliation")
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 TIME = pa.timestamp("us", tz="UTC")
@@ -54,10 +54,13 @@ ORDERS = {
     "instrument_id": TEXT,
     "strategy": TEXT,
     "agent": TEXT,
+    "side": pa.int64(),
     "quantity": pa.string(),
+    "decision_price": pa.string(),
     "arrival_price": pa.string(),
     "status": TEXT,
     "reject_reason": pa.string(),
+    "decision_us": TIME,
     "placed_us": TIME,
     "done_us": TIME,
     "recorded_us": TIME,
@@ -73,6 +76,20 @@ FRAMES = {
     "fx_history": "fx_history",
     "order_rows": "orders",
     "earlier_fills": "earlier_fills",
+    "replaced_fills": "replaced_fills",
+    "fee_items": "fee_items",
+    "corporate_actions": "corporate_actions",
+    "cash_flows": "cash_flows",
+    "reported_positions": "reported_positions",
+    "reported_cash": "reported_cash",
+}
+#: The view that a firm may leave out, by the frame that reads it.
+OPTIONAL = {
+    "fee_items": "fees",
+    "corporate_actions": "corporate_actions",
+    "cash_flows": "cash_flows",
+    "reported_positions": "reported_positions",
+    "reported_cash": "reported_cash",
 }
 
 
@@ -158,9 +175,11 @@ class Ledger:
         with self._database.snapshot() as session:
             have = column_types(session, "ledger")
         problems = []
+        optional = optional_views()
         for view, wanted in contract().items():
             if view not in have:
-                problems.append(f"view ledger.{view} is missing")
+                if view not in optional:
+                    problems.append(f"view ledger.{view} is missing")
                 continue
             found = dict(have[view])
             for column, kind in wanted:
@@ -206,6 +225,14 @@ class Ledger:
         # Opening rates are those before the session began.
         opening = {**at, "end": at["start"]}
         frames["fx_open"] = self._frame(session, "fx_rates", control["fx_open"], **opening)
+        frames["replaced_fills"] = self._frame(session, "replaced_fills", {}, **at)
+        have = column_types(session, "ledger")
+        for name, view in OPTIONAL.items():
+            frames[name] = (
+                self._frame(session, name, {}, **at)
+                if view in have
+                else Missing(why=Why.NOT_MEASURED, detail=f"the ledger has no view ledger.{view}")
+            )
         return frames, session.rows(self._queries["fills_control"], **at)[0]
 
     def _fills(
@@ -246,7 +273,7 @@ class Ledger:
             parts.append(session.stream(by_id, ORDERS, **ids))
             known = pa.concat_arrays([known, asked])
             wanted, asked = wanted[:0], asked[:0]
-        columns = _Columns(ORDERS, ("quantity", "arrival_price"))
+        columns = _Columns(ORDERS, ("quantity", "decision_price", "arrival_price"))
         for part in parts:
             for batch in part.to_batches():
                 columns.take(batch)
@@ -384,6 +411,19 @@ def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:
     marks = frames["marks"]
     assert isinstance(marks, Frame)
     return marks.table.empty or bool((marks.table["marked_at"] < day.trading.start).all())
+
+
+def optional_views() -> frozenset[str]:
+    """Views of the contract that a ledger may leave out: those that it comments as optional."""
+    lines = (resource("sql") / "ledger" / "contract.sql").read_text("utf-8").splitlines()
+    found, optional = set(), False
+    for line in lines:
+        if line.startswith("create or replace view ledger."):
+            if optional:
+                found.add(line.split()[4].removeprefix("ledger."))
+            optional = False
+        optional |= line.startswith("-- optional:")
+    return frozenset(found)
 
 
 def contract() -> Mapping[str, list[tuple[str, str]]]:

@@ -1,4 +1,6 @@
--- The ledger contract: five views, whatever the firm's own tables look like.
+-- The ledger contract: views over the firm's own tables, whatever those look like. The first five
+-- must be there; each of the others adds measures, and where it is not there they are printed as
+-- "not measured".
 --
 -- Your tables are yours. Fill schema "ledger" with views of exactly these names, columns and types
 -- over them; `reporting doctor` checks every one and names what differs. sql/ledger/examples/ has
@@ -32,6 +34,8 @@ create or replace view ledger.orders as select
     null::smallint    as side,            -- +1 buy, -1 sell
     null::numeric     as quantity,        -- what was wanted, above 0
     null::timestamptz as placed_at,
+    null::timestamptz as decision_at,     -- when the strategy decided to trade, or null
+    null::numeric     as decision_price,  -- mid at that moment, or null
     null::numeric     as arrival_price,   -- mid when the order reached the market, or null
     null::text        as status,          -- working | filled | cancelled | replaced | rejected | expired
     null::text        as reject_reason,
@@ -76,5 +80,80 @@ create or replace view ledger.fx_rates as select
     null::numeric     as rate,
     null::text        as source,
     null::timestamptz as fixed_at,
+    null::timestamptz as recorded_at
+where false;
+
+-- Optional from here on. ---------------------------------------------------------------------------
+
+-- optional: What a fill's fee consists of. The items of a fill add up to its fee.
+create or replace view ledger.fees as select
+    null::text        as fill_id,
+    null::text        as kind,            -- commission, exchange, clearing, tax, rebate, …
+    null::numeric     as amount,          -- positive is cost to us
+    null::text        as currency,
+    null::timestamptz as recorded_at
+where false;
+
+-- optional: Best bid and ask. Mids are joined as of a fill's time, never from after it.
+create or replace view ledger.quotes as select
+    null::text        as instrument_id,
+    null::numeric     as bid,
+    null::numeric     as ask,
+    null::timestamptz as quoted_at,
+    null::timestamptz as recorded_at
+where false;
+
+-- optional: What the whole market traded, for the volume-weighted average price of an interval.
+create or replace view ledger.market_trades as select
+    null::text        as instrument_id,
+    null::numeric     as price,
+    null::numeric     as quantity,        -- above 0
+    null::timestamptz as traded_at,
+    null::timestamptz as recorded_at
+where false;
+
+-- optional: What happens to an instrument as such. One row a version of an action.
+create or replace view ledger.corporate_actions as select
+    null::text        as action_id,
+    null::text        as instrument_id,
+    null::text        as kind,            -- split | dividend | expiry | cancelled
+    null::numeric     as ratio,           -- split: new units for one old unit
+    null::numeric     as amount,          -- dividend: per unit; expiry: settlement price
+    null::text        as currency,        -- of the dividend
+    null::timestamptz as effective_at,    -- from then on prices and positions are after the action
+    null::timestamptz as recorded_at
+where false;
+
+-- optional: Payments that are no fill. One row a version of a flow; amount 0 takes it back.
+create or replace view ledger.cash_flows as select
+    null::text        as flow_id,
+    null::text        as account_id,
+    null::text        as instrument_id,   -- what it was paid for, or null
+    null::text        as strategy,
+    null::text        as agent,
+    null::text        as kind,            -- funding | interest | charge: P&L; deposit | withdrawal: not
+    null::numeric     as amount,          -- positive is paid to us
+    null::text        as currency,
+    null::timestamptz as paid_at,
+    null::timestamptz as recorded_at
+where false;
+
+-- optional: What the custodian, broker or exchange says that we hold at an instant.
+create or replace view ledger.reported_positions as select
+    null::text        as account_id,
+    null::text        as instrument_id,
+    null::numeric     as quantity,        -- signed
+    null::text        as source,
+    null::timestamptz as stated_at,       -- the statement's own instant, one per account and source
+    null::timestamptz as recorded_at
+where false;
+
+-- optional: The same for cash.
+create or replace view ledger.reported_cash as select
+    null::text        as account_id,
+    null::text        as currency,
+    null::numeric     as balance,
+    null::text        as source,
+    null::timestamptz as stated_at,
     null::timestamptz as recorded_at
 where false;

@@ -94,7 +94,7 @@ def _write(path: Path, rows: tuple[Any, ...]) -> None:
         for row in rows:
             writer.writerow(
                 [
-                    _iso(value) if index in timed else _field(value)
+                    _iso(value) if index in timed and value is not None else _field(value)
                     for index, value in enumerate(row)
                 ]
             )

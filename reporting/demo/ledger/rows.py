@@ -33,6 +33,8 @@ class Parent(NamedTuple):
     book: str
     code: str
     direction: str
+    decided_at: int | None
+    mid_when_decided: Decimal | None
 
 
 class Child(NamedTuple):

@@ -144,7 +144,16 @@ class _Trading:
         direction = "BUY" if plan.lots > 0 else "SELL"
         desk = plan.desk
         self.parents.append(
-            Parent(parent_id, desk.strategy, desk.agent, desk.book, plan.one.code, direction)
+            Parent(
+                parent_id,
+                desk.strategy,
+                desk.agent,
+                desk.book,
+                plan.one.code,
+                direction,
+                None,
+                None,
+            )
         )
         fate = 1.0 if plan.large else self.dice.random()
         if plan.session == OUTAGE and self.chance(0.2):

@@ -25,7 +25,9 @@ create table if not exists firm.parents (
     desk      text not null,
     book      text not null,
     code      text not null,
-    direction text not null  -- BUY | SELL
+    direction text not null,  -- BUY | SELL
+    decided_at       timestamptz,
+    mid_when_decided numeric
 );
 
 create table if not exists firm.children (
@@ -109,6 +111,8 @@ select
     (case p.direction when 'BUY' then 1 when 'SELL' then -1 end)::smallint as side,
     c.total_size    as quantity,
     c.sent_at       as placed_at,
+    p.decided_at    as decision_at,
+    p.mid_when_decided as decision_price,
     c.mid_when_sent as arrival_price,
     case e.state
         when 'WORKING' then 'working'

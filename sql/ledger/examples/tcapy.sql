@@ -161,6 +161,8 @@ select
     (case when i.inverted then -o.side else o.side end)::smallint as side,
     o.notional             as quantity,  -- the total wanted for the chain, on each of its orders
     s.placed_at,
+    null::timestamptz      as decision_at,  -- the files know nothing before the placement
+    null::numeric          as decision_price,
     case when i.inverted then tca.inverse(s.market_mid, i.decimals) else s.market_mid end
                            as arrival_price,
     v.status,
