@@ -38,6 +38,14 @@ class CellRow(Value):
     value: Exact | None
 
 
+class Transfer(Value):
+    """Cash moved in and out of an account by deposits and withdrawals since inception, signed."""
+
+    account: str
+    currency: Currency
+    balance: Exact
+
+
 class Book(Value):
     """What a session closes with and the next one opens with."""
 
@@ -45,6 +53,7 @@ class Book(Value):
     price_scale: int
     lots: tuple[LotsRow, ...]
     cells: tuple[CellRow, ...]
+    transfers: tuple[Transfer, ...] = ()
 
 
 EMPTY_BOOK = Book(quantity_scale=0, price_scale=0, lots=(), cells=())

@@ -115,11 +115,16 @@ class Service:
 def sealed_day(row: SealedRow) -> SealedDay:
     """A sealed day from its row; :class:`ValidationFailed` if its bytes were changed."""
     if digest(row.body) != row.digest:
-        raise ValidationFailed(
-            f"sealed day {row.day} r{row.revision} does not match its digest {row.digest}: the "
-            "store was changed; restore it from a backup"
-        )
+        raise changed_in_store(row.day, row.revision, row.digest)
     return SealedDay.model_validate_json(row.body)
+
+
+def changed_in_store(day: date, revision: int, wanted: str) -> ValidationFailed:
+    """What to say of a sealed day whose bytes do not have their digest."""
+    return ValidationFailed(
+        f"sealed day {day} r{revision} does not match its digest {wanted}: the store was changed; "
+        "restore it from a backup"
+    )
 
 
 def stored_book(store: Store, name: str) -> bytes | None:
