@@ -80,14 +80,6 @@ class Store:
         """The newest revision of every sealed day from ``first`` to ``last``."""
         return [SealedRow(**row) for row in self._rows("latest_days", first=first, last=last)]
 
-    def day_facts(self, first: date, last: date, names: Sequence[str]) -> list[dict[str, Any]]:
-        """A few facts of each sealed day, newest revisions, read without moving whole days.
-
-        A row a day: what a :class:`SealedRow` has but the body, then ``intact`` (whether the
-        stored bytes have the digest), ``session``, and ``facts`` by name as JSON text.
-        """
-        return self._rows("day_facts", first=first, last=last, names=list(names))
-
     def day_index(self) -> list[dict[str, Any]]:
         """Day, revision and known_at of every sealed day, in order."""
         return self._rows("day_index")

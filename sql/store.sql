@@ -9,22 +9,6 @@ select distinct on (day) day, revision, digest, body, known_at, sealed_at, reaso
 from reporting.sealed_day where day between :first and :last
 order by day, revision desc;
 
--- name: day_facts
--- A few facts of every day in a range, newest revisions, and whether each day's bytes are intact.
--- The server hashes them and picks the facts out, so that a year of days is read without moving it.
-select d.day, d.revision, d.digest, d.known_at, d.sealed_at, d.reason,
-       sha256(d.body) = decode(d.digest, 'hex') as intact,
-       (f.whole -> 'session')::text::boolean as session,
-       (select json_object_agg(name, f.whole -> 'facts' -> name)
-        from unnest(cast(:names as text[])) name
-        where f.whole -> 'facts' -> name is not null)::text as facts
-from (
-    select distinct on (day) day, revision, digest, body, known_at, sealed_at, reason
-    from reporting.sealed_day where day between :first and :last
-    order by day, revision desc
-) d, lateral (select convert_from(d.body, 'UTF8')::json as whole) f
-order by d.day;
-
 -- name: day_index
 -- Which days are sealed, without their bodies.
 select day, max(revision) as revision, max(known_at) as known_at

@@ -38,7 +38,7 @@ class Excerpt:
     """A few facts of a sealed day, by measure, as JSON: all that a long history needs of it.
 
     Whoever makes one has checked the whole day's bytes against its digest. A measure that the day
-    was sealed without is not among ``facts``.
+    was sealed without is not among ``facts``. A fact is parsed when it is first asked for.
     """
 
     day: date
@@ -48,7 +48,7 @@ class Excerpt:
     known_at: datetime
     sealed_at: datetime
     reason: str
-    facts: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, bytes | Missing]
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,8 @@ class Facts:
         self.before = [cited.sealed for cited in before]
         sessions = [day for day in self.before if day.session]
         self._trail = sessions[-trail:] if trail else []
-        self._by_day: dict[date, Mapping[str, Mapping[str, Any]]] = {
-            **{x.day: x.facts for x in earlier.days},
-            **{d.day: d.facts for d in (*self.before, *self.days)},
-        }
+        self._excerpts = {x.day: x.facts for x in earlier.days}
+        self._sealed = {d.day: d.facts for d in (*self.before, *self.days)}
         self._read = lru_cache(maxsize=None)(self._read_once)
 
     def of(self, measure: Measure[Any] | str) -> Dated:
@@ -151,7 +149,12 @@ class Facts:
         return [(day.day, self._read(name, day.day)) for day in days]
 
     def _read_once(self, name: str, on: date) -> Any:
-        sealed = self._by_day[on].get(name)
+        if on in self._excerpts:
+            found = self._excerpts[on].get(name, UNKNOWN_THEN)
+            if isinstance(found, Missing):
+                return found
+            return BY_NAME[name].fact.model_validate_json(found, strict=False)
+        sealed = self._sealed[on].get(name)
         if sealed is None:
             return UNKNOWN_THEN
         fact = fact_from(BY_NAME[name], sealed)

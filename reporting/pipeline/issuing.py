@@ -34,7 +34,7 @@ from ..periods import (
 )
 from ..seal import canonical, digest
 from ..store import ReportRow
-from .service import Progress, Service, changed_in_store, sealed_day, silent
+from .service import Progress, Service, excerpt_of, sealed_day, silent
 
 WITNESS = "audit-witness.jsonl"
 
@@ -132,28 +132,15 @@ def _before(service: Service, first: date, period: Span) -> list[Cited]:
 def _earlier(service: Service, until: date, period: Span) -> Earlier:
     """A few facts of the days before ``until``: what a year to date and a backtest count.
 
-    The store's own server hashes each day's bytes; that is the same comparison as on reading a
-    whole day, bytes against the digest beside them. `reporting verify` compares both with the log.
+    Read a month at a time, so that no more than a month of whole days is ever in memory.
     """
     first = history_from(period, service.settings.calendar)
+    excerpts: list[Excerpt] = []
+    while first < until:
+        last = min(first + timedelta(30), until - timedelta(1))
+        excerpts += [excerpt_of(row, HISTORY_OF) for row in service.store.days(first, last)]
+        first = last + timedelta(1)
     index = service.store.day_index()
-    rows = service.store.day_facts(first, until - timedelta(1), HISTORY_OF)
-    excerpts = []
-    for row in rows:
-        if not row["intact"]:
-            raise changed_in_store(row["day"], row["revision"], row["digest"])
-        excerpts.append(
-            Excerpt(
-                day=row["day"],
-                revision=row["revision"],
-                digest=row["digest"],
-                session=row["session"],
-                known_at=row["known_at"],
-                sealed_at=row["sealed_at"],
-                reason=row["reason"],
-                facts=json.loads(row["facts"] or "{}"),
-            )
-        )
     began = index[0]["day"] if index else None
     return Earlier(began=began, facts_of=HISTORY_OF, days=tuple(excerpts))
 
