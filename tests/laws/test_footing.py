@@ -6,6 +6,7 @@ something else and are tested where they are made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from reporting import render
 from reporting.model import Count, Money, Shown, Text
 from reporting.page import Document, Table
 from reporting.render import words
@@ -105,3 +107,31 @@ def test_printed_cents_are_off_by_their_rounding_and_no_more(kind: str) -> None:
             if off > most:
                 wrong.append(f"{table.id}.{key}: printed rows miss the printed total by {off}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_a_page_foots_by_itself(kind: str) -> None:
+    """A table that is cut says what the other rows come to: what is printed adds up."""
+    cut = 0
+    for table in totalled(DOCUMENTS[kind]):
+        limit = min(len(table.rows) - 1, 3)
+        if limit < 1:
+            continue
+        grid = render._grid(table, limit, "UTC")
+        *rows, others = grid.rows
+        assert len(rows) == limit and str(others[0]).startswith(f"{len(table.rows) - limit} more")
+        assert grid.total is not None
+        cut += 1
+        off = Fraction(Decimal(grid.off or "0"))
+        for at, column in enumerate(c for c in table.columns if c.shown):
+            cell = table.total[table.columns.index(column)] if table.total else None
+            if isinstance(cell, Money | Count):
+                printed = [printed_amount(row[at]) for row in (*grid.rows, grid.total)]
+                assert abs(sum(printed[:-1]) - printed[-1]) <= off, (table.id, column.key)
+    assert cut
+
+
+def printed_amount(cell: object) -> Fraction:
+    """The number in a cell of HTML."""
+    digits = re.sub(r"<[^>]+>|[\s,]", "", str(cell)).replace("−", "-")
+    return Fraction(Decimal(digits))

@@ -90,3 +90,6 @@ def test_a_day_is_flashed_while_it_runs_and_only_then(site: Site) -> None:
         pipeline.close(service, LAST, at("2025-12-07T12:00:00-05:00"), flash=True)
     with pytest.raises(NotReady, match="comes before a flash"):
         pipeline.draft(service, "daily", DAY, NOON, flash=True)
+    asked = ("--date", "2025-12-05", "--flash", "--now", "2025-12-04T23:00:00-05:00", "--json")
+    assert site.command("close", *asked).returncode == 3
+    assert site.command("issue", "--kind", "weekly", *asked).returncode == 2
