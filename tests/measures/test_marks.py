@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -177,7 +178,7 @@ def test_a_session_without_a_mark_costs_both_its_returns() -> None:
 def test_it_is_the_definition(prices: list[int], factor: int) -> None:
     found = move(*map(str, prices))
     assert isinstance(found, Move)
-    returns = [Fraction(b, a) - 1 for a, b in zip(prices, prices[1:], strict=False)]
+    returns = [Fraction(b, a) - 1 for a, b in itertools.pairwise(prices)]
     *past, last = returns
     middle = median(past)
     spread = median([abs(r - middle) for r in past])
