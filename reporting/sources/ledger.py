@@ -93,6 +93,13 @@ OPTIONAL = {
 }
 
 
+#: What else may come late, by query: a statement of the close is often sent the morning after.
+LATE = {
+    "first_late_positions": "reported_positions",
+    "first_late_cash": "reported_cash",
+}
+
+
 class Ledger:
     """Reads of one ledger database."""
 
@@ -157,11 +164,12 @@ class Ledger:
 
     def first_late_event(self, after: datetime, known_at: datetime, before: datetime) -> Any:
         """Earliest business time before ``before`` that was recorded in (after, known_at]."""
+        asked = {"after": after, "known_at": known_at, "before": before}
         with self._database.snapshot() as session:
-            rows = session.rows(
-                self._queries["first_late_event"], after=after, known_at=known_at, before=before
-            )
-        return rows[0]["at"]
+            have = column_types(session, "ledger")
+            names = ["first_late_event", *(n for n, view in LATE.items() if view in have)]
+            found = [session.rows(self._queries[name], **asked)[0]["at"] for name in names]
+        return min((at for at in found if at is not None), default=None)
 
     def first_activity(self, known_at: datetime) -> datetime | None:
         """When the first fill was executed or the first order placed, as known at ``known_at``."""

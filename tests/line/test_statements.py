@@ -105,3 +105,14 @@ def test_statements_are_compared_at_the_close_and_breaks_told(site: Site) -> Non
     )
     shown = next(f.value for f in section.figures if f.id == "reconciliation.positions_matched")
     assert shown in tracked
+
+    # A statement of the same evening that arrives the morning after does the day again.
+    site.ledger_sql(
+        "insert into public.stated_positions values "
+        f"{values(positions, '2025-12-05 20:00-05', '2025-12-06 11:00-05')}"
+    )
+    [again] = pipeline.close(service, DAY, after(DAY, 12))
+    assert (again.day, again.outcome, again.revision) == (DAY, "revised", 2)
+    assert again.reason.startswith("late ledger events")
+    [day] = facts(site.store, DAY)["reconciliation"]["days"]
+    assert [b["kind"] for b in day["breaks"]] == ["cash"]
