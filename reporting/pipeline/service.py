@@ -127,8 +127,9 @@ def sealed_day(row: SealedRow) -> SealedDay:
 def excerpt_of(row: SealedRow, names: Sequence[str]) -> Excerpt:
     """A few facts of a sealed day; :class:`ValidationFailed` if its bytes were changed.
 
-    The whole day is hashed and parsed, and nothing but these facts is kept or validated: a year of
-    days costs a fifth of what :func:`sealed_day` takes, and no more memory than what is asked for.
+    The whole day is hashed and parsed, and nothing but these facts is kept, unvalidated until they
+    are asked for: half the time of :func:`sealed_day` (362 days of the demo: 0.55 s against 1.0 s),
+    and no more memory than they need. Picking them out in SQL took ten times as long.
     """
     if digest(row.body) != row.digest:
         raise _changed(row)
