@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reporting.book import Cell
-from reporting.document import Earlier, Excerpt, history_from
+from reporting.document import Cited, Earlier, Excerpt, history_from
 from reporting.document.history import Facts
 from reporting.document.to_date import ToDate, to_date, with_to_date
+from reporting.errors import ValidationFailed
 from reporting.measures.pnl import FxRate, PnlFact, Totals, merge, totals
 from reporting.model import Missing, Money, Why
 from reporting.page import Section
 from reporting.periods import Span, day_span, month_span, week_span
+from reporting.pipeline.service import excerpt_of
+from reporting.seal import canonical, digest
+from reporting.store import SealedRow
 
 from .days import sealed, table
 
@@ -242,6 +248,40 @@ def test_realised_and_fees_stay_as_each_day_reported_them() -> None:
     assert (whole.realised, whole.fees, whole.fx, whole.net) == (
         Decimal("12.00"), Decimal("1.20"), 0, Decimal("10.80"),
     )  # fmt: skip
+
+
+# Excerpts ------------------------------------------------------------------------------------
+
+
+def row(of: Cited, **changed: Any) -> SealedRow:
+    body = canonical(of.sealed)
+    made = {
+        "day": of.sealed.day, "revision": 1, "digest": digest(body), "body": body,
+        "known_at": of.sealed_at, "sealed_at": of.sealed_at, "reason": "late fill",
+    }  # fmt: skip
+    return SealedRow(**{**made, **changed})
+
+
+def test_an_excerpt_is_what_the_day_was_sealed_with() -> None:
+    day = sealed(TODAY, {"pnl": earned("1.50"), "var": GONE, "uptime": QUIET}, session=True)
+    found = excerpt_of(row(day), ("pnl", "var", "marks"))
+    assert (found.day, found.digest, found.session) == (TODAY, row(day).digest, True)
+    assert set(found.facts) == {"pnl", "var"}
+    later = sealed(TODAY + timedelta(1), {})
+    earlier = Earlier(began=TODAY, facts_of=("pnl", "var"), days=(found,))
+    facts = Facts([later], [], trail=1, earlier=earlier)
+    (first, second) = facts.history("pnl", TODAY)
+    assert first == (TODAY, earned("1.50"))
+    assert second[1].detail == "sealed before this was measured"
+    assert facts.history("var", TODAY)[0] == (TODAY, GONE)
+
+
+def test_a_day_whose_bytes_were_changed_gives_no_excerpt() -> None:
+    honest = row(sealed(TODAY, {"pnl": earned("1.50")}))
+    body = honest.body.replace(b'"1.5"', b'"9.5"')
+    assert body != honest.body
+    with pytest.raises(ValidationFailed, match="does not match its digest"):
+        excerpt_of(replace(honest, body=body), ("pnl",))
 
 
 # How far back --------------------------------------------------------------------------------
