@@ -216,7 +216,7 @@ def of(found: Sequence[PnlFact], name: str) -> Fraction:
     return sum((Fraction(getattr(t, name)) for t in each), Fraction(0))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(ledgers())
 def test_net_is_the_same_day_by_day_and_over_the_whole_stretch(days: list[PnlFact]) -> None:
     dated = [(TODAY + timedelta(n), f) for n, f in enumerate(days)]

@@ -173,7 +173,7 @@ def test_a_session_without_a_mark_costs_both_its_returns() -> None:
     assert isinstance(gone, Missing) and gone.why is Why.NO_MARK
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(1, 10**6), min_size=23, max_size=40), st.integers(1, 20))
 def test_it_is_the_definition(prices: list[int], factor: int) -> None:
     found = move(*map(str, prices))

@@ -247,7 +247,7 @@ def test_a_tolerance_is_for_cash_only_and_inclusive() -> None:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     st.dictionaries(st.sampled_from("abcde"), st.integers(-3, 3), max_size=5),
     st.dictionaries(st.sampled_from("abcde"), st.integers(-3, 3), max_size=5),
