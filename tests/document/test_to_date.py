@@ -274,6 +274,9 @@ def test_an_excerpt_is_what_the_day_was_sealed_with() -> None:
     assert first == (TODAY, earned("1.50"))
     assert second[1].detail == "sealed before this was measured"
     assert facts.history("var", TODAY)[0] == (TODAY, GONE)
+    assert [d for d, _ in facts.history("pnl", TODAY + timedelta(1))] == [TODAY + timedelta(1)]
+    closed = Earlier(TODAY, ("pnl",), (excerpt(TODAY, None, session=False),))
+    assert len(Facts([later], [], trail=1, earlier=closed).history("pnl", TODAY)) == 1
 
 
 def test_a_day_whose_bytes_were_changed_gives_no_excerpt() -> None:
