@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,22 @@ from . import Floats, Tail, Wholes, apportioned, whole
 
 
 class Scenarios(NamedTuple):
-    """The days of a tail, the worst first: their rows, and their weights in ES, summing to 1.
+    """The days of a tail, the worst first: their rows, and how many they are, n(1 − α).
 
-    The last row is the scenario of VaR. Of days with equal losses the earlier one is taken first.
+    The last row is the scenario of VaR; it counts for what the others leave of ``size``. Of days
+    with equal losses the earlier one is taken first.
     """
 
     rows: npt.NDArray[np.intp]
-    weights: Floats
+    size: Fraction
+
+    def mean(self, worst: Floats) -> Any:
+        """The weighted mean over the tail of rows (m, …), in their order.
+
+        Of whole numbers it is the same on every processor: their sum is exact in any order.
+        """
+        last = float(self.size - (len(self.rows) - 1))
+        return (worst[:-1].sum(axis=0) + worst[-1] * last) / float(self.size)
 
 
 class Parts(NamedTuple):
@@ -46,24 +55,26 @@ def scenarios(losses: Floats, level: str) -> Scenarios:
     Raises ``ValueError`` if the sample is too small to hold one loss of the tail.
     """
     n = len(losses)
-    tail = n * (1 - Fraction(level))
-    if tail <= 0 or n == 0:
-        raise ValueError(f"a sample of {n} has no tail at {level}")
-    rank = math.ceil(tail)
+    size, rank = _size(n, level)
     least = np.partition(losses, n - rank)[n - rank]
     beyond = np.flatnonzero(losses > least)
     beyond = beyond[np.argsort(-losses[beyond], kind="stable")]
     equal = np.flatnonzero(losses == least)[: rank - len(beyond)]
-    weights = np.full(rank, float(1 / tail))
-    weights[-1] = float((tail - (rank - 1)) / tail)
-    return Scenarios(np.concatenate([beyond, equal]), weights)
+    return Scenarios(np.concatenate([beyond, equal]), size)
+
+
+def _size(n: int, level: str) -> tuple[Fraction, int]:
+    size = n * (1 - Fraction(level))
+    if size <= 0:
+        raise ValueError(f"a sample of {n} has no tail at {level}")
+    return size, math.ceil(size)
 
 
 def historical(losses: Floats, level: str) -> Tail:
     """VaR and ES of a sample of losses (n,), positive is loss."""
-    rows, weights = scenarios(losses, level)
-    worst = losses[rows]
-    return Tail(float(worst[-1]), float((worst * weights).sum()))
+    found = scenarios(losses, level)
+    worst = losses[found.rows]
+    return Tail(float(worst[-1]), float(found.mean(worst)))
 
 
 def components(returns: Floats, values: Floats, level: str) -> Parts:
@@ -74,33 +85,28 @@ def components(returns: Floats, values: Floats, level: str) -> Parts:
     """
     losses = np.rint(-(returns @ values))
     found = scenarios(losses, level)
-    return parts(returns[found.rows] * values, losses[found.rows], found.weights)
+    return parts(returns[found.rows] * values, losses[found.rows], found)
 
 
-def parts(outcomes: Floats, losses: Floats, weights: Floats) -> Parts:
-    """Components over the days of a tail, in order: ``outcomes`` (m, k) of the parts, ``losses``
-    (m,) of the whole, in whole units."""
-    var = int(losses[-1])
-    es = int(whole(np.array([(losses * weights).sum()]))[0])
+def parts(outcomes: Floats, losses: Floats, of: Scenarios) -> Parts:
+    """Components over the days of a tail, in its order: ``outcomes`` (m, k) of the parts,
+    ``losses`` (m,) of the whole, in whole units."""
+    var, es = (int(x) for x in whole(np.array([losses[-1], of.mean(losses)])))
     return Parts(
         var=var,
         es=es,
         var_parts=apportioned(-outcomes[-1], var),
-        es_parts=apportioned(-(weights @ outcomes), es),
+        es_parts=apportioned(-of.mean(outcomes), es),
     )
 
 
 def each(losses: Floats, level: str) -> tuple[Floats, Floats]:
     """VaR and ES of every column of ``losses`` (n, k), each a sample of its own."""
     n, k = losses.shape
-    tail = n * (1 - Fraction(level))
-    if tail <= 0 or n == 0:
-        raise ValueError(f"a sample of {n} has no tail at {level}")
-    rank = math.ceil(tail)
+    size, rank = _size(n, level)
     if not k:
         return np.zeros(0), np.zeros(0)
+    # The least of the tail, and in whatever order the others.
     worst = np.partition(losses, n - rank, axis=0)[n - rank :]
-    var = worst[0]
-    # The least of the tail has the fractional weight, the others one each.
-    es = (worst[1:].sum(axis=0) + var * float(tail - (rank - 1))) / float(tail)
-    return var, es
+    others = worst[1:].sum(axis=0)
+    return worst[0], (others + worst[0] * float(size - (rank - 1))) / float(size)

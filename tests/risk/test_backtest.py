@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -108,7 +109,7 @@ def test_light_and_kupiec_against_scipy(data: st.DataObject, n: int, level: str)
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from([False, False, False, True, None]), min_size=2, max_size=80))
 def test_independence_by_its_likelihoods(hits: list[bool | None]) -> None:
-    pairs = [(a, b) for a, b in zip(hits, hits[1:], strict=False) if None not in (a, b)]
+    pairs = [(a, b) for a, b in pairwise(hits) if None not in (a, b)]
     counts = transitions(hits)
     assert sum(counts) == len(pairs)
     if not pairs:
