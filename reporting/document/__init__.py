@@ -21,8 +21,8 @@ from ..levels import window_of
 from ..measures import Context
 from ..measures.alerts import ALERTS
 from ..measures.incidents import INCIDENTS
-from ..measures.var import LEVELS, plain_pct
-from ..model import Coverage, Missing, Shown, Text, Why, exact_sum, plain
+from ..measures.var import plain_pct
+from ..model import Count, Coverage, Missing, Shown, Text, Why, exact_sum, plain
 from ..page import (
     Attention,
     Checkpoint,
@@ -42,16 +42,18 @@ from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
 from .attention import attention_of, findings_of, gaps_of, missing_words, unmeasured
-from .backtest import Backtest, backtests, exceptions, with_backtest
+from .backtest import JUDGED, Backtest, Track, backtests, tested_from, track, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, Cited, Facts
 from .objectives import Standing, standings, with_standings
+from .risk import with_risk
 
 __all__ = [
     "COMPOSED",
     "NO_GAP",
+    "TRADED",
     "Backtest",
     "Cited",
     "Issue",
@@ -60,6 +62,7 @@ __all__ = [
     "content",
     "differences",
     "lookback",
+    "tested_from",
 ]
 
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
@@ -88,6 +91,8 @@ SAID_ELSEWHERE = (
     "capacity_plan_updated",
     "resource_use_reviewed",
 )
+#: The measures that backtests need of days before everything else's lookback.
+TRADED = ("pnl", "var")
 TITLES = {
     "daily": "Daily operations report",
     "weekly": "Weekly performance summary",
@@ -119,18 +124,19 @@ def build(
     """Compose the Document of ``span``.
 
     ``days`` are the sealed days of the period in order, ``unsealed`` those that are not sealed,
-    ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks.
+    ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks,
+    and before those, with the facts of :data:`TRADED` at least, as :func:`tested_from` does.
     At least one day must be sealed.
     """
     facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed)
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
-    sections, composed, found = _sections(facts, context, policy, last.calendar)
+    past = track(facts)
+    sections, composed, found = _sections(facts, context, policy, last.calendar, past)
     gaps = (*gaps_of(facts, unsealed), *unmeasured(facts, found, span.label))
-    tests = exceptions(facts)
     headline = headline_of(sections, facts, span, issue.base)
     findings = findings_of(days)
-    attention = attention_of(sections, facts, gaps, tests, findings, days, composed)
+    attention = attention_of(sections, facts, gaps, past.own, findings, days, composed)
     status = Status.INCOMPLETE if gaps else Status.RESTATED if issue.revision > 1 else Status.FINAL
     verdict = _verdict(sections, gaps)
     document = Document(
@@ -236,7 +242,7 @@ def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
 
 
 def _sections(
-    facts: Facts, context: Context, policy: Policy, calendar: str
+    facts: Facts, context: Context, policy: Policy, calendar: str, past: Track
 ) -> tuple[tuple[Section, ...], list[Attention], tuple[Standing, ...]]:
     """The sections, what of the composed ones needs a person, and where each objective stands."""
     span, operations = context.span, policy.operations
@@ -248,7 +254,9 @@ def _sections(
             # Nobody promised that they are measured; where they should be, the gaps say so.
             laid_out = laid_out.model_copy(update={"verdict": None})
         made[measure.name] = laid_out
-    made["var"] = with_backtest(made["var"], facts)
+    made["var"], breaches = with_risk(
+        with_backtest(made["var"], past), facts, past, policy.risk, context.base
+    )
     figures = {f.id: f for section in made.values() for f in section.figures}
     found = standings(policy, facts, span, figures)
     incidents = facts.merged(INCIDENTS)
@@ -259,7 +267,7 @@ def _sections(
     made["capacity"] = capacity_section(of_capacity, span.first)
     series = watched(policy.objectives, levels, span)
     made["regression"] = regression_section(series)
-    attention = [*capacity_attention(of_capacity), *regression_attention(series)]
+    attention = [*breaches, *capacity_attention(of_capacity), *regression_attention(series)]
     if span.kind == Kind.DAILY:
         by_id = {s.id: s for s in found}
         asked = Asked(span, calendar, facts, levels, by_id, of_capacity)
@@ -289,8 +297,7 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
         words = []
         if short:
             words.append(f"{_listed(short)} missed {'its' if len(short) == 1 else 'their'} target")
-        if len(short) < len(missed):
-            words.append(f"a loss went beyond VaR {plain_pct(LEVELS[-1])} %")
+        words += [word for s in missed if s.id == "var" for word in _risk_words(s)]
         return f"No: {' and '.join(words)}."
     if verdict is Verdict.UNKNOWN:
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
@@ -300,6 +307,16 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
             return "Not known: no target could be judged."
         return f"Not known: {' and '.join(x for x in (because, missing) if x)}."
     return "Yes: every target was met."
+
+
+def _risk_words(section: Section) -> list[str]:
+    """Why risk missed its target: a loss beyond VaR, a limit, or both."""
+    counts = {f.id: f.value.value for f in section.figures if isinstance(f.value, Count)}
+    pct = plain_pct(JUDGED)
+    words = [f"a loss went beyond VaR {pct} %"] if counts.get(f"var.exceptions_{pct}") else []
+    if breached := counts.get("var.limits_breached"):
+        words.append("a risk limit was breached" if breached == 1 else "risk limits were breached")
+    return words
 
 
 def _listed(words: Sequence[str]) -> str:

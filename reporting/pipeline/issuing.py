@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, render
-from ..document import Cited, Issue, build, content, lookback
+from ..document import TRADED, Cited, Issue, build, content, lookback, tested_from
 from ..errors import NotReady, UsageError, ValidationFailed
 from ..page import Document, Kind
 from ..periods import (
@@ -97,10 +97,23 @@ def draft(
 
 
 def _before(service: Service, period: Span) -> list[Cited]:
-    """The sealed days before the period that its comparisons and error budgets rest on."""
-    first = lookback(period, service.policy, service.settings.calendar)
-    rows = service.store.days(first, period.first - timedelta(1))
-    return [Cited(sealed_day(r), r.digest, r.sealed_at) for r in rows]
+    """The sealed days before the period that its comparisons and error budgets rest on.
+
+    Backtests look back further than anything else and need little of a day: of what only they
+    need, the other facts are dropped as soon as its digest is checked.
+    """
+    calendar = service.settings.calendar
+    first = lookback(period, service.policy, calendar)
+    begin = min(first, tested_from(period, calendar))
+    found = []
+    for rows in service.store.days_in_parts(begin, period.first - timedelta(1)):
+        for row in rows:
+            day = sealed_day(row)
+            if day.day < first:
+                kept = {name: day.facts[name] for name in TRADED if name in day.facts}
+                day = day.model_copy(update={"facts": kept, "sources": (), "findings": ()})
+            found.append(Cited(day, row.digest, row.sealed_at))
+    return found
 
 
 def _why(previous: Document, days: Sequence[Cited]) -> str:

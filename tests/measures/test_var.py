@@ -19,7 +19,6 @@ from reporting.book.session import trade
 from reporting.measures import Context
 from reporting.measures.var import (
     VarFact,
-    historical,
     merge,
     of_day,
     plain_pct,
@@ -27,6 +26,7 @@ from reporting.measures.var import (
 )
 from reporting.model import Missing, Money, Why, epoch_ms
 from reporting.periods import day_span
+from reporting.risk.historical import historical
 
 from ..book.drawn import (
     MONDAY,
@@ -198,7 +198,7 @@ def test_a_long_position_loses_when_the_price_falls() -> None:
 def test_a_short_position_loses_when_the_price_rises() -> None:
     day = day_of(estimate([Fill("1", -1, "3", "90")], {"AAA": HALVED}))
     assert (day.gross, day.net) == (300, -300)
-    assert [level.var for level in day.levels] == [300, 300]
+    assert [level.var for level in day.levels] == [300, 300, 300]
 
 
 def test_prices_and_rates_move_together() -> None:
@@ -206,7 +206,7 @@ def test_prices_and_rates_move_together() -> None:
     fx = {"EUR": ["1.25", "1.00", "1.00"]}
     day = day_of(estimate([Fill("1", 1, "1", "90", "BBB")], {"BBB": ["100", "110", "110"]}, fx=fx))
     assert day.net == 110
-    assert [level.var for level in day.levels] == [Decimal("13.20"), Decimal("13.20")]
+    assert [level.var for level in day.levels] == [Decimal("13.20")] * 3
 
 
 def test_a_hedge_takes_away_the_risk() -> None:
@@ -234,7 +234,7 @@ def test_only_the_window_counts() -> None:
     day = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, window=3))
     # The halving is four returns back: the worst of the last three is −10 %.
     assert day.observations == 3
-    assert [level.var for level in day.levels] == [30, 30]
+    assert [level.var for level in day.levels] == [30] * 3
 
 
 def test_an_instrument_without_history_is_left_out_and_named() -> None:
@@ -276,7 +276,7 @@ def test_a_day_without_a_mark_is_not_a_return_of_zero() -> None:
         )
     )
     assert day.observations == 2
-    assert [level.var for level in day.levels] == [Decimal(64) * 20 / 100] * 2
+    assert [level.var for level in day.levels] == [Decimal(64) * 20 / 100] * 3
 
 
 def test_a_ledger_of_one_currency_needs_no_rates() -> None:
@@ -322,7 +322,7 @@ def test_days_stay_a_series() -> None:
     figures = {f.id: f for f in found.figures}
     assert figures["var.var_99"].value == Money(amount=Decimal(50), currency="USD")  # the last
     assert [p.value for p in figures["var.var_99"].series] == [150, 50]
-    (by_day,) = found.tables
+    by_day = next(t for t in found.tables if t.id == "var_by_day")
     assert by_day.total is not None
     assert by_day.total[1] == Money(amount=Decimal(150), currency="USD")  # the largest
 
