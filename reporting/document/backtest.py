@@ -268,9 +268,7 @@ def _chart(tests: Sequence[Backtest]) -> LinesChart:
             *((clean,) if any(v is not None for v in clean.values) else ()),
             Line(
                 label=f"−VaR {pct} %",
-                values=tuple(
-                    EXACT.minus(t.var[JUDGED]) if JUDGED in t.var else None for t in tests
-                ),
+                values=tuple(None if var is None else EXACT.minus(var) for var in limits),
             ),
         ),
         marked=marked,

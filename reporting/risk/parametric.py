@@ -1,5 +1,7 @@
-"""VaR and ES from moments: normal, Cornish-Fisher, and exponentially weighted; and filtered
-historical simulation, which rescales a sample to today's volatility.
+"""VaR and ES from moments, and filtered historical simulation.
+
+Normal, Cornish-Fisher, and normal with an exponentially weighted variance; filtering rescales each
+outcome of a sample from the volatility of its own day to today's.
 
 Φ⁻¹ is Wichura's AS 241 (``statistics.NormalDist``), good to the last bit or so.
 """
