@@ -13,31 +13,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from . import Floats, Tail, Wholes, apportioned, whole
-
-
-class Scenarios(NamedTuple):
-    """The days of a tail, the worst first: their rows, and how many they are, n(1 − α).
-
-    The last row is the scenario of VaR; it counts for what the others leave of ``size``. Of days
-    with equal losses the earlier one is taken first.
-    """
-
-    rows: npt.NDArray[np.intp]
-    size: Fraction
-
-    def mean(self, worst: Floats) -> Any:
-        """The weighted mean over the tail of rows (m, …), in their order.
-
-        Of whole numbers it is the same on every processor: their sum is exact in any order.
-        """
-        last = float(self.size - (len(self.rows) - 1))
-        return (worst[:-1].sum(axis=0) + worst[-1] * last) / float(self.size)
+from . import Floats, Tail, Wholes, apportioned
 
 
 class Parts(NamedTuple):
@@ -49,64 +31,90 @@ class Parts(NamedTuple):
     es_parts: Wholes
 
 
-def scenarios(losses: Floats, level: str) -> Scenarios:
-    """The tail of a sample of losses (n,) at ``level`` such as "0.99".
+class Shape(NamedTuple):
+    """What the tail of a sample has at a level, whatever is in it.
+
+    It has ``rank`` days, the last of which counts for ``last``, and all of them together for
+    ``size`` = n(1 − α). ``weights`` (2, rank) turn outcomes into losses: VaR's, then ES's.
+    """
+
+    rank: int
+    last: float
+    size: float
+    weights: Floats
+
+
+@lru_cache(maxsize=64)
+def shape(n: int, level: str) -> Shape:
+    """The tail of a sample of ``n`` at ``level`` such as "0.99".
 
     Raises ``ValueError`` if the sample is too small to hold one loss of the tail.
     """
-    n = len(losses)
-    size, rank = _size(n, level)
-    least = np.partition(losses, n - rank)[n - rank]
-    beyond = np.flatnonzero(losses > least)
-    beyond = beyond[np.argsort(-losses[beyond], kind="stable")]
-    equal = np.flatnonzero(losses == least)[: rank - len(beyond)]
-    return Scenarios(np.concatenate([beyond, equal]), size)
-
-
-def _size(n: int, level: str) -> tuple[Fraction, int]:
     size = n * (1 - Fraction(level))
     if size <= 0:
         raise ValueError(f"a sample of {n} has no tail at {level}")
-    return size, math.ceil(size)
+    rank = math.ceil(size)
+    weights = np.zeros((2, rank))
+    weights[0, -1] = -1
+    weights[1] = float(-1 / size)
+    weights[1, -1] = float(-(size - (rank - 1)) / size)
+    weights.flags.writeable = False
+    return Shape(rank, float(size - (rank - 1)), float(size), weights)
 
 
-def historical(losses: Floats, level: str) -> Tail:
-    """VaR and ES of a sample of losses (n,), positive is loss."""
-    found = scenarios(losses, level)
-    worst = losses[found.rows]
-    return Tail(float(worst[-1]), float(found.mean(worst)))
+def scenarios(outcomes: Floats, level: str) -> npt.NDArray[np.intp]:
+    """The days of the tail, the worst first; of days with equal outcomes the earlier one first.
+
+    The last of them is the scenario of VaR.
+    """
+    return np.argsort(outcomes, kind="stable")[: shape(len(outcomes), level).rank]
+
+
+def historical(outcomes: Floats, level: str) -> Tail:
+    """VaR and ES of a sample of outcomes (n,).
+
+    Of whole numbers ES is the same on every processor: their sum is exact in any order.
+    """
+    of = shape(len(outcomes), level)
+    return _tail(outcomes[scenarios(outcomes, level)], of)
+
+
+def _tail(worst: Floats, of: Shape) -> Tail:
+    """VaR and ES of the outcomes of a tail, in order."""
+    listed = worst.tolist()
+    return Tail(-listed[-1], -(sum(listed[:-1]) + listed[-1] * of.last) / of.size)
 
 
 def components(returns: Floats, values: Floats, level: str) -> Parts:
     """VaR and ES of positions ``values`` (k,) over ``returns`` (n, k), with their components.
 
     ``values`` are in the unit that the results are whole numbers of. One product of the matrix and
-    one partition; the components read the rows of the tail only.
+    one sort of the outcomes; the components read the rows of the tail only.
     """
-    losses = np.rint(-(returns @ values))
-    found = scenarios(losses, level)
-    return parts(returns[found.rows] * values, losses[found.rows], found)
+    outcomes = np.rint(returns @ values)
+    rows = scenarios(outcomes, level)
+    of = shape(len(outcomes), level)
+    return _parts(of.weights @ returns.take(rows, axis=0) * values, outcomes[rows], of)
 
 
-def parts(outcomes: Floats, losses: Floats, of: Scenarios) -> Parts:
-    """Components over the days of a tail, in its order: ``outcomes`` (m, k) of the parts,
-    ``losses`` (m,) of the whole, in whole units."""
-    var, es = (int(x) for x in whole(np.array([losses[-1], of.mean(losses)])))
-    return Parts(
-        var=var,
-        es=es,
-        var_parts=apportioned(-outcomes[-1], var),
-        es_parts=apportioned(-of.mean(outcomes), es),
-    )
+def parts(by_part: Floats, outcomes: Floats, level: str) -> Parts:
+    """The same from the outcomes of every part (n, k), which sum to ``outcomes`` (n,), whole."""
+    rows = scenarios(outcomes, level)
+    of = shape(len(outcomes), level)
+    return _parts(of.weights @ by_part[rows], outcomes[rows], of)
 
 
-def each(losses: Floats, level: str) -> tuple[Floats, Floats]:
-    """VaR and ES of every column of ``losses`` (n, k), each a sample of its own."""
-    n, k = losses.shape
-    size, rank = _size(n, level)
-    if not k:
-        return np.zeros(0), np.zeros(0)
-    # The least of the tail, and in whatever order the others.
-    worst = np.partition(losses, n - rank, axis=0)[n - rank :]
-    others = worst[1:].sum(axis=0)
-    return worst[0], (others + worst[0] * float(size - (rank - 1))) / float(size)
+def _parts(losses: Floats, worst: Floats, of: Shape) -> Parts:
+    tail = _tail(worst, of)
+    var, es = round(tail.var), round(tail.es)
+    var_parts, es_parts = apportioned(losses, (var, es))
+    return Parts(var, es, var_parts, es_parts)
+
+
+def each(outcomes: Floats, level: str) -> tuple[Floats, Floats]:
+    """VaR and ES of every column of ``outcomes`` (n, k), each a sample of its own."""
+    of = shape(len(outcomes), level)
+    # The best of the tail, and in whatever order the others.
+    worst = np.partition(outcomes, of.rank - 1, axis=0)[: of.rank]
+    others = worst[:-1].sum(axis=0)
+    return -worst[-1], -(others + worst[-1] * of.last) / of.size

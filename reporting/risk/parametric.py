@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import Floats, Tail, apportioned, whole
+from . import Floats, Tail, apportioned
 from .historical import Parts
 
 NORMAL = NormalDist()
@@ -85,13 +85,9 @@ def normal_parts(outcomes: Floats, by_part: Floats, level: str) -> Parts:
         slope = (outcomes - of.mean) @ by_part / (len(outcomes) - 1) / of.sd
     else:
         slope = np.zeros(by_part.shape[1])
-    var, es = (int(x) for x in whole(np.array(estimate)))
-    return Parts(
-        var=var,
-        es=es,
-        var_parts=apportioned(-means - quantile(level) * slope, var),
-        es_parts=apportioned(-means + tail_mean(level) * slope, es),
-    )
+    totals = (round(estimate.var), round(estimate.es))
+    exact = np.array([-means - quantile(level) * slope, -means + tail_mean(level) * slope])
+    return Parts(*totals, *apportioned(exact, totals))
 
 
 def cornish_fisher(of: Moments, level: str) -> Tail | None:

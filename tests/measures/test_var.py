@@ -26,7 +26,7 @@ from reporting.measures.var import (
 )
 from reporting.model import Missing, Money, Why, epoch_ms
 from reporting.periods import day_span
-from reporting.risk.historical import historical
+from reporting.risk.historical import historical as of_outcomes
 
 from ..book.drawn import (
     MONDAY,
@@ -40,6 +40,10 @@ from ..book.drawn import (
     table_frame,
     trading_day,
 )
+
+
+def historical(losses: np.ndarray, level: str) -> tuple[float, float]:
+    return of_outcomes(-losses, level)
 
 
 def sample(n: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from reporting.risk import LEVELS, apportioned, whole
-from reporting.risk.historical import Scenarios, components, each, historical, parts, scenarios
+from reporting.risk.historical import components, each, historical, parts, scenarios, shape
 from reporting.risk.parametric import (
     RANGE,
     Moments,
@@ -48,14 +48,14 @@ def brute(losses: list[int], level: str) -> tuple[int, Fraction]:
 def test_historical_by_brute_force(losses: list[int], level: str) -> None:
     sample = np.array(losses, dtype=float)
     var, es = brute(losses, level)
-    found = historical(sample, level)
+    found = historical(-sample, level)
     assert found.var == var
     assert found.es == pytest.approx(float(es), rel=1e-12, abs=1e-9)
     assert found.es >= found.var - 1e-9
-    rows, size = scenarios(sample, level)
-    assert len(set(rows)) == len(rows) == math.ceil(size)
+    rows = scenarios(-sample, level)
+    assert len(set(rows)) == len(rows) == shape(len(losses), level).rank
     assert [losses[i] for i in rows] == sorted(losses, reverse=True)[: len(rows)]
-    column = each(sample[:, None], level)
+    column = each(-sample[:, None], level)
     assert (column[0][0], column[1][0]) == (var, pytest.approx(float(es), rel=1e-12, abs=1e-9))
 
 
@@ -65,10 +65,10 @@ def test_homogeneous_and_invariant_to_cash(
     losses: list[int], level: str, times: int, cash: int
 ) -> None:
     sample = np.array(losses, dtype=float)
-    one, more = historical(sample, level), historical(sample * times, level)
+    one, more = historical(-sample, level), historical(-sample * times, level)
     assert more.var == one.var * times
     assert more.es == pytest.approx(one.es * times, rel=1e-12, abs=1e-9)
-    less = historical(sample - cash, level)
+    less = historical(cash - sample, level)
     assert less.var == one.var - cash
     assert less.es == pytest.approx(one.es - cash, rel=1e-12, abs=1e-9)
 
@@ -77,21 +77,21 @@ def test_homogeneous_and_invariant_to_cash(
 @given(st.lists(st.tuples(*[st.integers(-1000, 1000)] * 2), min_size=1, max_size=200), LEVEL)
 def test_es_of_two_books_is_no_more_than_the_sum(pairs: list[tuple[int, int]], level: str) -> None:
     a, b = np.array(pairs, dtype=float).T
-    together = historical(a + b, level).es
-    assert together <= historical(a, level).es + historical(b, level).es + 1e-9
+    together = historical(-(a + b), level).es
+    assert together <= historical(-a, level).es + historical(-b, level).es + 1e-9
 
 
 def test_var_is_not_subadditive_which_is_why_es_stands_beside_it() -> None:
     # Each loses 100 on a day of its own: with 40 days at 95 % the second largest loss counts.
     a, b = np.zeros(40), np.zeros(40)
     a[3] = b[7] = 100
-    assert historical(a, "0.95").var + historical(b, "0.95").var == 0
-    assert historical(a + b, "0.95").var == 100
+    assert historical(-a, "0.95").var + historical(-b, "0.95").var == 0
+    assert historical(-(a + b), "0.95").var == 100
 
 
 def test_of_equal_losses_the_earlier_day_is_the_scenario() -> None:
     losses = np.array([5.0, 9.0, 5.0, 5.0, 9.0] + [0.0] * 55)
-    assert list(scenarios(losses, "0.95").rows) == [1, 4, 0]
+    assert list(scenarios(-losses, "0.95")) == [1, 4, 0]
 
 
 # Components -----------------------------------------------------------------------------------
@@ -150,9 +150,10 @@ def test_normal_components_are_what_a_little_more_of_each_adds(
 
 
 def test_parts_of_a_drawn_tail() -> None:
-    # Two days and a half, the worst first: weights 2/5, 2/5, 1/5.
-    outcomes = np.array([[-30.0, 0.0], [-25.0, 5.0], [-6.0, -6.0]])
-    found = parts(outcomes, np.array([30.0, 20.0, 12.0]), Scenarios(np.arange(3), Fraction(5, 2)))
+    # 50 days at 95 %: two and a half, with weights 2/5, 2/5, 1/5; the whole loses 30, 20 and 12.
+    by_part = np.zeros((50, 2))
+    by_part[[7, 3, 40]] = [[-30.0, 0.0], [-25.0, 5.0], [-6.0, -6.0]]
+    found = parts(by_part, by_part.sum(axis=1), "0.95")
     assert (found.var, list(found.var_parts)) == (12, [6, 6])
     # 30 × 0.4 + 20 × 0.4 + 12 × 0.2 = 22.4; 12 + 10 + 1.2 = 23.2 and −2 + 1.2 = −0.8.
     assert (found.es, list(found.es_parts)) == (22, [23, -1])
@@ -162,27 +163,53 @@ def test_parts_of_a_drawn_tail() -> None:
 @given(st.lists(st.floats(-1e7, 1e7), min_size=1, max_size=40))
 def test_what_is_apportioned_sums_and_stays_within_one(amounts: list[float]) -> None:
     total = round(math.fsum(amounts))
-    found = apportioned(np.array(amounts), total)
+    (found,) = apportioned(np.array([amounts]), [total])
     assert sum(int(x) for x in found) == total
     assert all(abs(int(x) - a) <= 1 for x, a in zip(found, amounts, strict=True))
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=60))
+def test_what_is_apportioned_goes_by_largest_remainder(eighths: list[int]) -> None:
+    # In eighths floats are exact, so that a plain sort of fractions says who gets one more.
+    amounts = [Fraction(x, 8) for x in eighths]
+    total = round(sum(amounts))
+    down = [math.floor(a) for a in amounts]
+    order = sorted(range(len(amounts)), key=lambda i: (down[i] - amounts[i], i))
+    for i in order[: total - sum(down)]:
+        down[i] += 1
+    both = apportioned(np.array([[float(a) for a in amounts]] * 2), [total, total])
+    assert [list(map(int, row)) for row in both] == [down, down]
+
+
+def given_to(amounts: list[float], total: int) -> list[int]:
+    return [int(x) for x in apportioned(np.array([amounts]), [total])[0]]
+
+
 def test_equal_remainders_go_to_the_first() -> None:
-    assert list(apportioned(np.array([1 / 3, 1 / 3, 1 / 3]), 1)) == [1, 0, 0]
-    assert list(apportioned(np.array([-0.5, -0.5]), -1)) == [0, -1]
-    assert list(apportioned(np.array([1.0, 1.0]), 7)) == [4, 3]  # floats too coarse to say
-    assert list(apportioned(np.zeros(0), 0)) == []
+    assert given_to([1 / 3, 1 / 3, 1 / 3], 1) == [1, 0, 0]
+    assert given_to([-0.5, -0.5], -1) == [0, -1]
+    assert given_to([-1e-20, 0.5], 0) == [0, 0]  # −1e-20 down is −1, with a remainder of 1
+    assert given_to([1.0, 1.0], 7) == [4, 3]  # floats too coarse to say
+    assert given_to([], 0) == []
     with pytest.raises(ValueError, match="no parts"):
-        apportioned(np.zeros(0), 1)
+        given_to([], 1)
+
+
+@pytest.mark.parametrize("many", [2**14, 2**14 + 1, 40_000])
+def test_many_parts(many: int) -> None:
+    found = given_to([0.25] * many, many // 4)
+    assert found == [1] * (many // 4) + [0] * (many - many // 4)
 
 
 def test_amounts_beyond_sixty_four_bits_stay_whole() -> None:
-    huge = np.array([2.0**63, 3.0 * 2**62, -(2.0**61)])
-    assert [int(x) for x in whole(huge)] == [2**63, 3 * 2**62, -(2**61)]
+    huge = [2.0**63, 3.0 * 2**62, -(2.0**61)]
+    assert [int(x) for x in whole(np.array(huge))] == [2**63, 3 * 2**62, -(2**61)]
     total = 2**63 + 3 * 2**62 - 2**61 + 2
-    assert sum(int(x) for x in apportioned(huge, total)) == total
-    with pytest.raises(ValueError, match="not a number"):
-        whole(np.array([1.0, float("nan")]))
+    assert sum(given_to(huge, total)) == total
+    for broken in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="not a number"):
+            given_to([1.0, broken], 1)
 
 
 # Parametric -----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ...model import EXACT, Exact, Frame, Frames, Missing, Why, exact_sum
 from ...periods import TradingDay, sessions_between
 from ...risk import LEVELS, Floats, Tail, Wholes, whole
 from ...risk.exposure import exposure, netted
-from ...risk.historical import each, historical, parts, scenarios
+from ...risk.historical import each, historical, parts
 from ...risk.parametric import cornish_fisher, ewma, filtered, moments, normal, normal_parts
 from .. import Measure
 from .facts import (
@@ -216,7 +216,7 @@ def _in_units_of_today(marks: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFram
 
 
 def _level(outcomes: Floats, level: str) -> VarLevel:
-    found = historical(-outcomes, level)
+    found = historical(outcomes, level)
     return VarLevel(level=level, var=_rounded(found.var), es=_rounded(found.es))
 
 
@@ -240,7 +240,7 @@ def _estimates(outcomes: Floats) -> tuple[Estimate, ...]:
             (
                 "filtered",
                 level,
-                still if rescaled is None else historical(-np.rint(rescaled), level),
+                still if rescaled is None else historical(np.rint(rescaled), level),
             ),
         ]
     return tuple(
@@ -295,13 +295,11 @@ def _parted(
     by_part: Floats, outcomes: Floats, level: str
 ) -> list[dict[str, tuple[Decimal, Decimal]]]:
     """Of every part at one level, (VaR, ES) as component, as added, alone and as normal component."""
-    tail = scenarios(-outcomes, level)
-    total = parts(by_part[tail.rows], -outcomes[tail.rows], tail)
-    alone = each(np.rint(-by_part), level)
-    without = each(np.rint(by_part - outcomes[:, None]), level)
+    total = parts(by_part, outcomes, level)
+    alone = each(np.rint(by_part), level)
+    without = each(np.rint(outcomes[:, None] - by_part), level)
     added = tuple(
-        whole_ - whole(rest)
-        for whole_, rest in zip((total.var, total.es), without, strict=True)
+        amount - whole(rest) for amount, rest in zip((total.var, total.es), without, strict=True)
     )
     gauss = normal_parts(outcomes, by_part, level) if len(outcomes) > 1 else total
     columns: dict[str, tuple[Wholes, Wholes]] = {
