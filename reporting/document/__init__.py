@@ -298,7 +298,7 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
         if short:
             words.append(f"{_listed(short)} missed {'its' if len(short) == 1 else 'their'} target")
         words += [word for s in missed if s.id == "var" for word in _risk_words(s)]
-        return f"No: {' and '.join(words)}."
+        return f"No: {_listed(words)}."
     if verdict is Verdict.UNKNOWN:
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
         because = f"{_listed(unknown)} can not be judged" if unknown else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -77,6 +77,10 @@ class Facts:
     def since(self, name: str, first: date) -> Dated:
         """(day, fact or Missing) of every sealed day from ``first`` to the period's end."""
         return self._all(name, [day for day in (*self.before, *self.days) if day.day >= first])
+
+    def sealed(self, name: str) -> list[tuple[date, Mapping[str, Any] | None]]:
+        """(day, fact as it is sealed) of every sealed day, for who needs little of many of them."""
+        return [(day.day, day.facts.get(name)) for day in (*self.before, *self.days)]
 
     def merged(self, measure: Measure[Any]) -> Any:
         """The period's fact, or the Missing that speaks for all its days."""

@@ -153,7 +153,7 @@ def _kelly_figures(asked: Asked, on: date) -> list[Figure]:
         Figure(id="var.kelly", label=label, value=fraction, note=note),
         Figure(
             id="var.kelly_approximation",
-            label="μ/σ², an approximation of it",
+            label="Mean over variance, an approximation of it",
             value=approximation,
         ),
     ]

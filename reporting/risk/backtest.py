@@ -52,9 +52,9 @@ class Transitions(NamedTuple):
     n11: int
 
 
-def enough(observations: int, level: str) -> bool:
-    """Whether a test at ``level`` has the sessions that it needs: 250 at 99 %, 50 at 95 %."""
-    return observations * (1 - Fraction(level)) >= LEAST_EXPECTED
+def least_sessions(level: str) -> int:
+    """How many sessions a test at ``level`` needs: 250 at 99 %, 100 at 97.5 %, 50 at 95 %."""
+    return math.ceil(LEAST_EXPECTED / (1 - Fraction(level)))
 
 
 def chi2_tail(x: float, freedom: Literal[1, 2]) -> float:

@@ -16,9 +16,9 @@ from reporting.risk.backtest import (
     Transitions,
     chi2_tail,
     conditional_coverage,
-    enough,
     independence,
     kupiec,
+    least_sessions,
     traffic_light,
     transitions,
 )
@@ -140,13 +140,9 @@ def test_a_session_that_was_not_tested_makes_no_pair() -> None:
 # Edges ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("observations", "level", "is_enough"),
-    [(249, "0.99", False), (250, "0.99", True), (99, "0.975", False), (100, "0.975", True),
-     (49, "0.95", False), (50, "0.95", True)],
-)  # fmt: skip
-def test_how_many_sessions_a_test_needs(observations: int, level: str, is_enough: bool) -> None:
-    assert enough(observations, level) is is_enough
+@pytest.mark.parametrize(("level", "least"), [("0.99", 250), ("0.975", 100), ("0.95", 50)])
+def test_how_many_sessions_a_test_needs(level: str, least: int) -> None:
+    assert least_sessions(level) == least
 
 
 def test_all_or_none_are_exceptions() -> None:
