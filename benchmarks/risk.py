@@ -42,13 +42,14 @@ def floor(returns: Any, values: Any, rank: int) -> float:
 
 def everything(returns: Any, values: Any) -> None:
     """What a close works out of one sample of outcomes."""
-    outcomes = np.rint(returns @ values)
+    exact = returns @ values
+    outcomes = np.rint(exact)
     by_part = returns * values
     for level in LEVELS:
         _level(outcomes, level)
     _estimates(outcomes)
     for level in ("0.99", "0.975"):
-        _parted(by_part, outcomes, level)
+        _parted(by_part, exact, level)
 
 
 def alternately(runs: int, *calls: Callable[[], object]) -> list[float]:

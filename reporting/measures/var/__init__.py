@@ -104,7 +104,8 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
         )
     matrix = returns.to_numpy()
     # Cents from here on: what is ranked is what is sealed, so equal losses are equal everywhere.
-    outcomes = np.rint(matrix @ np.array([float(values[n]) * 100 for n in names]))
+    exact = matrix @ np.array([float(values[n]) * 100 for n in names])
+    outcomes = np.rint(exact)
     whole_book = exposure(values.values())
     return VarFact(
         days=(
@@ -120,7 +121,7 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
                 left_out=tuple(sorted(left_out)),
                 estimates=_estimates(outcomes),
                 positions=held,
-                shares=_shares(held, names, matrix, outcomes),
+                shares=_shares(held, names, matrix, exact),
                 outcomes=tuple(
                     Outcome(day=on, amount=_cents(amount))
                     for on, amount in zip(returns.index, whole(outcomes), strict=True)
@@ -255,7 +256,7 @@ def _estimates(outcomes: Floats) -> tuple[Estimate, ...]:
 
 
 def _shares(
-    held: Sequence[Position], names: Sequence[str], matrix: Floats, outcomes: Floats
+    held: Sequence[Position], names: Sequence[str], matrix: Floats, exact: Floats
 ) -> tuple[Share, ...]:
     """What each strategy, agent and instrument has of VaR and ES."""
     column = {name: i for i, name in enumerate(names)}
@@ -274,7 +275,7 @@ def _shares(
             by_part = matrix * amounts.diagonal()
         else:
             by_part = matrix @ amounts.T
-        var, es = (_parted(by_part, outcomes, at) for at in (VAR_LEVEL, ES_LEVEL))
+        var, es = (_parted(by_part, exact, at) for at in (VAR_LEVEL, ES_LEVEL))
         for name, values, of_var, of_es in zip(keys, own, var, es, strict=True):
             total = exposure(values.values())
             found.append(
@@ -292,12 +293,13 @@ def _shares(
 
 
 def _parted(
-    by_part: Floats, outcomes: Floats, level: str
+    by_part: Floats, exact: Floats, level: str
 ) -> list[dict[str, tuple[Decimal, Decimal]]]:
     """Of every part at one level, (VaR, ES) as component, as added, alone and as normal component."""
+    outcomes = np.rint(exact)
     total = parts(by_part, outcomes, level)
     alone = each(np.rint(by_part), level)
-    without = each(np.rint(outcomes[:, None] - by_part), level)
+    without = each(np.rint(exact[:, None] - by_part), level)
     added = tuple(
         amount - whole(rest) for amount, rest in zip((total.var, total.es), without, strict=True)
     )
