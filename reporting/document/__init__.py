@@ -42,7 +42,7 @@ from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
 from .attention import attention_of, findings_of, gaps_of, missing_words, unmeasured
-from .backtest import JUDGED, Backtest, Track, backtests, tested_from, track, with_backtest
+from .backtest import JUDGED, Backtest, Track, backtested_from, backtests, track, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
@@ -57,12 +57,12 @@ __all__ = [
     "Backtest",
     "Cited",
     "Issue",
+    "backtested_from",
     "backtests",
     "build",
     "content",
     "differences",
     "lookback",
-    "tested_from",
 ]
 
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
@@ -125,7 +125,7 @@ def build(
 
     ``days`` are the sealed days of the period in order, ``unsealed`` those that are not sealed,
     ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks,
-    and before those, with the facts of :data:`TRADED` at least, as :func:`tested_from` does.
+    and before those, with the facts of :data:`TRADED` at least, as :func:`backtested_from` does.
     At least one day must be sealed.
     """
     facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed)

@@ -78,7 +78,7 @@ class Track:
         return tuple(t for t in self.tests if t.day >= self.first)
 
 
-def tested_from(span: Span, calendar: str) -> date:
+def backtested_from(span: Span, calendar: str) -> date:
     """The first day whose facts the backtests of a report need."""
     # Sessions are at least four in seven days over a year, on any calendar that we know.
     begin = span.last - timedelta(2 * BASEL_SESSIONS)

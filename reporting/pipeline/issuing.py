@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, render
-from ..document import TRADED, Cited, Issue, build, content, lookback, tested_from
+from ..document import TRADED, Cited, Issue, backtested_from, build, content, lookback
 from ..errors import NotReady, UsageError, ValidationFailed
 from ..page import Document, Kind
 from ..periods import (
@@ -104,7 +104,7 @@ def _before(service: Service, period: Span) -> list[Cited]:
     """
     calendar = service.settings.calendar
     first = lookback(period, service.policy, calendar)
-    begin = min(first, tested_from(period, calendar))
+    begin = min(first, backtested_from(period, calendar))
     found = []
     for rows in service.store.days_in_parts(begin, period.first - timedelta(1)):
         for row in rows:
