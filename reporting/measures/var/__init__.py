@@ -12,7 +12,7 @@ The estimators and their references are in :mod:`reporting.risk`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -328,19 +328,22 @@ def _clean(book: BookDay, frames: Frames, base: str) -> Exact | Missing:
             return frame if isinstance(frame, Missing) else gone
     instruments, marks, opening, closing = (f.table for f in needed if isinstance(f, Frame))
     multiplier = dict(zip(instruments["instrument_id"], instruments["multiplier"], strict=True))
-    price = {row["instrument_id"]: row["price"] for row in marks.to_dict("records")}
+    marked = {row["instrument_id"]: row for row in marks.to_dict("records")}
     before, after = _rates(opening, base), _rates(closing, base)
     split = _split_today(frames.get("corporate_actions"))
     total = Decimal(0)
     for h in book.holdings:
         if not h.position_open:
             continue
-        if h.value_open is None or h.instrument not in price:
+        if h.value_open is None or h.instrument not in marked:
             return Missing(why=Why.NO_MARK, detail=f"no mark of {h.symbol} at both closes")
         if h.currency not in before or h.currency not in after:
             return Missing(why=Why.NO_DATA, detail=f"no rate {h.currency}/{base} at both closes")
-        units = EXACT.multiply(h.position_open, split.get(h.instrument, Decimal(1)))
-        worth = EXACT.multiply(EXACT.multiply(units, multiplier[h.instrument]), price[h.instrument])
+        mark, units = marked[h.instrument], h.position_open
+        for at, ratio in split.get(h.instrument, ()):
+            if mark["marked_at"] >= at:  # else the mark is still of the old units
+                units = EXACT.multiply(units, ratio)
+        worth = EXACT.multiply(EXACT.multiply(units, multiplier[h.instrument]), mark["price"])
         total = exact_sum(
             (
                 total,
@@ -351,14 +354,14 @@ def _clean(book: BookDay, frames: Frames, base: str) -> Exact | Missing:
     return total
 
 
-def _split_today(actions: object) -> dict[str, Decimal]:
-    """New units for one old unit, by instrument, of the splits of the session."""
-    found: dict[str, Decimal] = {}
+def _split_today(actions: object) -> dict[str, list[tuple[datetime, Decimal]]]:
+    """The splits of the session by instrument: when, and new units for one old unit."""
+    found: dict[str, list[tuple[datetime, Decimal]]] = {}
     if isinstance(actions, Frame):
         for row in actions.table.to_dict("records"):
             if row["kind"] == "split":
-                name = row["instrument_id"]
-                found[name] = EXACT.multiply(found.get(name, Decimal(1)), row["ratio"])
+                split = (row["effective_at"], row["ratio"])
+                found.setdefault(row["instrument_id"], []).append(split)
     return found
 
 
