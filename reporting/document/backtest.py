@@ -89,15 +89,14 @@ def backtested_from(span: Span, calendar: str) -> date:
 def track(facts: Facts) -> Track:
     """The sessions up to the last day of the period, as far back as facts were handed on."""
     calendar, first, last = facts.days[0].calendar, facts.days[0].day, facts.days[-1].day
-    pnl = [pair for pair in facts.since("pnl", date.min) if not _is_no_session(pair[1])]
-    sessions = [day for day, _ in pnl][-BASEL_SESSIONS:]
-    if sessions:
-        sessions = list(sessions_between(sessions[0], last, calendar))[-BASEL_SESSIONS:]
-    chosen = tuple(pair for pair in pnl if sessions and pair[0] >= sessions[0])
+    oldest = (*facts.before, *facts.days)[0].day
+    sessions = tuple(sessions_between(oldest, last, calendar)[-BASEL_SESSIONS:])
+    read = facts.since("pnl", sessions[0]) if sessions else []
+    chosen = tuple(pair for pair in read if not _is_no_session(pair[1]))
     net = tuple(daily_net(chosen))
     estimates = [(day, _estimates(sealed)) for day, sealed in facts.sealed("var")]
     tests = _tests(chosen, net, estimates, calendar)
-    return Track(tuple(sessions), chosen, net, tests, first)
+    return Track(sessions, chosen, net, tests, first)
 
 
 def _estimates(sealed: Mapping[str, Any] | None) -> VarFact | Missing:

@@ -185,6 +185,14 @@ def test_only_the_last_250_sessions_are_tested() -> None:
     assert (row["sessions"], row["exceptions"]) == (Count(value=250), Count(value=0))
 
 
+def test_a_clean_loss_of_exactly_var_is_no_exception() -> None:
+    days = year(["0", "0", "0"], ["0", "-20", "-20.01"])
+    _, found = report(days[-1:], before=days[:-1])
+    rows = {(words(r["pnl"]), words(r["level"])): r for r in table(found, "var_backtests")}
+    assert rows["clean", "99 %"]["exceptions"] == Count(value=1)
+    assert rows["actual", "99 %"]["exceptions"] == Count(value=0)
+
+
 def test_too_few_sessions_are_told_with_their_number() -> None:
     days = year(["0", "-30", "5"], ["0", "-30", "5"])
     _, found = report(days[-1:], before=days[:-1])
@@ -378,6 +386,24 @@ def test_each_day_is_judged_by_the_limit_of_that_day() -> None:
     _, found = report(days, text, kind="weekly")
     (row,) = table(found, "var_limits")
     assert (row["limit"], row["breaches"]) == (usd("25"), Count(value=2))
+
+
+def test_a_replay_is_of_the_whole_book_and_no_strategys_loss() -> None:
+    of = var(day(0), outcomes=[(date(2026, 2, 10), "-400"), (date(2026, 2, 11), "0")])
+    whole = use(limit("x", "stress_loss", "40") + CRASH, of)
+    assert (whole["value"], words(whole["state"])) == (usd("400"), "breached")
+    part = use(limit("x", "stress_loss", "40", strategy="carry") + CRASH, of)
+    assert (part["value"], words(part["state"])) == (usd("20"), "kept")
+
+
+def test_the_drawdown_of_a_day_knows_nothing_of_later_ones() -> None:
+    days = [session(day(i), net) for i, net in enumerate(["-5", "-20", "40"])]
+    _, found = report(days, limit("a", "drawdown", "10"), kind="weekly")
+    (row,) = table(found, "var_limits")
+    assert (row["value"], row["breaches"], words(row["highest_on"])) == (
+        usd("0"), Count(value=1), "2026-03-03",
+    )  # fmt: skip
+    assert row["highest"] == Ratio(numerator=Decimal(5), denominator=Decimal(2))  # 25 of 10
 
 
 def test_a_limit_that_can_not_be_measured_leaves_the_verdict_open() -> None:

@@ -253,6 +253,11 @@ def test_an_instrument_without_history_is_left_out_and_named() -> None:
     assert any("BBB" in note for note in found.notes)
 
 
+def test_a_fee_in_a_currency_without_a_rate_leaves_no_position_out() -> None:
+    day = day_of(estimate([Fill("1", 1, "3", "90", fee="1", fee_currency="CHF")], {"AAA": HALVED}))
+    assert (day.left_out, day.net) == ((), 300)
+
+
 @pytest.mark.parametrize(
     ("marks", "rates"),
     [({}, {"EUR": ["1.1"] * 6}), ({"BBB": "100"}, {}), ({"BBB": "100"}, {"EUR": ["1.1"] * 6})],
