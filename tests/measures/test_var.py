@@ -576,3 +576,23 @@ def test_the_page_of_one_close() -> None:
     net = total[4]
     assert isinstance(net, Money)
     assert net.amount.quantize(Decimal("0.01")) == fact.days[0].net
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price"), [("0.00000001", "0.00000000001"), ("1000000000000", "1000000000")]
+)
+def test_the_smallest_and_the_largest_positions(quantity: str, price: str) -> None:
+    series = [str(Decimal(price) * Decimal(p)) for p in HALVED]
+    fills = [Fill("1", 1, quantity, price), Fill("2", 1, quantity, price, agent="beta")]
+    day = day_of(estimate(fills, {"AAA": series}))
+    value = 2 * Decimal(quantity) * Decimal(price) * 100
+    # The worst day halves it: 10²³ dollars are 10²⁵ cents, beyond 64 bits; floats have 15 digits.
+    found = day.at("0.99")
+    assert abs(found.var - value / 2) <= max(value / 10**14, Decimal("0.005"))
+    for kind in ("strategy", "agent", "instrument"):
+        shares = [s for s in day.shares if s.kind == kind]
+        assert sum(s.part_var for s in shares) == found.var
+        assert sum(s.part_es for s in shares) == day.at("0.975").es
+    assert sum(p.value for p in day.positions) == value
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    assert section(VarFact(days=(day,)), [(MONDAY, VarFact(days=(day,)))], context).tables

@@ -296,9 +296,11 @@ def _parted(by_part: Floats, exact: Floats, level: str) -> list[dict[str, tuple[
     total = parts(by_part, outcomes, level)
     alone = each(np.rint(by_part), level)
     without = each(np.rint(exact[:, None] - by_part), level)
-    added = tuple(
-        amount - whole(rest) for amount, rest in zip((total.var, total.es), without, strict=True)
-    )
+    # Python's integers: a difference of what fits into 64 bits may not.
+    added = [
+        np.array([amount - int(x) for x in whole(rest)], dtype=object)
+        for amount, rest in zip((total.var, total.es), without, strict=True)
+    ]
     gauss = normal_parts(outcomes, by_part, level) if len(outcomes) > 1 else total
     columns: dict[str, tuple[Wholes, Wholes]] = {
         "part": (total.var_parts, total.es_parts),
