@@ -52,8 +52,8 @@ def apportioned(parts: Floats, totals: Sequence[int]) -> Wholes:
     """
     k = parts.shape[1]
     down = np.floor(parts)
-    # With such a sum of squares neither a part nor the sum of so many needs more than 63 bits; of
-    # what is no number it is none either.
+    # With such a sum of squares neither a part nor the sum of a row needs more than 63 bits; one
+    # that is not a number is not below the bound.
     found = down.astype(np.int64) if np.vdot(down, down) < 2.0**104 and k < 2**20 else whole(down)
     left = [total - int(sum_) for total, sum_ in zip(totals, found.sum(axis=1), strict=True)]
     if not k:
