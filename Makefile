@@ -21,7 +21,7 @@ export KIND DATE REASON
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
+	@echo "  make report KIND=daily|weekly|monthly|quarterly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
 	@echo "  make test ARGS=\"tests/measures -k pnl\""
 
 setup: ## install what is missing: system libraries, .venv, the Prometheus binaries
@@ -41,7 +41,7 @@ check: setup ## lint, types and the import contract
 
 report: setup ## issue one report: KIND=… DATE=… [REASON=…]
 	@[ -n "$$KIND" ] && [ -n "$$DATE" ] || { \
-		echo "say which: make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD"; exit 2; }
+		echo "say which: make report KIND=daily|weekly|monthly|quarterly DATE=YYYY-MM-DD"; exit 2; }
 	@$(REPORTING) issue --kind "$$KIND" --date "$$DATE" $${REASON:+--reason "$$REASON"}
 
 verify: setup ## check every issued report and the audit log

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DAILY = "daily"
     WEEKLY = "weekly"
     MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
 
 
 class Status(StrEnum):
@@ -270,7 +271,7 @@ class Checkpoint(Value):
 class Period(Value):
     """The report's period and the clock it is read by."""
 
-    label: str = Field(description="2025-12-05, 2025-W49 or 2025-11")
+    label: str = Field(description="2025-12-05, 2025-W49, 2025-11 or 2025-Q4")
     title: str = Field(description="for people: Friday 5 December 2025")
     first: date
     last: date

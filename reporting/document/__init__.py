@@ -1,7 +1,7 @@
 """Sealed days and policy in, one Document out: the only place where measures meet.
 
-What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly or monthly
-report is built from sealed days alone; the sources are never asked again.
+What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly, monthly
+or quarterly report is built from sealed days alone; the sources are never asked again.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ TITLES = {
     "daily": "Daily operations report",
     "weekly": "Weekly performance summary",
     "monthly": "Monthly compliance report",
+    "quarterly": "Quarterly business review",
 }
 
 
