@@ -215,7 +215,7 @@ class BookDay(Value):
     """Everything that one session did to the book.
 
     ``method_before`` is what the opening book's lots were kept by where that is another method
-    than the session's, else empty.
+    than the session's.
     """
 
     cells: tuple[Cell, ...]
@@ -226,7 +226,7 @@ class BookDay(Value):
     findings: tuple[Finding, ...]
     moves: tuple[Move, ...] = ()
     fee_items: tuple[FeeItem, ...] | Missing = NO_FEE_ITEMS
-    method_before: str = ""
+    method_before: Method | None = None
 
     @property
     def transfers(self) -> tuple[Transfer, ...]:

@@ -27,10 +27,11 @@ def moves(
     cells: Iterable[Cell],
     known: Mapping[str, Instrument],
     acted: Acted,
-    beside: Beside,
+    corrected: Mapping[CellKey, Decimal],
     paid: Mapping[CellKey, Decimal],
 ) -> tuple[Move, ...]:
-    """One a cell that held or traded its instrument; ``paid`` is what its fills cost, signed.
+    """One a cell that held or traded its instrument; ``paid`` is what its fills cost, signed,
+    ``corrected`` what :func:`corrections` found.
 
     Where there is no closing mark and none is needed, everything was opened and closed in the
     session, and all of it counts as intraday.
@@ -38,7 +39,6 @@ def moves(
     before: dict[tuple[str, ...], CellRow] = {
         (c.strategy, c.agent, c.account, c.instrument, c.currency): c for c in opening
     }
-    corrected = _corrections(beside, known, acted)
     found = []
     for cell in cells:
         instrument = known.get(cell.instrument)
@@ -46,8 +46,8 @@ def moves(
         if instrument is None or instrument.currency != cell.currency:
             continue
         key: CellKey = (cell.strategy, cell.agent, cell.account, cell.instrument)
-        corrections = corrected.pop(key, ZERO)
-        if not (cell.fills or corrections or (row and row.position)):
+        changed = corrected.get(key, ZERO)
+        if not (cell.fills or changed or (row and row.position)):
             continue
         held = _worth(cell, row, instrument, acted, key)
         if held is None or cell.value_open is None or cell.value_close is None:
@@ -55,11 +55,8 @@ def moves(
             continue
         carried = EXACT.subtract(held[0], cell.value_open)
         traded = EXACT.subtract(held[1], paid.get(key, ZERO))
-        found.append(_move(cell.key, carried, EXACT.subtract(traded, corrections), corrections))
-    # Every fill of the cell was busted: it came to nothing, and was not nothing as recorded.
-    for key, gone in corrected.items():
-        found.append(_move((*key, known[key[3]].currency), ZERO, EXACT.minus(gone), gone))
-    return tuple(sorted(found, key=lambda move: move.key))
+        found.append(_move(cell.key, carried, EXACT.subtract(traded, changed), changed))
+    return tuple(found)
 
 
 def _move(
@@ -106,7 +103,7 @@ def _worth(
     return first, second
 
 
-def _corrections(
+def corrections(
     beside: Beside, known: Mapping[str, Instrument], acted: Acted
 ) -> dict[CellKey, Decimal]:
     """What corrections in force are worth at the close beyond their price, less what fills as

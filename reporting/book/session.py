@@ -25,7 +25,7 @@ from . import (
     Method,
 )
 from .actions import Acted, CellKey, Settled, Standing, act, read_actions
-from .explain import moves
+from .explain import corrections, moves
 from .fifo import Ints, ints, joined, rescale
 from .instruments import Instrument, known_instruments, still_needed
 from .lots import Lots, left_open, match, opened_lots, written
@@ -111,7 +111,8 @@ def trade(
     flows, not_booked = read_flows(beside.flows, known)
     findings += not_booked
     traded, fees = _cell_sums(table, amounts, int(control["fee_scale"]))
-    extra = _Extra(acted, done.realised[: rows.settled], flows)
+    corrected = corrections(beside, known, acted)
+    extra = _Extra(acted, done.realised[: rows.settled], flows, corrected)
     cells = _cells(opening, traded, fees, amounts, known, extra)
     fee_items, differing = itemised(beside.fee_items, cells, known)
     findings += differing
@@ -135,9 +136,9 @@ def trade(
         ),
         fills=len(table),
         findings=tuple(findings),
-        moves=moves(opening.cells, cells, known, acted, beside, _paid(traded, amounts, known)),
+        moves=moves(opening.cells, cells, known, acted, corrected, _paid(traded, amounts, known)),
         fee_items=fee_items,
-        method_before=opening.method if changed else "",
+        method_before=opening.method if changed else None,
     )
 
 
@@ -383,11 +384,15 @@ class _Amounts:
 
 @dataclass(frozen=True)
 class _Extra:
-    """What touches cells beside fills; ``realised`` is of the settlements, in their order."""
+    """What touches cells beside fills; ``realised`` is of the settlements, in their order.
+
+    ``corrected`` is by cell what corrections and busts changed: all fills of one may be gone.
+    """
 
     acted: Acted
     realised: Ints
     flows: Flows
+    corrected: Mapping[CellKey, Decimal]
 
 
 def _cells(
@@ -410,7 +415,7 @@ def _cells(
     }
     settled = _settled(extra, amounts, known)
     keys = {*carried, *fees, *dividends, *extra.flows.results}
-    keys |= {(*key, known[key[3]].currency) for key in traded}
+    keys |= {(*key, known[key[3]].currency) for key in (*traded, *extra.corrected)}
     cells = []
     for key in sorted(keys):
         strategy, agent, account, name, currency = key

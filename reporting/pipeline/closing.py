@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from .. import __version__
-from ..book import EMPTY_BOOK, Book, BookDay
+from ..book import EMPTY_BOOK, Book, BookDay, Method
 from ..document import NO_GAP
 from ..errors import NotReady, SourceUnavailable, ValidationFailed
 from ..facts import MEASURES, fact_from, facts_of, worked_out
@@ -101,7 +101,7 @@ class _Closer:
     known_at: datetime | None = None  # until when late events were looked for, if not until now
     pending: list[tuple[SealedDay, bytes]] = field(default_factory=list)
     #: What the lots of a day's opening book were kept by, where the day changed it.
-    method_before: dict[date, str] = field(default_factory=dict)
+    method_before: dict[date, Method | None] = field(default_factory=dict)
 
     def unsealed_until(self, day: date) -> list[date]:
         """Days after the last sealed one, or from the ledger's first event on, up to ``day``."""
