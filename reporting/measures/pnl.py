@@ -496,8 +496,8 @@ def section(
 class Explanation(Value):
     """The explanation of a period's net P&L, in base; ``parts`` in the order of COMPONENTS.
 
-    ``left_out`` are instruments of cells for which some session had no mark; ``unexplained`` is what they
-    are of the net. ``residual`` is the net less all of these: 0 unless something is wrong.
+    ``left_out`` are instruments of cells for which some session had no mark; ``unexplained`` is
+    what these are of the net. ``residual`` is the net less all: 0 unless something is wrong.
     """
 
     parts: tuple[Exact, ...]

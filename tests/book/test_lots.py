@@ -302,11 +302,8 @@ def beancount_realised(method: str, fills: list[tuple[int, Decimal]]) -> list[De
     return gains
 
 
-FILLS = st.lists(
-    st.tuples(SMALL, st.sampled_from([Decimal(p) for p in ("9.875", "10", "10.25", "11", "14.01")])),
-    min_size=1,
-    max_size=14,
-)  # fmt: skip
+PRICES = [Decimal(price) for price in ("9.875", "10", "10.25", "11", "14.01")]
+FILLS = st.lists(st.tuples(SMALL, st.sampled_from(PRICES)), min_size=1, max_size=14)
 
 
 @settings(deadline=None, max_examples=60)
