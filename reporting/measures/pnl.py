@@ -851,13 +851,14 @@ def _fees_table(fact: PnlFact, total: Totals) -> Table:
             key = (item.kind, item.currency)
             sums[key] = EXACT.add(sums.get(key, Decimal(0)), item.amount)
     rows = []
-    for (kind, currency), amount in sorted(sums.items(), key=lambda x: (x[0][1], -x[1], x[0])):
+    for (kind, currency), amount in sorted(sums.items()):
         rate = close.get(currency)
         if not amount:
             continue
         missing = Missing(why=Why.NO_DATA, detail=f"no rate {currency}/{fact.base}")
         shown = missing if rate is None else _money(fact, EXACT.multiply(amount, rate))
         rows.append((text(kind or NOBODY), Money(amount=amount, currency=currency), shown))
+    rows.sort(key=lambda row: EXACT.minus(row[2].amount) if isinstance(row[2], Money) else 0)
     table = Table(
         id="pnl_fees", title="Fees by kind", columns=columns, rows=tuple(rows), total=whole
     )

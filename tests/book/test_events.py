@@ -192,7 +192,7 @@ def test_a_dividend_is_on_what_was_held_just_before() -> None:
         actions=[
             action("d", "dividend", "0.25", ex),
             action("e", "dividend", "0.10", ex, currency="EUR"),
-        ],  # fmt: skip
+        ],
     )
     paid = {(c.strategy, c.currency): c.dividends for c in day.cells}
     # 100 are long and receive, 30 are short and pay; what trades at the instant comes after.
