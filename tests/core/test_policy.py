@@ -117,7 +117,7 @@ def test_the_latest_lot_method_in_force_wins(day: date, method: str) -> None:
     [
         (
             LOTS.replace('"lifo"', '"LIFO"'),
-            "'method' is wrong.*'fifo', 'lifo', 'hifo' or 'average'",
+            "'method' is wrong.*'hifo' or 'average'",
         ),
         (LOTS.replace('source = "tax"', ""), "source"),
         (LOTS.replace("from = 2026-02-01", ""), "from"),
