@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .book import Book
+from .book import Beside, Book, Method
 from .book.execution import executions
 from .book.session import trade
 from .measures import Measure
@@ -36,11 +36,11 @@ MEASURES: tuple[Measure[Any], ...] = (
 
 
 def worked_out(
-    day: TradingDay, frames: Frames, opening: Book | Missing
+    day: TradingDay, frames: Frames, opening: Book | Missing, method: Method = "fifo"
 ) -> dict[str, Frame | Value]:
     """What the measures read beside the ledger's own frames: the book and the executions.
 
-    Each is Missing where what it is worked out from is.
+    Each is Missing where what it is worked out from is. ``method`` is how the book keeps its lots.
     """
     assert day.trading is not None
     found: dict[str, Frame | Value] = {}
@@ -53,13 +53,34 @@ def worked_out(
     found["book"] = (
         opening
         if isinstance(opening, Missing)
-        else trade(opening, instruments, fills, marks, day.trading.start_ms)
+        else trade(
+            opening,
+            instruments,
+            fills,
+            marks,
+            day.trading.start_ms,
+            method=method,
+            beside=_beside(frames),
+        )
     )
     made = executions(day, fills, orders, earlier, instruments)
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
     found["orders"] = Frame(made.orders, orders.coverage)
     found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)
     return found
+
+
+def _beside(frames: Frames) -> Beside:
+    """What happens to the book beside fills."""
+    names = {
+        "actions": "corporate_actions",
+        "flows": "cash_flows",
+        "fee_items": "fee_items",
+        "replaced": "replaced_fills",
+        "correcting": "correcting_fills",
+    }
+    given = {field: frames.get(name) for field, name in names.items()}
+    return Beside(**{k: v for k, v in given.items() if isinstance(v, Frame | Missing)})
 
 
 def facts_of(day: TradingDay, frames: Frames) -> dict[str, Value | Missing]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from .. import __version__
-from ..book import EMPTY_BOOK, Book, BookDay
+from ..book import EMPTY_BOOK, Book, BookDay, Method
 from ..document import NO_GAP
 from ..errors import NotReady, SourceUnavailable, ValidationFailed
 from ..facts import MEASURES, fact_from, facts_of, worked_out
@@ -100,6 +100,8 @@ class _Closer:
     book_changed: bool = False  # whether the last close revised the closing book of its day
     known_at: datetime | None = None  # until when late events were looked for, if not until now
     pending: list[tuple[SealedDay, bytes]] = field(default_factory=list)
+    #: What the lots of a day's opening book were kept by, where the day changed it.
+    method_before: dict[date, Method | None] = field(default_factory=dict)
 
     def unsealed_until(self, day: date) -> list[date]:
         """Days after the last sealed one, or from the ledger's first event on, up to ``day``."""
@@ -274,6 +276,16 @@ class _Closer:
                 "version": __version__,
             },
         )
+        if before := self.method_before.get(draft.day):
+            writer.log(
+                "lot method changed",
+                {
+                    "day": draft.day.isoformat(),
+                    "revision": draft.revision,
+                    "from": before,
+                    "to": self.service.policy.lot_method(draft.day),
+                },
+            )
 
     def _read(
         self, day: TradingDay, before: SealedDay | None
@@ -298,10 +310,12 @@ class _Closer:
         frames |= metrics
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
         if day.is_session:
-            made = worked_out(day, frames, self._opening(day))
+            method = self.service.policy.lot_method(day.day)
+            made = worked_out(day, frames, self._opening(day), method)
             frames |= made
             if isinstance(made["book"], BookDay):
                 findings += made["book"].findings
+                self.method_before[day.day] = made["book"].method_before
         findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
         if before is not None:
             # What is not read again stays with the day, as it was sealed.

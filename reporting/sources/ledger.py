@@ -77,6 +77,7 @@ FRAMES = {
     "order_rows": "orders",
     "earlier_fills": "earlier_fills",
     "replaced_fills": "replaced_fills",
+    "correcting_fills": "correcting_fills",
     "fee_items": "fee_items",
     "corporate_actions": "corporate_actions",
     "cash_flows": "cash_flows",
@@ -90,6 +91,12 @@ OPTIONAL = {
     "cash_flows": "cash_flows",
     "reported_positions": "reported_positions",
     "reported_cash": "reported_cash",
+}
+#: The query that finds late events of an optional view, by the view.
+LATE = {
+    "fees": "first_late_fee",
+    "corporate_actions": "first_late_action",
+    "cash_flows": "first_late_flow",
 }
 
 
@@ -157,11 +164,12 @@ class Ledger:
 
     def first_late_event(self, after: datetime, known_at: datetime, before: datetime) -> Any:
         """Earliest business time before ``before`` that was recorded in (after, known_at]."""
+        span = {"after": after, "known_at": known_at, "before": before}
         with self._database.snapshot() as session:
-            rows = session.rows(
-                self._queries["first_late_event"], after=after, known_at=known_at, before=before
-            )
-        return rows[0]["at"]
+            have = column_types(session, "ledger")
+            names = ["first_late_event", *(name for view, name in LATE.items() if view in have)]
+            found = [session.rows(self._queries[name], **span)[0]["at"] for name in names]
+        return min((at for at in found if at is not None), default=None)
 
     def first_activity(self, known_at: datetime) -> datetime | None:
         """When the first fill was executed or the first order placed, as known at ``known_at``."""
@@ -225,7 +233,8 @@ class Ledger:
         # Opening rates are those before the session began.
         opening = {**at, "end": at["start"]}
         frames["fx_open"] = self._frame(session, "fx_rates", control["fx_open"], **opening)
-        frames["replaced_fills"] = self._frame(session, "replaced_fills", {}, **at)
+        for name in ("replaced_fills", "correcting_fills"):
+            frames[name] = self._frame(session, name, {}, **at)
         have = column_types(session, "ledger")
         for name, view in OPTIONAL.items():
             frames[name] = (
@@ -404,7 +413,7 @@ def _duplicates(fill_id: pa.ChunkedArray) -> Finding:
 def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:
     """Whether the ledger holds nothing at all of this session."""
     assert day.trading is not None
-    for name in ("fills", "order_rows"):
+    for name in ("fills", "order_rows", "corporate_actions", "cash_flows"):
         frame = frames[name]
         if isinstance(frame, Frame) and len(frame.table):
             return False
