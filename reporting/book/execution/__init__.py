@@ -11,20 +11,26 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ...model import Finding, Frame, Missing, Why
+from ...model import Finding, Frame, Missing, Value, Why
 from ...periods import TradingDay
 from ..fifo import Ints
 from ..session import SAMPLES, bookable
 from .chains import chains_of
 from .fills import filled
-from .market import mids_of, tape_of
-from .orders import final_chains, hours_of_quarters, latencies, order_cells, order_groups
+from .market import Mids, Tape, mids_of, tape_of
+from .orders import (
+    ORDER_CELL,
+    final_chains,
+    hours_of_quarters,
+    latencies,
+    order_cells,
+    order_groups,
+)
 from .shortfall import shortfall
-from .slippage import Market, slippage
+from .slippage import SLIPPAGE_CELL, Market, slippage
 from .values import ExecutionDay
 
-NO_QUOTES = Missing(why=Why.NOT_MEASURED, detail="the ledger has no view ledger.quotes")
-NO_TRADES = Missing(why=Why.NOT_MEASURED, detail="the ledger has no view ledger.market_trades")
+__all__ = ["ORDER_CELL", "SLIPPAGE_CELL", "Executions", "Market", "executions", "market_of"]
 
 
 @dataclass(frozen=True)
@@ -38,40 +44,49 @@ class Executions:
     findings: tuple[Finding, ...]
 
 
+def market_of(day: TradingDay, quotes: Frame | Value, trades: Frame | Value) -> Market:
+    """The market of a session, from its quotes and market trades or why there are none."""
+    assert day.trading is not None
+    window = day.trading.start_ms * 1000, day.trading.end_ms * 1000
+    mids: Mids | Missing = Missing(why=Why.NOT_MEASURED, detail="no quotes were read")
+    tape: Tape | Missing = Missing(why=Why.NOT_MEASURED, detail="no market trades were read")
+    if isinstance(quotes, Frame):
+        mids = mids_of(quotes, window)
+    elif isinstance(quotes, Missing):
+        mids = quotes
+    if isinstance(trades, Frame):
+        tape = tape_of(trades, window)
+    elif isinstance(trades, Missing):
+        tape = trades
+    return Market(mids, tape, window, hours_of_quarters(window, day.zone))
+
+
 def executions(
     day: TradingDay,
     fills: Frame,
     orders: Frame,
     earlier: Frame,
     instruments: Frame,
-    quotes: Frame | Missing = NO_QUOTES,
-    trades: Frame | Missing = NO_TRADES,
+    market: Market,
 ) -> Executions:
     """Sum the session's fills and the chains that became final in it.
 
     ``orders`` has a row a version of every order that was filled, placed or done in the session,
     and of all that they replaced; ``earlier`` what such orders had filled before it, see
-    :func:`.fills.filled`. For ``quotes`` and ``trades`` see :mod:`.market`.
+    :func:`.fills.filled`. A session may be worked out in parts, if a fill, its order and what that
+    replaced are in the same one: see :func:`.merging.joined_days`. ``market`` is the same for all.
     """
-    assert day.trading is not None
-    window = day.trading.start_ms * 1000, day.trading.end_ms * 1000
+    window = market.window_us
     known = set(instruments.table["instrument_id"]) if len(instruments.table) else set()
     # What can't be booked is in no figure; the book's findings say so.
     fills = Frame(bookable(fills.table, known)[0], fills.coverage)
     chains = chains_of(orders)
     placed, done = (chains.table[name].to_numpy() for name in ("placed_us", "done_us"))
     working = (placed >= window[0]) & (placed < window[1]) & ((done < 0) | (done >= window[1]))
-    market = Market(
-        mids=quotes if isinstance(quotes, Missing) else mids_of(quotes, window),
-        tape=trades if isinstance(trades, Missing) else tape_of(trades, window),
-        window_us=window,
-        hour=hours_of_quarters(window, day.zone),
-    )
     got = filled(fills, chains, earlier, instruments)
     against = slippage(fills, chains, got, orders, instruments, market)
     final = final_chains(chains, got, orders, instruments, window)
     took, early = latencies(final)
-    absent = (("quotes", quotes), ("market_trades", trades))
     return Executions(
         slippage=against.cells,
         orders=order_cells(final),
@@ -82,10 +97,8 @@ def executions(
             shortfall=shortfall(final, orders, market.mids),
             groups=order_groups(final, orders, day.zone),
             latencies=took,
-            quote_max_age_s=None
-            if isinstance(quotes, Missing)
-            else int(quotes.coverage.control["max_age_s"]),
-            absent=tuple((name, frame) for name, frame in absent if isinstance(frame, Missing)),
+            quote_max_age_s=market.quote_max_age_s,
+            absent=market.absent,
         ),
         findings=(*_orphans(fills.table, chains.rows_by_code(fills.table["order_id"])), *early),
     )

@@ -20,6 +20,7 @@ from ..fifo import Ints, ints, rescale
 from ..session import CELL, SAMPLES, grouped, product, sum_by
 from .chains import Chains
 from .fills import NEVER, Filled, Units, units_of
+from .merging import joined_groups
 from .sketch import WIDTH, bucket_of, codes_of, sketch_of
 from .sums import products, summed, together
 from .values import LatencyRow, OrderGroup
@@ -167,7 +168,7 @@ def order_groups(final: Final, orders: Frame, zone: str) -> tuple[OrderGroup, ..
         there = rescale(there, final.quantity_scale - final.got.quantity_scale)
         some = np.flatnonzero(there > 0)
         found += sums.by("venue", some, [(name, "")], np.zeros(len(some), np.int64), there[some])
-    return tuple(found)
+    return joined_groups(found)
 
 
 class _GroupSums:
@@ -199,36 +200,22 @@ class _GroupSums:
         counts = {k: sum_by(group, groups, v[rows]) for k, v in self._columns.items()}
         ordered = summed(products(self._final.ordered[rows], price, n), group, groups)
         got = summed(products(filled, price, n), group, groups)
-        found: dict[tuple[int, str], OrderGroup] = {}
+        found = []
         for at in np.flatnonzero(counts["orders"]).tolist():
             name, unit = divmod(at, len(units))
             key, agent = names[name]
-            row = OrderGroup(
-                by=what,
-                key=key,
-                agent=agent,
-                currency=units[unit][0],
-                **{k: int(v[at]) for k, v in counts.items()},
-                ordered=self._final.units.amount(unit, int(ordered[at]), self._scale),
-                filled=self._final.units.amount(unit, int(got[at]), self._scale),
+            found.append(
+                OrderGroup(
+                    by=what,
+                    key=key,
+                    agent=agent,
+                    currency=units[unit][0],
+                    **{k: int(v[at]) for k, v in counts.items()},
+                    ordered=self._final.units.amount(unit, int(ordered[at]), self._scale),
+                    filled=self._final.units.amount(unit, int(got[at]), self._scale),
+                )
             )
-            before = found.get((name, row.currency))
-            found[name, row.currency] = row if before is None else added(before, row)
-        return [found[key] for key in sorted(found)]
-
-
-COUNTED = ("orders", "orders_full", "orders_any", "cancelled", "replaced", "replaces", "valued")
-
-
-def added(a: OrderGroup, b: OrderGroup) -> OrderGroup:
-    """Two parts of the same group."""
-    return b.model_copy(
-        update={
-            **{name: getattr(a, name) + getattr(b, name) for name in COUNTED},
-            "ordered": EXACT.add(a.ordered, b.ordered),
-            "filled": EXACT.add(a.filled, b.filled),
-        }
-    )
+        return found
 
 
 def _size(final: Final, price: Ints, valued: Ints, scale: int) -> Ints:

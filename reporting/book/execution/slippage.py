@@ -45,6 +45,17 @@ class Market:
     window_us: tuple[int, int]
     hour: Ints  # of each quarter of an hour that the session touches
 
+    @property
+    def quote_max_age_s(self) -> int | None:
+        """How old a quote may be."""
+        return self.mids.max_age_us // SECOND_US if isinstance(self.mids, Mids) else None
+
+    @property
+    def absent(self) -> tuple[tuple[str, Missing], ...]:
+        """What the ledger does not say, with the reason."""
+        both = (("market_trades", self.tape), ("quotes", self.mids))
+        return tuple((name, what) for name, what in both if isinstance(what, Missing))
+
     def hours(self, when_us: Ints) -> Ints:
         """The local hour of instants of the session."""
         return np.asarray(self.hour[when_us // QUARTER_US - self.window_us[0] // QUARTER_US])
