@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from ..book.execution.merging import (
@@ -255,13 +256,12 @@ def section(
     days: Sequence[tuple[Any, SlippageFact | Missing]],
     context: Context,
 ) -> Section:
-    """The figure of each currency with its coverage, every benchmark, shortfall, then breakdowns."""
+    """The figure of each currency with its coverage, all benchmarks, shortfall, breakdowns."""
     if isinstance(fact, Missing):
         return Section(id="slippage", title=SLIPPAGE.title, summary=f"No slippage: {fact}.")
     target = context.targets.get("slippage_bps")
-    currencies = sorted(
-        {c.currency for c in (*fact.cells, *fact.shortfall)}, key=lambda c: (c != context.base, c)
-    )
+    traded = {c.currency for c in fact.cells} | {c.currency for c in fact.shortfall}
+    currencies = sorted(traded, key=lambda c: (c != context.base, c))
     figures, more = [], []
     verdicts = []
     for currency in currencies:
@@ -312,7 +312,7 @@ def section(
             *_shortfall(fact, currencies),
             *(_by(fact, name, label) for name, label in BREAKDOWNS),
         ),
-        charts=_charts(fact, context.base if context.base in currencies else currencies[0]),
+        charts=_charts(fact, (*currencies, context.base)[0]),
         notes=_notes(fact),
     )
 
@@ -355,13 +355,11 @@ def _benchmarks(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, .
                     text(currency),
                     nothing if measured.value is None else measured,
                     *(quantile(sketch, share) for _, share in SHARES),
-                    Money(amount=measured.cost, currency=currency)
-                    if covered.numerator
-                    else nothing,
+                    *(
+                        Money(amount=amount, currency=currency) if covered.numerator else nothing
+                        for amount in (measured.cost, measured.notional)
+                    ),
                     covered,
-                    Money(amount=measured.notional, currency=currency)
-                    if covered.numerator
-                    else nothing,
                 )
             )
     if not fact.measured_fills:
@@ -377,8 +375,8 @@ def _benchmarks(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, .
                 Column(key="median", label="Median"),
                 Column(key="p95", label="p95"),
                 Column(key="cost", label="Cost"),
-                Column(key="coverage", label="Coverage"),
                 Column(key="notional", label="Notional at the benchmark", shown=False),
+                Column(key="coverage", label="Coverage"),
             ),
             rows=tuple(rows),
             note=f"Median and p95 are weighted by notional too, within {plain(ERROR_PCT)} % of "
@@ -448,8 +446,8 @@ def _shortfall(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ..
                 Column(key="coverage", label="Orders covered"),
             ),
             rows=tuple(rows),
-            note="Basis points of what was ordered at the decision price. Covered are orders with a "
-            "decision price, an arrival price and, where not filled in full, a mid at their end.",
+            note="Basis points of what was ordered, at the decision price. Covered are orders with "
+            "a decision price, an arrival price and, if not filled in full, a mid at their end.",
         ),
     )
 
@@ -471,7 +469,7 @@ def _charts(fact: SlippageFact, currency: str) -> tuple[Chart, ...]:
         at = sum(middle >= b for b in BARS)
         weights[at] = EXACT.add(weights[at], weight)
     shares = [_percent(weight, sketch.total) for weight in weights]
-    labels = [f"< {BARS[0]}", *(f"{a} to {b}" for a, b in zip(BARS, BARS[1:], strict=False))]
+    labels = [f"< {BARS[0]}", *(f"{a} to {b}" for a, b in pairwise(BARS))]
     charts: list[Chart] = [
         BarsChart(
             id="slippage.distribution",
@@ -522,20 +520,19 @@ def _notes(fact: SlippageFact) -> tuple[str, ...]:
     if fact.quote_max_age_s is not None:
         notes.append(
             f"A mid is of the last quote at or before its time; one older than "
-            f"{fact.quote_max_age_s} s counts as none. Interval VWAP runs from arrival, or the start "
-            "of the session, to the last fill or the order's end."
+            f"{fact.quote_max_age_s} s counts as none. Interval VWAP runs from arrival, or the "
+            "start of the session, to the last fill or the order's end."
         )
     for name, why in fact.absent:
         lost = [words.lower() for b, words in BENCHMARKS.items() if NEEDS.get(b) == name]
         if name == "quotes":
             lost.append("shortfall of orders not filled in full")
         notes.append(f"{', '.join(lost).capitalize()}: {why}.".replace(" vwap", " VWAP"))
-    apart = {f.currency for c in fact.shortfall for f in c.fees_apart}
+    apart: dict[str, Decimal] = {}
+    for fee in (f for c in fact.shortfall for f in c.fees_apart):
+        apart[fee.currency] = EXACT.add(apart.get(fee.currency, Decimal(0)), fee.amount)
     if apart:
-        words = ", ".join(
-            f"{plain(exact_sum(f.amount for c in fact.shortfall for f in c.fees_apart if f.currency == name))} {name}"
-            for name in sorted(apart)
-        )
+        words = ", ".join(f"{plain(amount)} {name}" for name, amount in sorted(apart.items()))
         notes.append(f"Fees in another currency than the notional's are in no shortfall: {words}.")
     return tuple(notes)
 
@@ -602,6 +599,6 @@ SLIPPAGE: Measure[SlippageFact] = Measure(
     of_day=of_day,
     merge=merge,
     section=section,
-    reference="notional-weighted cost against six benchmarks and implementation shortfall "
+    reference="notional-weighted cost against seven benchmarks and implementation shortfall "
     "(Kissell 2013; Perold 1988)",
 )
