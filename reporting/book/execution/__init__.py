@@ -83,8 +83,9 @@ def executions(
     chains = chains_of(orders)
     placed, done = (chains.table[name].to_numpy() for name in ("placed_us", "done_us"))
     working = (placed >= window[0]) & (placed < window[1]) & ((done < 0) | (done >= window[1]))
-    got = filled(fills, chains, earlier, instruments)
-    against = slippage(fills, chains, got, orders, instruments, market)
+    order_of = chains.rows_by_code(fills.table["order_id"])
+    got = filled(fills, order_of, chains, earlier, instruments)
+    against = slippage(fills, order_of, chains, got, orders, instruments, market)
     final = final_chains(chains, got, orders, instruments, window)
     took, early = latencies(final)
     return Executions(
@@ -100,12 +101,12 @@ def executions(
             quote_max_age_s=market.quote_max_age_s,
             absent=market.absent,
         ),
-        findings=(*_orphans(fills.table, chains.rows_by_code(fills.table["order_id"])), *early),
+        findings=(*_orphans(fills.table, order_of), *early),
     )
 
 
-def _orphans(fills: pd.DataFrame, rows: Ints) -> tuple[Finding, ...]:
-    lost = rows[fills["order_id"].cat.codes.to_numpy()] < 0
+def _orphans(fills: pd.DataFrame, order_of: Ints) -> tuple[Finding, ...]:
+    lost = order_of[fills["order_id"].cat.codes.to_numpy()] < 0
     if not lost.any():
         return ()
     return (

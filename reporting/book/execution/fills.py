@@ -74,12 +74,11 @@ class Part:
         return np.asarray(self.table[name].cat.codes.to_numpy())
 
 
-def parts(fills: pd.DataFrame, chains: Chains) -> Iterator[Part]:
-    """All fills, a part at a time."""
-    rows = chains.rows_by_code(fills["order_id"])
+def parts(fills: pd.DataFrame, order_of: Ints) -> Iterator[Part]:
+    """All fills, a part at a time; ``order_of`` is the row of each code of ``order_id``."""
     for start in range(0, len(fills), PART):
         table = fills.iloc[start : start + PART]
-        yield Part(table, rows[table["order_id"].cat.codes.to_numpy()])
+        yield Part(table, order_of[table["order_id"].cat.codes.to_numpy()])
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,9 @@ class Filled:
     at_venue: tuple[Limbs, ...]  # quantity of each venue
 
 
-def filled(fills: Frame, chains: Chains, earlier: Frame, instruments: Frame) -> Filled:
+def filled(
+    fills: Frame, order_of: Ints, chains: Chains, earlier: Frame, instruments: Frame
+) -> Filled:
     """Sum the session's fills and those before it by order.
 
     ``earlier`` has a row an order, venue and fee currency: the sums of quantity, of ``amount``
@@ -122,7 +123,7 @@ def filled(fills: Frame, chains: Chains, earlier: Frame, instruments: Frame) -> 
     units = units_of(fills.table["instrument_id"].cat.categories, instruments)
     currencies = fills.table["fee_currency"].cat.categories
     currency_of = units.currency_codes(currencies)
-    for part in parts(fills.table, chains):
+    for part in parts(fills.table, order_of):
         keep = part.order >= 0
         if not keep.all():
             part = Part(part.table[keep], part.order[keep])

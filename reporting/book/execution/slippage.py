@@ -71,7 +71,13 @@ class Slippage:
 
 
 def slippage(
-    fills: Frame, chains: Chains, got: Filled, orders: Frame, instruments: Frame, market: Market
+    fills: Frame,
+    order_of: Ints,
+    chains: Chains,
+    got: Filled,
+    orders: Frame,
+    instruments: Frame,
+    market: Market,
 ) -> Slippage:
     """Sums of all fills of the session."""
     by_order = _by_order(fills, chains, got, orders, instruments, market)
@@ -81,7 +87,7 @@ def slippage(
     if isinstance(market.mids, Mids):
         scales |= dict.fromkeys(("fill_mid", *MARKOUTS_S), max(scale_p, market.mids.scale))
     sums = _Sums(units_of(fills.table["instrument_id"].cat.categories, instruments))
-    for part in parts(fills.table, chains):
+    for part in parts(fills.table, order_of):
         view = _View(part, scale_p, _mid_keys(market, part))
         # A fill without an order reads the entry at the end.
         root = np.append(chains.root, -1)[part.order]
