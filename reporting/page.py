@@ -195,8 +195,28 @@ class CalendarChart(Value):
     rows: tuple[CalendarRow, ...]
 
 
+class HeatRow(Value):
+    """One line of a heat map; None is a gap, never zero."""
+
+    label: str
+    values: tuple[Exact | None, ...]
+
+
+class HeatChart(Value):
+    """Shares in per cent by two dimensions (fill rate by hour and agent), each with its number."""
+
+    kind: Literal["heat"] = "heat"
+    id: str
+    title: str
+    alt: str
+    unit: str
+    labels: tuple[str, ...]
+    rows: tuple[HeatRow, ...]
+
+
 Chart = Annotated[
-    BarsChart | LinesChart | TimelineChart | CalendarChart, Field(discriminator="kind")
+    BarsChart | LinesChart | TimelineChart | CalendarChart | HeatChart,
+    Field(discriminator="kind"),
 ]
 
 

@@ -26,6 +26,7 @@ from ..policy.maintenance import Occurrence
 from ..seal import SealedDay, canonical, digest
 from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
+from ..sources.ledger import QUOTE_MAX_AGE_S
 from ..store import SealedRow, Writer
 from .service import Progress, Service, sealed_day, silent, stored_book
 
@@ -332,12 +333,14 @@ class _Closer:
         self, day: TradingDay
     ) -> tuple[Mapping[str, Frame | Value], tuple[Finding, ...]]:
         policy = self.service.policy
+        age = policy.targets(day.day).get("quote_max_age_s")
         try:
             return self.service.ledger.read(
                 day,
                 self.now,
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
+                quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
             )
         except SourceUnavailable as error:
             if not self.allow_gaps:

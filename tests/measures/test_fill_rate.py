@@ -244,5 +244,5 @@ def test_the_average_of_daily_rates_is_another_number() -> None:
 
 
 def test_the_measure_names_its_parts() -> None:
-    assert FILL_RATE.reads == ("orders", "working", "instruments")
+    assert FILL_RATE.reads == ("orders", "working", "instruments", "execution")
     assert FILL_RATE.every_day is False
