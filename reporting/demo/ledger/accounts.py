@@ -213,15 +213,17 @@ class Custody:
     def apply(self, event: CorporateEvent) -> None:
         """A split multiplies, a dividend pays on what is held, an expiry pays it out."""
         one = BY_CODE[event.code]
+        amount = event.factor or event.per_unit
+        assert amount is not None
         for (book, code), quantity in list(self.held.items()):
             if code != event.code:
                 continue
             if event.what == "SPLIT":
-                self.held[book, code] = quantity * event.factor
+                self.held[book, code] = quantity * amount
             elif event.what == "CASHDIV":
-                self.cash[book, one.ccy] += quantity * event.per_unit
+                self.cash[book, one.ccy] += quantity * amount
             else:
-                self.cash[book, one.ccy] += quantity * event.per_unit * one.multiplier
+                self.cash[book, one.ccy] += quantity * amount * one.multiplier
                 self.held[book, code] = Decimal(0)
 
     # -- payments ----------------------------------------------------------------------------

@@ -221,11 +221,11 @@ def market(seed: int) -> Market:
                 path.append(opening + (close - opening) * part + noise)
             paths[one.code, day] = tuple(path)
 
-    own, following = EXPIRING_CODE, NEXT_CODE
-    closes[own] = {
-        day: ticks + BASIS_TICKS for day, ticks in closes[following].items() if is_listed(own, day)
+    code, following = EXPIRING_CODE, NEXT_CODE
+    closes[code] = {
+        day: ticks + BASIS_TICKS for day, ticks in closes[following].items() if is_listed(code, day)
     }
     for day in sessions:
-        if is_listed(own, day):
-            paths[own, day] = tuple(node + BASIS_TICKS for node in paths[following, day])
+        if is_listed(code, day):
+            paths[code, day] = tuple(node + BASIS_TICKS for node in paths[following, day])
     return Market(history, sessions, closes, eurusd, paths)

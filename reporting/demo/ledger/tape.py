@@ -33,10 +33,16 @@ QUOTE_GAP: Final = ("CEDR", date(2025, 11, 6), time(12), time(13))
 #: The last quote before this instrument's first execution from this time on has bid above ask.
 CROSSED: Final = ("ALDR", date(2025, 11, 13), time(11))
 
-#: From an execution: how much later a quote is wanted, and how much before that it may lie.
-_WANTED = ((0, 400), (_SECOND, 800), (10 * _SECOND, 2_000), (60 * _SECOND, 5_000))
-_REGULAR, _EXTENDED = 6 * _MINUTE, 25 * _MINUTE  # between two quotes of the regular stream
-_PRINTS = 8 * _MINUTE  # between two prints of the regular stream
+#: From an execution: how much later a quote may be wanted, how much before that it may lie, and
+#: how often there is one.
+_WANTED = (
+    (0, 400, 0.97),
+    (_SECOND, 800, 0.5),
+    (10 * _SECOND, 2_000, 0.4),
+    (60 * _SECOND, 5_000, 0.6),
+)
+_REGULAR, _EXTENDED = 7 * _MINUTE, 25 * _MINUTE  # between two quotes of the regular stream
+_PRINTS = 12 * _MINUTE  # between two prints of the regular stream
 
 
 class Ours:
@@ -63,10 +69,9 @@ def quotes(seed: int, market: Market, ours: Ours) -> tuple[tuple[TopOfBook, ...]
     random = dice.random
     moments = {(at, code) for code, at in _stream(market, dice)}
     for at, code, _ in ours.rows:
-        if random() < 0.03:  # not captured: what there is comes from the others
-            continue
-        for later, before in _WANTED:
-            moments.add((at + later - int(random() * before), code))
+        for later, before, share in _WANTED:
+            if random() < share:
+                moments.add((at + later - int(random() * before), code))
     gap_code, gap_day, *clocks = QUOTE_GAP
     starts, ends = (local_ms(gap_day, clock) for clock in clocks)
     last = close_ms(EXPIRES_ON)
