@@ -33,7 +33,7 @@ CRASH, CRASH_RETURN = date(2025, 11, 20), -0.042
 STALE_MARK = ("OELG", LAST)
 RENAMED, RENAMED_ON = "HAZL", date(2025, 10, 20)
 #: Two new shares for one old share, from before the first trade of this session on.
-SPLIT_CODE, SPLIT_ON, SPLIT_RATIO = "DGLS", date(2025, 10, 15), 2
+SPLIT_CODE, SPLIT_ON, SPLIT_RATIO = "DGLS", date(2025, 10, 16), 2
 #: A future that ends with this session, and what is added to the next one's price for its own.
 EXPIRING_CODE, EXPIRES_ON, BASIS_TICKS = "GRVU5", date(2025, 9, 19), -140
 NEXT_CODE = "GRVZ5"

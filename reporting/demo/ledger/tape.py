@@ -29,7 +29,7 @@ from .rows import Child, Execution, Parent, TapePrint, TopOfBook
 _SECOND, _MINUTE = 1_000, 60_000
 
 #: Nobody quotes this instrument for an hour of this session: local start and end.
-QUOTE_GAP: Final = ("CEDR", date(2025, 11, 6), time(12), time(13))
+QUOTE_GAP: Final = ("CEDR", date(2025, 11, 7), time(14), time(15))
 #: The last quote before this instrument's first execution from this time on has bid above ask.
 CROSSED: Final = ("ALDR", date(2025, 11, 13), time(11))
 
