@@ -106,7 +106,7 @@ def _firm(seed: int, prices: Market) -> tuple[Firm, dict[str, Any]]:
     custody = Custody(seed, prices, trades, events)
     custody.run()
     movements, corrected = custody.recorded()
-    ours = Ours(trades.parents, trades.children, trades.executions)
+    ours = Ours(trades.parents, trades.children, trades.child_events, trades.executions)
     items, not_itemised = commission_items(seed, trades.executions)
     top_of_book, planted_quotes = quotes(seed, prices, ours)
     firm = Firm(

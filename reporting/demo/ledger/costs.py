@@ -26,20 +26,22 @@ CONVENTIONS: Final = {
     "fill_mid": "side x (price - mid at the fill's time) x quantity x multiplier",
     "decision": "side x (price - decision price of the chain) x quantity x multiplier",
     "markouts": "side x (price - mid 1, 10 or 60 s after the fill) x quantity x multiplier, so a "
-    "price that went on our way is a negative cost",
-    "interval_vwap": "over the chains that were done on the day, were not rejected and have fills: "
-    "side x (average price - VWAP) x filled x multiplier, where the VWAP is of all prints, ours "
-    "among them, from when the chain's first order was placed to when its last one was done, both "
-    "inclusive; cost and benchmark are rounded half-even to 12 places per chain; chains placed on "
-    "an earlier session are apart, as interval_vwap_overnight; none where nothing was printed",
-    "shortfall": "over the same chains but with or without fills; covered are those with a "
-    "decision price, an arrival price and, unless filled >= ordered, an end price: the last "
-    "uncrossed mid of that session at or before the chain was done, however old; side x "
+    "price that went on our way is a negative cost; only where a quote is of that very instant or "
+    "the next one is at most 60,000 ms after it, since else nobody saw the market then",
+    "interval_vwap": "side x (price - VWAP) x quantity x multiplier, where the VWAP is of all "
+    "prints of the session, ours among them, while the chain was at work in it, both ends "
+    "inclusive: from when its first order was placed, or the session's start if that is later, to "
+    "its last fill in the session, or to when its last order was done if that is later and in the "
+    "session; none where nothing was printed; cost and benchmark are rounded half-even to 12 "
+    "places per chain and session",
+    "shortfall": "over the chains that were done on the day and not rejected; covered are those "
+    "with a decision price, an arrival price and, unless filled = ordered, an end price, which is "
+    "the mid as of when the chain was done; side x "
     "multiplier x ...: delay = filled x (arrival - decision), trading = sum of quantity x (price "
-    "- arrival), opportunity = max(ordered - filled, 0) x (end - decision) after Perold; "
-    "delay_kissell = max(ordered, filled) x (arrival - decision) and opportunity_kissell = "
-    "max(ordered - filled, 0) x (end - arrival); fees of the covered chains by their own currency; "
-    "notional is ordered x decision price x multiplier",
+    "- arrival), opportunity = (ordered - filled) x (end - decision) after Perold; delay_kissell "
+    "= ordered x (arrival - decision) and opportunity_kissell = (ordered - filled) x (end - "
+    "arrival); fees of the covered chains by their own currency; notional is ordered x decision "
+    "price x multiplier",
     "venues": "fills in force by venue",
 }
 
@@ -66,7 +68,17 @@ class Fill:
     root_mid: Decimal | None
     decision_mid: Decimal | None = None
     venue: str = ""
+    chain: str = ""
     row_id: str = ""  # of the execution or correction whose terms these are
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A chain's time at work in one session, and its fills in it, of which there are some."""
+
+    fills: Sequence[Fill]
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -79,10 +91,7 @@ class Chain:
     fills: Sequence[Fill]
     decision: Decimal | None
     arrival: Decimal | None
-    placed_at: int
     done_at: int
-    overnight: bool  # placed on an earlier session than it was done
-    session_start: int
 
 
 @dataclass
@@ -93,10 +102,10 @@ class _Line:
     benchmark: Decimal = _ZERO
     covered: int = 0
 
-    def add(self, cost: Decimal, benchmark: Decimal) -> None:
+    def add(self, cost: Decimal, benchmark: Decimal, covered: int = 1) -> None:
         self.cost += cost
         self.benchmark += benchmark
-        self.covered += 1
+        self.covered += covered
 
     def answer(self) -> dict[str, Any]:
         return {"cost": self.cost, "benchmark": self.benchmark, "covered": self.covered}
@@ -133,14 +142,21 @@ class Costs:
             one.value += accumulate(row.px * row.size for row in rows)
             one.volume += accumulate(row.size for row in rows)
 
-    def mid(self, code: str, at: int, not_before: int | None = None) -> Decimal | None:
-        """The mid as of ``at``, of a quote no older than a minute or than ``not_before``."""
+    def mid(self, code: str, at: int) -> Decimal | None:
+        """The mid as of ``at``, of a quote that is not too old."""
         one = self.series[code]
         index = bisect_right(one.quoted_at, at) - 1
-        oldest = at - _MAX_AGE_MS if not_before is None else not_before
-        if index < 0 or one.quoted_at[index] < oldest:
+        if index < 0 or at - one.quoted_at[index] > _MAX_AGE_MS:
             return None
         return one.mids[index]
+
+    def mid_after(self, code: str, at: int) -> Decimal | None:
+        """The mid as of ``at``, where quotes went on: one of that instant, or one soon after."""
+        times = self.series[code].quoted_at
+        following = bisect_left(times, at)
+        if following == len(times) or times[following] - at > _MAX_AGE_MS:
+            return None
+        return self.mid(code, at)
 
     def traded(self, code: str, start: int, end: int) -> tuple[Decimal, Decimal]:
         """Value and volume of the prints from ``start`` to ``end``, both inclusive."""
@@ -148,21 +164,25 @@ class Costs:
         low, high = bisect_left(one.printed_at, start), bisect_right(one.printed_at, end)
         return one.value[high] - one.value[low], one.volume[high] - one.volume[low]
 
-    def answers(self, fills: Iterable[Fill], chains: Iterable[Chain]) -> dict[str, Any]:
-        """All answers about one day's fills and the chains that were done on it."""
+    def answers(
+        self, fills: Iterable[Fill], stays: Iterable[Stay], chains: Iterable[Chain]
+    ) -> dict[str, Any]:
+        """All answers about one day's fills, the chains at work and the chains that were done."""
         venues: dict[str, int] = defaultdict(int)
         lines: dict[str, dict[str, _Line]] = defaultdict(lambda: defaultdict(_Line))
         for fill in fills:
             venues[fill.venue] += 1
             self._fill(fill, lines[BY_CODE[fill.key[1]].ccy])
+        for stay in stays:
+            self._vwap(stay, lines[BY_CODE[stay.fills[0].key[1]].ccy])
         shortfalls: dict[str, dict[str, Any]] = {}
         for chain in chains:
             ccy = BY_CODE[chain.code].ccy
-            self._vwap(chain, lines[ccy])
             self._shortfall(chain, shortfalls.setdefault(ccy, _no_shortfall()))
         by_ccy: dict[str, dict[str, Any]] = {
             ccy: {name: line.answer() for name, line in found.items()}
             for ccy, found in lines.items()
+            if found
         }
         for ccy, sums in shortfalls.items():
             by_ccy.setdefault(ccy, {})["shortfall"] = sums
@@ -174,33 +194,33 @@ class Costs:
         benchmarks = [
             ("fill_mid", self.mid(code, fill.executed_at)),
             ("decision", fill.decision_mid),
-            *((name, self.mid(code, fill.executed_at + later)) for name, later in _HORIZONS),
+            *((name, self.mid_after(code, fill.executed_at + later)) for name, later in _HORIZONS),
         ]
         for name, price in benchmarks:
             if price is not None:
                 lines[name].add(fill.side * (fill.px - price) * worth, price * worth)
 
-    def _vwap(self, chain: Chain, lines: dict[str, _Line]) -> None:
-        value, volume = self.traded(chain.code, chain.placed_at, chain.done_at)
-        if not chain.fills or not volume:
+    def _vwap(self, stay: Stay, lines: dict[str, _Line]) -> None:
+        code, side = stay.fills[0].key[1], stay.fills[0].side
+        value, volume = self.traded(code, stay.start, stay.end)
+        if not volume:
             return
-        multiplier = BY_CODE[chain.code].multiplier
-        filled = sum((fill.size for fill in chain.fills), _ZERO)
-        paid = sum((fill.size * fill.px for fill in chain.fills), _ZERO)
-        cost = chain.side * (paid * volume - filled * value) * multiplier
-        name = "interval_vwap_overnight" if chain.overnight else "interval_vwap"
-        lines[name].add(
-            *(_ROUNDED.quantize(_ROUNDED.divide(part, volume), _PLACES)
-              for part in (cost, filled * value * multiplier))
-        )  # fmt: skip
+        multiplier = BY_CODE[code].multiplier
+        filled = sum((fill.size for fill in stay.fills), _ZERO)
+        paid = sum((fill.size * fill.px for fill in stay.fills), _ZERO)
+        cost = side * (paid * volume - filled * value) * multiplier
+        cost, benchmark = (
+            _ROUNDED.quantize(_ROUNDED.divide(part, volume), _PLACES)
+            for part in (cost, filled * value * multiplier)
+        )
+        lines["interval_vwap"].add(cost, benchmark, len(stay.fills))
 
     def _shortfall(self, chain: Chain, sums: dict[str, Any]) -> None:
         sums["chains"] += 1
         filled = sum((fill.size for fill in chain.fills), _ZERO)
-        left = max(chain.ordered - filled, _ZERO)
-        decision, arrival, end = chain.decision, chain.arrival, None
-        if left:
-            end = self.mid(chain.code, chain.done_at, chain.session_start)
+        left = chain.ordered - filled
+        decision, arrival = chain.decision, chain.arrival
+        end = self.mid(chain.code, chain.done_at) if left else None
         if decision is None or arrival is None or (left and end is None):
             return
         sums["covered"] += 1
@@ -210,7 +230,7 @@ class Costs:
         sums["delay"] += worth * filled * (arrival - decision)
         sums["trading"] += worth * paid
         sums["opportunity"] += worth * left * (end - decision)
-        sums["delay_kissell"] += worth * (filled + left) * (arrival - decision)
+        sums["delay_kissell"] += worth * chain.ordered * (arrival - decision)
         sums["opportunity_kissell"] += worth * left * (end - arrival)
         sums["notional"] += chain.ordered * decision * BY_CODE[chain.code].multiplier
         for fill in chain.fills:

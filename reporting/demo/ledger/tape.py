@@ -24,7 +24,7 @@ from .market import (
     local_ms,
     open_ms,
 )
-from .rows import Child, Execution, Parent, TapePrint, TopOfBook
+from .rows import Child, ChildEvent, Execution, Parent, TapePrint, TopOfBook
 
 _SECOND, _MINUTE = 1_000, 60_000
 
@@ -40,18 +40,20 @@ _WANTED = (
     (_SECOND, 800, 0.5),
     (10 * _SECOND, 2_000, 0.4),
     (60 * _SECOND, 5_000, 0.6),
+    (110 * _SECOND, 30_000, 0.6),  # so that the market is seen to go on after the last markout
 )
 _REGULAR, _EXTENDED = 7 * _MINUTE, 25 * _MINUTE  # between two quotes of the regular stream
 _PRINTS = 12 * _MINUTE  # between two prints of the regular stream
 
 
 class Ours:
-    """Our executions as the market saw them: original terms, by instrument."""
+    """What the market saw of us: our executions on their original terms, and the ends of orders."""
 
     def __init__(
         self,
         parents: Iterable[Parent],
         children: Iterable[Child],
+        events: Iterable[ChildEvent],
         executions: Iterable[Execution],
     ) -> None:
         codes = {row.parent_id: row.code for row in parents}
@@ -61,6 +63,12 @@ class Ours:
              if row.ref_exec_id is None),
             key=lambda found: (found[0], found[2].exec_id),
         )  # fmt: skip
+        #: When an order ended without all that was wanted of it.
+        self.ends = [
+            (row.happened_at, code_of[row.child_id])
+            for row in events
+            if row.state in ("CXL", "EXP")
+        ]
 
 
 def quotes(seed: int, market: Market, ours: Ours) -> tuple[tuple[TopOfBook, ...], dict[str, Any]]:
@@ -72,6 +80,9 @@ def quotes(seed: int, market: Market, ours: Ours) -> tuple[tuple[TopOfBook, ...]
         for later, before, share in _WANTED:
             if random() < share:
                 moments.add((at + later - int(random() * before), code))
+    moments |= {
+        (at - int(random() * 30 * _SECOND), code) for at, code in ours.ends if random() < 0.8
+    }
     gap_code, gap_day, *clocks = QUOTE_GAP
     starts, ends = (local_ms(gap_day, clock) for clock in clocks)
     last = close_ms(EXPIRES_ON)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ...model import epoch_ms
 from .costs import CONVENTIONS as COST_CONVENTIONS
-from .costs import Chain, Costs, Fill
+from .costs import Chain, Costs, Fill, Stay
 from .market import BY_CODE, NOW, known_ms, local_ms
 from .rows import (
     CashMovement,
@@ -166,6 +166,9 @@ class _Answers:
         self.sessions = tuple(sessions)
         self.start = local_ms(self.sessions[0], _MIDNIGHT)  # nothing was traded before
         self.ends = {day: local_ms(day + timedelta(1), _MIDNIGHT) for day in self.sessions}
+        self.starts = dict(
+            zip(self.sessions, [self.start, *self.ends.values()][:-1], strict=True)
+        )  # a session begins where the one before ended
         self.end_times = [self.ends[day] for day in self.sessions]
         self.parents = {row.parent_id: row for row in firm.parents}
         self.children = {row.child_id: row for row in firm.children}
@@ -261,6 +264,7 @@ class _Answers:
             root_mid=self.chain[parent.parent_id][0].mid_when_sent,
             decision_mid=parent.mid_when_decided,
             venue=row.venue,
+            chain=parent.parent_id,
             row_id=row.exec_id,
         )
 
@@ -403,7 +407,6 @@ class _Answers:
             final = self.versions[orders[-1].child_id][-1]
             if final.entered_at > known or final.state == "REJ":
                 continue
-            start = local_ms(day, _MIDNIGHT)
             chains.append(
                 Chain(
                     code=parent.code,
@@ -412,17 +415,31 @@ class _Answers:
                     fills=self.in_force(self.by_chain[parent.parent_id], known),
                     decision=parent.mid_when_decided,
                     arrival=orders[0].mid_when_sent,
-                    placed_at=orders[0].sent_at,
                     done_at=final.happened_at,
-                    overnight=orders[0].sent_at < start,
-                    session_start=start,
                 )
             )
         return chains
 
+    def stays(self, day: date, known: int, fills: Sequence[Fill]) -> list[Stay]:
+        """The chains that were filled on ``day``, and when they were at work in it."""
+        by_chain: dict[str, list[Fill]] = defaultdict(list)
+        for fill in fills:
+            by_chain[fill.chain].append(fill)
+        stays = []
+        for chain, filled in by_chain.items():
+            orders = self.chain[chain]
+            ends = [fill.executed_at for fill in filled]
+            for event in self.versions[orders[-1].child_id]:
+                done = event.state not in ("WORKING", "AMENDED") and event.entered_at <= known
+                if done and self.session_of(event.happened_at) == day:
+                    ends.append(event.happened_at)
+            start = max(orders[0].sent_at, self.starts[day])
+            stays.append(Stay(filled, start, max(ends)))
+        return stays
+
     def execution(self, day: date, known: int, fills: Sequence[Fill]) -> dict[str, Any]:
         """Fee items and costs; those just worked out, where what is known makes no difference."""
-        asked = (fills, self.chains(day, known))
+        asked = (fills, self.stays(day, known, fills), self.chains(day, known))
         if self.executed[0] != asked:
             answers = self.fee_items(fills, known) | self.costs.answers(*asked)
             self.executed = (asked, answers)
