@@ -74,34 +74,30 @@ class Ours:
 def quotes(seed: int, market: Market, ours: Ours) -> tuple[tuple[TopOfBook, ...], dict[str, Any]]:
     """Every quote in order of time, no two of an instrument at once, and what was planted."""
     dice = Random(f"quotes/{seed}")
-    random = dice.random
-    moments = {(at, code) for code, at in _stream(market, dice)}
-    for at, code, _ in ours.rows:
-        for later, before, share in _WANTED:
-            if random() < share:
-                moments.add((at + later - int(random() * before), code))
-    moments |= {
-        (at - int(random() * 30 * _SECOND), code) for at, code in ours.ends if random() < 0.8
-    }
+    moments = _wanted(market, ours, dice)
+    crossed_code, crossed_day, clock = CROSSED
+    struck = next(
+        at for at, code, _ in ours.rows
+        if code == crossed_code and at >= local_ms(crossed_day, clock)
+    )  # fmt: skip
+    crossed = (struck - 1, crossed_code)
+    moments |= {(struck - 20 * _SECOND, crossed_code), crossed}
+    moments.discard((struck, crossed_code))
     gap_code, gap_day, *clocks = QUOTE_GAP
     starts, ends = (local_ms(gap_day, clock) for clock in clocks)
     last = close_ms(EXPIRES_ON)
-    code, day, clock = CROSSED
-    struck = next(at for at, other, _ in ours.rows if other == code and at >= local_ms(day, clock))
-    moments |= {(struck - 20 * _SECOND, code), (struck - 1, code)}
-    moments.discard((struck, code))
     rows = []
     for at, code in sorted(moments):
         if (code == gap_code and starts <= at < ends) or (code == EXPIRING_CODE and at > last):
             continue
         one = BY_CODE[code]
         mid = market.mid_ticks(code, at, local_day(at))
-        spread = 1 + mid // 8_000 + int(random() * 3)
+        spread = 1 + mid // 8_000 + int(dice.random() * 3)
         bid = mid - spread // 2
         low, high = one.price(bid), one.price(bid + spread)
-        if (at, code) == (struck - 1, CROSSED[0]):
+        if (at, code) == crossed:
             low, high = high, low
-        rows.append(TopOfBook(code, low, high, at, at + 1 + int(random() * 9)))
+        rows.append(TopOfBook(code, low, high, at, at + 1 + int(dice.random() * 9)))
     planted = {
         "quote_gap": {
             "instrument": gap_code,
@@ -110,12 +106,25 @@ def quotes(seed: int, market: Market, ours: Ours) -> tuple[tuple[TopOfBook, ...]
             "until_ms": ends,
         },
         "crossed_quote": {
-            "instrument": CROSSED[0],
-            "session": day.isoformat(),
+            "instrument": crossed_code,
+            "session": crossed_day.isoformat(),
             "quoted_at_ms": struck - 1,
         },
     }
     return tuple(rows), planted
+
+
+def _wanted(market: Market, ours: Ours, dice: Random) -> set[tuple[int, str]]:
+    """When which instrument is quoted: in the regular stream, and around what we did."""
+    random = dice.random
+    moments = {(at, code) for code, at in _stream(market, dice)}
+    for at, code, _ in ours.rows:
+        for later, before, share in _WANTED:
+            if random() < share:
+                moments.add((at + later - int(random() * before), code))
+    return moments | {
+        (at - int(random() * 30 * _SECOND), code) for at, code in ours.ends if random() < 0.8
+    }
 
 
 def _stream(market: Market, dice: Random) -> Iterator[tuple[str, int]]:
