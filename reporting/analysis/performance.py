@@ -74,7 +74,7 @@ def shares(parts: Mapping[str, Decimal]) -> dict[str, Ratio] | Missing:
     total = exact_sum(parts.values())
     signs = {part > 0 for part in parts.values() if part}
     if len(signs) > 1:
-        return Missing(why=Why.NOT_MEASURED, detail="gains and losses offset each other")
+        return Missing(why=Why.NOT_MEASURED, detail="mixed signs")
     if not total:
         return Missing(why=Why.NOT_MEASURED, detail="the total is 0")
     return {name: Ratio(numerator=part, denominator=total) for name, part in parts.items()}
