@@ -15,13 +15,15 @@ from ...page import Column, Figure, Line, LinesChart, Section, Table, text
 from .records import Kind, Record, grouped, running, short, slug, total_of, translated
 from .said import money_of, said_of, sessions, slippage_of, whole
 
-#: The figures in their order; a page sets them in two columns, the result and what it took.
+#: The figures in their order; a page sets them in two columns of equal length.
 FIGURES = (
-    "net", "share", "gross", "hit_rate", "hit_rate_instruments", "profit_factor", "sharpe_daily",
+    "net", "share", "gross", "hit_rate", "hit_rate_instruments", "profit_factor", "fill_rate",
+    "notional", "turnover",
+    "fees", "fees_of_gross", "slippage", "slippage_bps", "costs_share", "sharpe_daily",
     "sharpe_annual", "drawdown",
-    "notional", "turnover", "fill_rate", "fees", "fees_of_gross", "slippage", "slippage_bps",
-    "costs_share",
 )  # fmt: skip
+#: Rows of a page's tables, all of them together: so many that they stay on one page.
+ROWS = 6
 
 
 def page_of(record: Record) -> Section:
@@ -97,14 +99,17 @@ def _course_chart(record: Record) -> LinesChart | None:
 
 
 def _page_tables(record: Record) -> Iterator[Table]:
+    """Where the result came from: the other split where it has several parts, and instruments."""
     stem = f"{record.kind}_{slug(record.name)}"
-    yield _parts(record, f"{stem}_instruments", "instrument", "instrument", "symbol")
     other: Kind = "agent" if record.kind == "strategy" else "strategy"
-    if len({getattr(c, other) for c in record.cells}) > 1:
-        yield _parts(record, f"{stem}_{other}", other, other, other)
+    several = len({getattr(c, other) for c in record.cells})
+    if several > 1:
+        yield _parts(record, f"{stem}_{other}", other, other, other, ROWS // 2)
+    top = ROWS if several < 2 else max(ROWS // 2, ROWS - several)
+    yield _parts(record, f"{stem}_instruments", "instrument", "instrument", "symbol", top)
 
 
-def _parts(record: Record, id: str, label: str, key: str, name: str) -> Table:
+def _parts(record: Record, id: str, label: str, key: str, name: str, top: int) -> Table:
     """The record's result and costs by ``key``, the largest results first; it foots to the record.
 
     ``name`` is the attribute that is shown.
@@ -132,7 +137,7 @@ def _parts(record: Record, id: str, label: str, key: str, name: str) -> Table:
         ),
         rows=tuple((text(shown), *amounts) for _, shown, _, amounts in rows),
         total=(text("Total"), *_amounts(record.total, record.cells, record.trades, record)),
-        top=6,
+        top=top,
     )
 
 

@@ -93,7 +93,7 @@ def said_of(record: Record, *, daily: bool = False) -> dict[str, Said]:
             Money(amount=fall.amount, currency=record.base)
             if past
             else Missing(why=Why.NO_DATA, detail="no session"),
-            _fall_words(fall, over),
+            _fall_words(fall),
         ),
     }
 
@@ -189,10 +189,10 @@ def _ends(ratio: Sharpe, places: int, scale: float) -> str:
     return f"{low} to {high}".replace("-", "−")
 
 
-def _fall_words(fall: Drawdown, over: str) -> str:
+def _fall_words(fall: Drawdown) -> str:
     if fall.trough is None:
-        return f"never below the highest point, {over}"
-    return f"{fall.peak or 'from the start'} to {fall.trough}, {over}"
+        return "never below the highest point"
+    return f"{fall.peak or 'from the start'} to {fall.trough}"
 
 
 def whole(amount: Decimal, currency: str) -> str:
