@@ -23,6 +23,9 @@ SHOWN = (
     "net", "share", "hit_rate", "profit_factor", "turnover", "costs_share", "sharpe_daily",
     "sharpe_error", "drawdown",
 )  # fmt: skip
+#: Measures that the table of agents leaves to others: a daily report has to be short.
+NOT_COMPARED = ("sharpe_error_independent",)
+NOT_COMPARED_DAILY = ("gross", "fees_of_gross", "slippage", "sharpe_annual", *NOT_COMPARED)
 #: What a daily report takes from the history, not from its one session.
 OF_HISTORY = ("hit_rate", "profit_factor")
 
@@ -50,7 +53,8 @@ Told = Sequence[tuple[Record, Mapping[str, Said]]]
 
 def _agents_table(told: Told, daily: bool) -> Table:
     """A column each; what is of the history stands below the number of its sessions."""
-    keys = [k for k in told[0][1] if k != "sharpe_error_independent"]
+    left_out = NOT_COMPARED_DAILY if daily else NOT_COMPARED
+    keys = [k for k in told[0][1] if k not in left_out]
     if daily:
         keys = [k for k in keys if k not in OF_HISTORY]
         at = keys.index("history") + 1

@@ -74,7 +74,7 @@ def said_of(record: Record, *, daily: bool = False) -> dict[str, Said]:
         "slippage": Said("Slippage cost", _money(record.slippage, record), _covered(record.trades)),
         "slippage_bps": Said("Slippage", slippage_of(record, record.trades)),
         "costs_share": Said("Share of all costs", record.costs_share),
-        "history": Said("Sessions behind the next", Count(value=len(nets))),
+        "history": Said("Sessions of history", Count(value=len(nets))),
         "sharpe_daily": Said(
             "Sharpe ratio, daily", _of_sharpe(ratio, lambda s: s.daily), _error_words(ratio, 3)
         ),
