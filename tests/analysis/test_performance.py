@@ -19,8 +19,8 @@ from reporting.analysis.performance import (
     drawdown,
     hit_rate,
     profit_factor,
-    sharpe,
     shares,
+    sharpe,
 )
 from reporting.model import Missing, Ratio, Why
 
@@ -150,9 +150,7 @@ def test_four_sessions_by_hand() -> None:
     variance = (1 + ratio**2 / 2 - skew * ratio + (kurt - 3) / 4 * ratio**2) / 4
     assert found.error_independent == pytest.approx(math.sqrt(variance), rel=1e-13)
     # One cosine, cos(π (t + ½) / 4), of the influences; one degree of freedom: t = 12.7062.
-    influences = [
-        u - ratio / 2 * (u * u - 1) for u in (x / math.sqrt(3.5) for x in (-2, -1, 0, 3))
-    ]
+    influences = [u - ratio / 2 * (u * u - 1) for u in (x / math.sqrt(3.5) for x in (-2, -1, 0, 3))]
     projection = math.sqrt(2 / 4) * sum(
         math.cos(math.pi * (t + 0.5) / 4) * x for t, x in enumerate(influences)
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal
 
 from reporting.book import Cell
@@ -106,3 +106,20 @@ def traded(
     if done:
         facts["fill_rate"] = FillRateFact(cells=tuple(done), working=0)
     return sealed(at, {**facts, **more})
+
+
+def book(
+    first: date, *sessions: Sequence[Trade], rates: Sequence[Rates] | None = None
+) -> list[Cited]:
+    """Sessions on consecutive days; what was earned before is carried, so that days telescope."""
+    worth: dict[tuple[str, ...], Decimal] = {}
+    days = []
+    for n, trades in enumerate(sessions):
+        carried = []
+        for t in trades:
+            key = (t.strategy, t.agent, t.account, t.instrument)
+            carried.append(replace(t, carried=str(worth.get(key, D(0)))))
+            worth[key] = worth.get(key, D(0)) + D(t.net)
+        fx = rates[n] if rates else None
+        days.append(traded(first + timedelta(n), *carried, rates=fx))
+    return days

@@ -87,6 +87,9 @@ def _strategies_table(told: Told, daily: bool) -> Table:
         if all(said[key].value == first[key].value for _, said in told)
         and isinstance(first[key].value, Missing)
     }
+    reasons: dict[str, list[str]] = {}
+    for key, why in gone.items():
+        reasons.setdefault(str(why), []).append(first[key].label)
     counts = sorted({len(measured(r.history)) for r, _ in told})
     many = sessions(counts[-1]) if len(counts) == 1 else f"{counts[0]} to {sessions(counts[-1])}"
     behind = "Hit rate, profit factor, Sharpe ratio" if daily else "Sharpe ratio"
@@ -103,7 +106,7 @@ def _strategies_table(told: Told, daily: bool) -> Table:
         rows=tuple((text(r.name), *(said[key].value for key in keys)) for r, said in told),
         note=" ".join(
             [f"{behind} and drawdown: {many}."]
-            + [f"{first[key].label}: {why}." for key, why in gone.items()]
+            + [f"{listed(labels)}: {why}." for why, labels in reasons.items()]
         ),
     )
 
