@@ -54,7 +54,7 @@ def compared(found: Document) -> dict[str, dict[str, Shown]]:
 def agents(found: Document) -> dict[str, dict[str, Shown]]:
     """The table of agents: each row's cells by agent."""
     rows = table(section(found, "strategies"), "agents_compared")
-    return {words(row["measure"]): row for row in rows}
+    return {words(row["of_agent"]): row for row in rows}
 
 
 def figures(found: Document, id: str) -> dict[str, Shown]:
@@ -107,7 +107,7 @@ def test_agents_stand_side_by_side_in_the_order_of_their_horizon() -> None:
     risk = Trade("overlay", "risk", net=1, value=7)
     other = Trade("x", "experimental", net=1)
     found = agents(daily(traded(day(0), risk, MAKER, other, TREND, VALUE, rates=EUR)))
-    assert list(found["Net P&L"]) == ["measure", "strategic", "tactical", "risk", "experimental"]
+    assert list(found["Net P&L"]) == ["of_agent", "strategic", "tactical", "risk", "experimental"]
     assert found["Net P&L"]["strategic"] == usd(90 + 30)
     assert found["Traded notional"]["strategic"] == usd(1000 + 200)
     # 1200 over 500 + 250.
@@ -279,6 +279,20 @@ def test_a_day_without_trade_has_no_pages() -> None:
     assert (missing.figures, missing.tables, missing.charts) == ((), (), ())
 
 
+def test_a_book_in_which_nothing_was_ever_done_has_nobody_to_compare() -> None:
+    assert section(daily(traded(day(0))), "strategies").summary == "Nothing was held or traded."
+
+
+def test_days_in_another_base_currency_are_not_added_up() -> None:
+    days = book(day(0), *([Trade("trend", "strategic", net=net)] for net in (5, 4, 3)))
+    old = {**days[0].sealed.facts["pnl"], "base": "EUR"}
+    facts = {**days[0].sealed.facts, "pnl": old}
+    days[0] = Cited(days[0].sealed.model_copy(update={"facts": facts}), "", days[0].sealed_at)
+    (row,) = compared(daily(*days)).values()
+    assert row["history"] == Count(value=2)
+    assert row["hit_rate"] == share(2, 2)
+
+
 def test_slippage_that_is_not_known_is_no_cost_of_zero() -> None:
     found = compared(daily(traded(day(0), TREND, slippage=GONE)))["trend"]
     keys = ("slippage", "slippage_bps", "notional", "turnover", "costs_share")
@@ -351,6 +365,19 @@ def test_an_id_depends_on_its_name_alone() -> None:
     assert slug(taken) not in (taken, slug("a b"))
 
 
+def test_many_agents_have_columns_for_some_and_a_csv_for_all() -> None:
+    many = [Trade("s", f"a{n}", net=n) for n in range(7)]
+    found = daily(traded(day(0), *many), traded(day(1), *many))
+    side_by_side, _ = section(found, "strategies").tables
+    assert [c.shown for c in side_by_side.columns] == [True] * 6 + [False] * 2
+    assert [line.label for line in chart(section(found, "strategies")).lines] == [
+        "a3", "a4", "a5", "a6",
+    ]  # fmt: skip
+    assert chart(section(found, "strategies")).alt.endswith(
+        "a6 12 USD. 3 more agents moved less and are not drawn."
+    )
+
+
 def test_very_many_strategies_get_a_page_for_the_largest() -> None:
     many = [Trade(f"s{n}", "tactical", net=n - 10) for n in range(MOST_PAGES + 5)]
     found = weekly(traded(day(0), *many), traded(day(1), *many))
@@ -402,7 +429,7 @@ def test_both_splits_foot_to_the_book_exactly(days: list[Cited]) -> None:
     for label, key in (("Net P&L", "net"), ("Gross P&L", "gross"), ("Fees", "fees")):
         whole = net[f"pnl.{key}"]
         assert isinstance(whole, Money)
-        by_agent = known([v for k, v in of_agents[label].items() if k != "measure"])
+        by_agent = known([v for k, v in of_agents[label].items() if k != "of_agent"])
         by_strategy = known([row[key] for row in of_strategies.values()])
         assert sum(by_agent) == sum(by_strategy) == Fraction(whole.amount)
     # Shares, where there are any, are of that same total.

@@ -14,11 +14,11 @@ from ...periods import Span
 from ..history import Facts
 from .comparison import TITLE, overview
 from .pages import page_of
-from .records import records_of, slug
+from .records import Record, records_of, slug
 
 __all__ = ["MOST_PAGES", "slug", "strategy_sections"]
 
-#: More strategies than this have no page of their own; the table has them all.
+#: More strategies than this (or agents) have no page of their own; the tables have them all.
 MOST_PAGES = 16
 
 
@@ -28,16 +28,21 @@ def strategy_sections(facts: Facts, span: Span) -> tuple[Section, ...]:
     if isinstance(merged, Missing):
         return (Section(id="strategies", title=TITLE, summary=f"P&L is missing: {merged}."),)
     records = records_of(facts, merged)
+    if not records:
+        return (Section(id="strategies", title=TITLE, summary="Nothing was held or traded."),)
     first = overview(records, facts, daily=span.kind == "daily")
     if span.kind == "daily":
         return (first,)
-    strategies = [r for r in records if r.kind == "strategy"]
-    biggest = sorted(strategies, key=lambda r: (-abs(r.net), r.name))[:MOST_PAGES]
-    paged = {r.name for r in biggest}
-    if len(paged) < len(strategies):
-        note = (
-            f"A page each for the {MOST_PAGES} strategies with the largest gains and losses; "
-            f"the table has all {len(strategies)}."
-        )
-        first = first.model_copy(update={"notes": (note, *first.notes)})
-    return (first, *(page_of(r) for r in records if r.kind == "agent" or r.name in paged))
+    paged: list[Record] = []
+    notes = []
+    for kind, plural in (("agent", "agents"), ("strategy", "strategies")):
+        every = [r for r in records if r.kind == kind]
+        biggest = {r.name for r in sorted(every, key=lambda r: (-abs(r.net), r.name))[:MOST_PAGES]}
+        paged += [r for r in every if r.name in biggest]
+        if len(biggest) < len(every):
+            notes.append(
+                f"A page each for the {MOST_PAGES} {plural} with the largest gains and losses; "
+                f"the table has all {len(every)}."
+            )
+    first = first.model_copy(update={"notes": (*notes, *first.notes)})
+    return (first, *(page_of(r) for r in paged))

@@ -63,7 +63,8 @@ def _agents_table(told: Told, daily: bool) -> Table:
         id="agents_compared",
         title="Agents side by side",
         columns=(
-            Column(key="measure", label="", align="left"),
+            # Not a key that an agent could have: theirs hold no "_".
+            Column(key="of_agent", label="", align="left"),
             *(
                 Column(key=slug(r.name), label=short(r.name), shown=n < MOST_COLUMNS)
                 for n, (r, _) in enumerate(told)
@@ -116,8 +117,8 @@ def _agents_chart(agents: Sequence[Record]) -> LinesChart | None:
     days = sorted({p.day for r in agents for p in r.history})
     if len(days) < 2:
         return None
-    drawn = sorted(agents, key=lambda r: -_moved(r))[:MOST_LINES]
-    drawn = [r for r in agents if r in drawn]
+    most = {r.name for r in sorted(agents, key=lambda r: -_moved(r))[:MOST_LINES]}
+    drawn = [r for r in agents if r.name in most]
     lines = [Line(label=short(r.name, LONGEST_KEY), values=running(r, days)) for r in drawn]
     ends = [
         f"{line.label} {whole(next(v for v in reversed(line.values) if v is not None), r.base)}"

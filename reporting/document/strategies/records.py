@@ -35,6 +35,8 @@ LONGEST_NAME, LONGEST_KEY = 32, 20
 
 Kind = Literal["strategy", "agent"]
 KINDS: tuple[Kind, ...] = ("agent", "strategy")
+#: Strategy and agent of a cell.
+Pair = tuple[str, str]
 
 
 def slug(name: str) -> str:
@@ -130,12 +132,18 @@ def running(record: Record, days: Sequence[date]) -> tuple[Decimal | None, ...]:
 
 @dataclass(frozen=True)
 class _Known:
-    """What both splits are made of; ``nets`` has each session's net by strategy × agent."""
+    """What both splits are made of.
+
+    ``nets`` has each session's net by strategy × agent, ``marked`` each known fact of the period
+    with its cells that have a mark.
+    """
 
     merged: PnlFact
+    cells: tuple[Cell, ...]
+    marked: Sequence[tuple[PnlFact, tuple[Cell, ...]]]
     period: Dated
     history: Dated
-    nets: Mapping[date, dict[tuple[str, str], Decimal | Missing] | Missing]
+    nets: Mapping[date, dict[Pair, Decimal | Missing] | Missing]
     slippage: SlippageFact | Missing
     fill_rate: FillRateFact | Missing
 
@@ -148,11 +156,16 @@ def records_of(facts: Facts, merged: PnlFact) -> list[Record]:
         for day, fact in facts.since("pnl", date.min)
         if not (isinstance(fact, Missing) and fact.why is Why.NO_SESSION)
     ][-HISTORY:]
-    nets = {
-        day: fact if isinstance(fact, Missing) else _nets(fact, lambda c: (c.strategy, c.agent))
-        for day, fact in {**dict(history), **dict(period)}.items()
-    }
-    known = _Known(merged, period, history, nets, facts.merged(SLIPPAGE), facts.merged(FILL_RATE))
+    known = _Known(
+        merged=merged,
+        cells=_marked(merged),
+        marked=[(f, _marked(f)) for _, f in period if not isinstance(f, Missing)],
+        period=period,
+        history=history,
+        nets={d: _pairs(f, merged.base) for d, f in {**dict(history), **dict(period)}.items()},
+        slippage=facts.merged(SLIPPAGE),
+        fill_rate=facts.merged(FILL_RATE),
+    )
     found: list[Record] = []
     for kind in KINDS:
         names = {getattr(c, kind) for c in merged.cells}
@@ -169,7 +182,7 @@ def _place(kind: Kind) -> Callable[[str], tuple[int, str]]:
 
 def _record(kind: Kind, name: str, known: _Known) -> Record:
     merged, rates = known.merged, closing_rates(known.merged)
-    cells = _own(_marked(merged), kind, name)
+    cells = _own(known.cells, kind, name)
     trades = _own(getattr(known.slippage, "cells", ()), kind, name)
     # A session without trade has traded nothing; where it is not known, the notes say so.
     unknown = known.slippage if isinstance(known.slippage, Missing) else None
@@ -184,12 +197,12 @@ def _record(kind: Kind, name: str, known: _Known) -> Record:
         fills=sum(c.fills for c in _own(merged.cells, kind, name)),
         days=_course(kind, name, known.period, known.nets),
         history=_course(kind, name, known.history, known.nets),
-        by_instrument=_instrument_days(kind, name, known.period),
+        by_instrument=_instrument_days(kind, name, known.marked),
         trades=trades,
         orders=_own(getattr(known.fill_rate, "accepted", ()), kind, name),
         notional=notional,
         slippage=unknown or translated(((c.currency, c.cost) for c in trades), rates),
-        turnover=_turnover(notional, _exposures(kind, name, known.period, rates)),
+        turnover=_turnover(notional, _exposures(kind, name, known.marked, rates)),
     )
 
 
@@ -245,12 +258,16 @@ def total_of(fact: PnlFact, marked: tuple[Cell, ...]) -> Totals | Missing:
     return totals(fact.model_copy(update={"cells": marked, "holdings": ()}), marked)
 
 
-def _nets(fact: PnlFact, key: Callable[[Cell], Any]) -> dict[Any, Decimal | Missing]:
-    """Net P&L of each group of a day's cells; a group that was never marked has none."""
-    found: dict[Any, Decimal | Missing] = dict.fromkeys(map(key, fact.cells), NO_MARK)
-    for name, cells in grouped(_marked(fact), key).items():
+def _pairs(fact: PnlFact | Missing, base: str) -> dict[Pair, Decimal | Missing] | Missing:
+    """A session's net P&L by strategy × agent; a pair that was never marked has none."""
+    if isinstance(fact, Missing):
+        return fact
+    if fact.base != base:
+        return Missing(why=Why.NOT_MEASURED, detail=f"the base currency was {fact.base}")
+    found: dict[Pair, Decimal | Missing] = {(c.strategy, c.agent): NO_MARK for c in fact.cells}
+    for pair, cells in grouped(_marked(fact), lambda c: (c.strategy, c.agent)).items():
         total = total_of(fact, cells)
-        found[name] = total if isinstance(total, Missing) else total.net
+        found[pair] = total if isinstance(total, Missing) else total.net
     return found
 
 
@@ -287,14 +304,15 @@ def _sum_of(nets: Sequence[Decimal | Missing]) -> Decimal | Missing:
     return exact_sum(x for x in nets if not isinstance(x, Missing))
 
 
-def _instrument_days(kind: Kind, name: str, period: Dated) -> tuple[Decimal, ...]:
+def _instrument_days(
+    kind: Kind, name: str, marked: Sequence[tuple[PnlFact, tuple[Cell, ...]]]
+) -> tuple[Decimal, ...]:
     """The net P&L of each instrument on each session of the period, where it is known."""
     found: list[Decimal] = []
-    for _, fact in period:
-        if not isinstance(fact, Missing):
-            own = grouped(_own(_marked(fact), kind, name), lambda c: c.instrument)
-            results = (total_of(fact, cells) for cells in own.values())
-            found += [t.net for t in results if not isinstance(t, Missing)]
+    for fact, cells in marked:
+        own = grouped(_own(cells, kind, name), lambda c: c.instrument)
+        results = (total_of(fact, some) for some in own.values())
+        found += [t.net for t in results if not isinstance(t, Missing)]
     return tuple(found)
 
 
@@ -312,15 +330,15 @@ def translated(
 
 
 def _exposures(
-    kind: Kind, name: str, period: Dated, rates: Mapping[str, Decimal | None]
+    kind: Kind,
+    name: str,
+    marked: Sequence[tuple[PnlFact, tuple[Cell, ...]]],
+    rates: Mapping[str, Decimal | None],
 ) -> list[Decimal | Missing]:
     """Σ |market value| at the close of each known session of the period."""
     return [
-        translated(
-            ((c.currency, abs(c.value_close)) for c in _own(_marked(fact), kind, name)), rates
-        )
-        for _, fact in period
-        if not isinstance(fact, Missing)
+        translated(((c.currency, abs(c.value_close)) for c in _own(cells, kind, name)), rates)
+        for _, cells in marked
     ]
 
 
