@@ -165,6 +165,12 @@ def test_a_daily_report_looks_back_over_the_sessions_given() -> None:
     assert row["net"] == usd(-7)
 
 
+def test_no_more_than_a_year_of_sessions_is_looked_back_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reporting.document.strategies.records.HISTORY", 5)
+    (row,) = compared(daily(*history([-100, 1, 2, -3, 4, 5]))).values()
+    assert (row["history"], row["hit_rate"]) == (Count(value=5), share(4, 5))
+
+
 def test_what_a_strategy_is_worth_needs_twenty_sessions() -> None:
     (row,) = compared(daily(*history(NETS[:19]))).values()
     short = Missing(why=Why.TOO_SHORT, detail="19 sessions, at least 20 needed")
