@@ -180,6 +180,36 @@ def test_what_a_strategy_is_worth_needs_twenty_sessions() -> None:
     assert row["drawdown"] == usd(6)  # from 17 to 11
 
 
+def test_the_interval_is_around_the_ratio_on_every_page() -> None:
+    days = history(NETS)
+    (row,) = compared(daily(*days)).values()
+    ends = [D(x.replace("−", "-")) for x in words(row["interval"]).split(" to ")]
+    assert isinstance(row["sharpe_daily"], Number)
+    assert isinstance(row["sharpe_error"], Number)
+    # 22 sessions give round(0.4 × 22^(2/3)) = 3 degrees of freedom: t = 3.182.
+    margin = float(row["sharpe_error"].value) * 3.182
+    assert [float(x - row["sharpe_daily"].value) for x in ends] == pytest.approx(
+        [-margin, margin], abs=0.003
+    )
+    page = section(weekly(*days[14:21], before=days[:14]), "strategies.strategy-trend")
+    note = {f.id: f.note for f in page.figures}["strategy.trend.sharpe_daily"]
+    told = re.fullmatch(r"standard error (\S+), 95 % interval (\S+) to (\S+)", note)
+    assert told, note
+    error, low, high = (float(x.replace("−", "-")) for x in told.groups())
+    assert (high - low) / 2 == pytest.approx(3.182 * error, abs=0.003)
+
+
+def test_a_week_turns_over_what_it_traded_by_what_it_held_on_average() -> None:
+    days = book(
+        day(0),
+        [Trade("trend", "strategic", net=1, value=100, notional=300)],
+        [Trade("trend", "strategic", net=1, value=-300, notional=500)],
+    )
+    found = figures(weekly(*days), "strategies.strategy-trend")
+    # (300 + 500) over (100 + |−300|) / 2.
+    assert found["turnover"] == Number(value=D("4.00"), unit="times")
+
+
 def test_a_week_has_its_own_hit_rate_and_the_history_s_in_a_note() -> None:
     days = history(NETS)
     week = [*days[14:19], *(sealed(day(n), {**QUIET, "pnl": NO_SESSION}) for n in (19, 20))]
@@ -297,6 +327,38 @@ def test_days_in_another_base_currency_are_not_added_up() -> None:
     (row,) = compared(daily(*days)).values()
     assert row["history"] == Count(value=2)
     assert row["hit_rate"] == share(2, 2)
+
+
+def test_who_held_on_and_did_not_trade_has_traded_nothing() -> None:
+    found = compared(daily(traded(day(0), Trade("trend", "strategic", net=5, value=100))))["trend"]
+    assert (found["notional"], found["slippage"]) == (usd(0), usd(0))
+    assert found["turnover"] == Number(value=D("0.00"), unit="times")
+    assert found["slippage_bps"] == Missing(why=Why.NO_DATA, detail="no fill")
+
+
+def test_slippage_is_of_the_fills_with_an_arrival_price_and_says_of_how_many() -> None:
+    some = Trade(
+        "trend", "strategic", net=1, notional=900, arrival=400, slipped=2, fills=4, covered=3
+    )
+    found = section(weekly(traded(day(0), some)), "strategies.strategy-trend")
+    values = {f.id.rpartition(".")[2]: f for f in found.figures}
+    assert values["slippage_bps"].value == Bps(cost=D(2), notional=D(400))
+    assert values["slippage"].note == "of 75.0 % of the fills"
+    none = Trade("trend", "strategic", net=1, notional=900, arrival=0, covered=0)
+    assert compared(daily(traded(day(0), none)))["trend"]["slippage_bps"] == Missing(
+        why=Why.NO_DATA, detail="no arrival price"
+    )
+
+
+def test_a_part_without_a_mark_does_not_take_the_rest_with_it() -> None:
+    unmarked = Trade("trend", "risk", "ZZZ", net=1_000, value=None)
+    days = [traded(day(n), Trade("trend", "strategic", net=5), unmarked) for n in range(2)]
+    (row,) = compared(daily(*days)).values()
+    assert (row["history"], row["hit_rate"]) == (Count(value=2), share(2, 2))
+    assert chart(section(weekly(*days), "strategies.strategy-trend")).lines[0].values == (
+        D(5),
+        D(10),
+    )
 
 
 def test_slippage_that_is_not_known_is_no_cost_of_zero() -> None:

@@ -25,7 +25,8 @@ class Trade:
 
     ``net`` is after ``fees``; ``value`` the position's market value at the close, ``slipped`` the
     cost against arrival, on ``notional``. All of it was earned in the session: what is carried is
-    put into ``carried``, the worth before.
+    put into ``carried``, the worth before. All fills have an arrival price, and that is the price,
+    unless ``covered`` and the ``arrival`` notional say otherwise.
     """
 
     strategy: str
@@ -40,6 +41,8 @@ class Trade:
     account: str = "MAIN"
     carried: str | int = 0
     fills: int = 1
+    covered: int | None = None
+    arrival: str | int | None = None
 
     def cell(self) -> Cell:
         value = None if self.value is None else D(self.value)
@@ -56,8 +59,9 @@ class Trade:
         return SlippageCell(
             strategy=self.strategy, agent=self.agent, account=self.account,
             instrument=self.instrument, symbol=self.instrument, currency=self.currency, venue="X",
-            fills=self.fills, fills_covered=self.fills, notional=D(self.notional),
-            cost=D(self.slipped), arrival_notional=D(self.notional),
+            fills=self.fills, fills_covered=self.fills if self.covered is None else self.covered,
+            notional=D(self.notional), cost=D(self.slipped),
+            arrival_notional=D(self.notional if self.arrival is None else self.arrival),
         )  # fmt: skip
 
 
