@@ -221,7 +221,10 @@ Chart = Annotated[
 
 
 class Section(Value):
-    """One part of a report; ``id`` names its template, ``templates/sections/<id>.html``."""
+    """One part of a report; ``id`` names its template, ``templates/sections/<id>.html``.
+
+    Parts of one kind share a template: it is named by what stands before the first dot.
+    """
 
     id: str
     title: str

@@ -48,6 +48,7 @@ from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, Cited, Facts
 from .objectives import Standing, standings, with_standings
+from .strategies import strategy_sections
 
 __all__ = [
     "COMPOSED",
@@ -65,13 +66,14 @@ __all__ = [
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
 TRAIL = {"daily": 10}
 #: The sections of a report in their order: measures, and what is composed of them.
-COMPOSED = ("checklists", "capacity", "regression", "improvement")
+COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement")
 ORDER = (
     "checklists",
     "pnl",
     "var",
     "slippage",
     "fill_rate",
+    "strategies",
     "service_levels",
     "uptime",
     "alerts",
@@ -270,7 +272,11 @@ def _sections(
     elif operations.improvements:
         goals = kpis(operations.improvements, policy.objectives, facts, levels, span)
         made["improvement"] = improvement_section(goals)
-    return tuple(made[name] for name in ORDER if name in made), attention, found
+    # The pages of strategies and agents follow their comparison.
+    made["strategies"], *pages = strategy_sections(facts, span)
+    after = {"strategies": pages}
+    ordered = ((made[name], *after.get(name, ())) for name in ORDER if name in made)
+    return tuple(s for some in ordered for s in some), attention, found
 
 
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
