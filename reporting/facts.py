@@ -10,11 +10,14 @@ import pandas as pd
 from .book import Beside, Book, Method
 from .book.execution import executions, market_of
 from .book.session import trade
+from .book.statements import statements
 from .measures import Measure
 from .measures.alerts import ALERTS
 from .measures.fill_rate import FILL_RATE
 from .measures.incidents import INCIDENTS
+from .measures.marks import MARKS
 from .measures.pnl import PNL
+from .measures.reconciliation import RECONCILIATION
 from .measures.service_levels import SERVICE_LEVELS
 from .measures.slippage import SLIPPAGE
 from .measures.uptime import UPTIME
@@ -25,6 +28,8 @@ from .periods import TradingDay
 #: In the order in which a report shows them.
 MEASURES: tuple[Measure[Any], ...] = (
     PNL,
+    MARKS,
+    RECONCILIATION,
     VAR,
     SLIPPAGE,
     FILL_RATE,
@@ -71,6 +76,10 @@ def worked_out(
     found["execution"] = made.day
     found["orders"] = Frame(made.orders, orders.coverage)
     found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)
+    for name in ("reported_positions", "reported_cash"):
+        stated = frames.get(name)
+        if isinstance(stated, Frame):
+            found[name] = statements(stated)
     return found
 
 

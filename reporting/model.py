@@ -68,6 +68,7 @@ class Why(StrEnum):
     TOO_SHORT = "history too short"
     NOT_MEASURED = "not measured"
     NOT_SEALED = "day not sealed"
+    NOT_ENDED = "day not over"
 
 
 class Missing(Value):

@@ -28,8 +28,13 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """How far a report can be relied on. INCOMPLETE wins over RESTATED."""
+    """How far a report can be relied on. INCOMPLETE wins over FLASH, and FLASH over RESTATED.
 
+    FLASH is preliminary: the day had not ended. What replaces it is FINAL, not RESTATED: nobody
+    was told that the flash would stay.
+    """
+
+    FLASH = "FLASH"
     FINAL = "FINAL"
     RESTATED = "RESTATED"
     INCOMPLETE = "INCOMPLETE"

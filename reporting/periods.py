@@ -126,6 +126,26 @@ def sessions_between(first: date, last: date, calendar: str) -> tuple[date, ...]
     return sessions[_index(sessions, first) : _index(sessions, last + timedelta(1))]
 
 
+def first_of_week(day: date) -> date:
+    """The Monday of the day's ISO week."""
+    return day - timedelta(day.weekday())
+
+
+def first_of_month(day: date) -> date:
+    """The first day of the day's month."""
+    return day.replace(day=1)
+
+
+def first_of_quarter(day: date) -> date:
+    """The first day of the day's calendar quarter."""
+    return day.replace(month=day.month - (day.month - 1) % 3, day=1)
+
+
+def first_of_year(day: date) -> date:
+    """1 January of the day's year."""
+    return day.replace(month=1, day=1)
+
+
 def previous_session(day: date, calendar: str) -> date:
     """The last session before ``day``."""
     _check_range(day)

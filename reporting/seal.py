@@ -37,6 +37,8 @@ class SealedDay(Value):
 
     ``facts`` holds one fact, or one Missing, a measure, as JSON. ``known_at`` is up to when late
     events were taken into account; a revision differs from the one before in something else.
+    ``flash`` marks a day that was sealed before it had ended: its facts are those of the book until
+    ``known_at``, and the close after the day's end replaces them.
     """
 
     schema_id: Literal["reporting/day/v1"] = "reporting/day/v1"
@@ -56,6 +58,7 @@ class SealedDay(Value):
     sources: tuple[Coverage, ...]
     findings: tuple[Finding, ...]
     closing_book: str
+    flash: bool = False
 
     def content(self) -> bytes:
         """What a new revision has to differ in: all but the circumstances of its sealing."""

@@ -46,6 +46,9 @@ GapsOption = Annotated[
     bool,
     typer.Option("--allow-gaps", help="Go on without a source or a day; the gap is recorded."),
 ]
+FlashOption = Annotated[
+    bool, typer.Option("--flash", help="Preliminarily, before the day has ended.")
+]
 NowOption = Annotated[
     str,
     typer.Option(

@@ -18,9 +18,11 @@ from ..analysis.shift import regression_attention, regression_section
 from ..analysis.trend import capacity_attention, capacity_section
 from ..facts import MEASURES
 from ..levels import window_of
-from ..measures import Context
+from ..measures import Context, marks, reconciliation
 from ..measures.alerts import ALERTS
 from ..measures.incidents import INCIDENTS
+from ..measures.marks import MARKS
+from ..measures.reconciliation import RECONCILIATION
 from ..measures.var import LEVELS, plain_pct
 from ..model import Coverage, Missing, Shown, Text, Why, exact_sum, plain
 from ..page import (
@@ -37,7 +39,7 @@ from ..page import (
     Status,
     Verdict,
 )
-from ..periods import Span, sessions_between
+from ..periods import Span, first_of_week, first_of_year, sessions_between
 from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
@@ -46,30 +48,41 @@ from .backtest import Backtest, backtests, exceptions, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
-from .history import NO_GAP, Cited, Facts
+from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts
 from .objectives import Standing, standings, with_standings
 from .strategies import strategy_sections
+from .to_date import with_to_date
 
 __all__ = [
     "COMPOSED",
+    "HISTORY_OF",
     "NO_GAP",
     "Backtest",
     "Cited",
+    "Earlier",
+    "Excerpt",
     "Issue",
     "backtests",
     "build",
     "content",
     "differences",
+    "history_from",
     "lookback",
 ]
 
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
 TRAIL = {"daily": 10}
+#: Facts that are read from further back than whole days are, and for how many sessions at least:
+#: a backtest of VaR looks at as many as Basel's traffic light does (MAR32), 250.
+HISTORY_OF = ("pnl", "var")
+HISTORY_SESSIONS = 251
 #: The sections of a report in their order: measures, and what is composed of them.
 COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement")
 ORDER = (
     "checklists",
     "pnl",
+    "marks",
+    "reconciliation",
     "var",
     "slippage",
     "fill_rate",
@@ -118,23 +131,25 @@ def build(
     before: Sequence[Cited],
     policy: Policy,
     issue: Issue,
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Document:
     """Compose the Document of ``span``.
 
     ``days`` are the sealed days of the period in order, ``unsealed`` those that are not sealed,
-    ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks.
+    ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks,
+    ``earlier`` excerpts of those before them, as far back as :func:`history_from` asks.
     At least one day must be sealed.
     """
-    facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed)
+    facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed, earlier)
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
     sections, composed, found = _sections(facts, context, policy, last.calendar)
-    gaps = (*gaps_of(facts, unsealed), *unmeasured(facts, found, span.label))
+    gaps = (*gaps_of(facts, span, unsealed), *unmeasured(facts, found, span.label))
     tests = exceptions(facts)
     headline = headline_of(sections, facts, span, issue.base)
     findings = findings_of(days)
     attention = attention_of(sections, facts, gaps, tests, findings, days, composed)
-    status = Status.INCOMPLETE if gaps else Status.RESTATED if issue.revision > 1 else Status.FINAL
+    status = _status(facts, gaps, issue)
     verdict = _verdict(sections, gaps)
     document = Document(
         id=f"{span.kind}/{span.label}/r{issue.revision}",
@@ -165,7 +180,10 @@ def build(
         gaps=gaps,
         findings=findings,
         differences=(),
-        citations=tuple(_citation(c) for c in [*before, *days]),
+        citations=(
+            *(_citation_of_excerpt(x) for x in earlier.days),
+            *(_citation(c) for c in [*before, *days]),
+        ),
         sources=_sources(days),
         policy_digest=policy.digest,
         checkpoint=issue.checkpoint,
@@ -190,6 +208,16 @@ def lookback(span: Span, policy: Policy, calendar: str) -> date:
         span.first - timedelta(TRAILING_DAYS),
         span.last - timedelta(CAPACITY_DAYS - 1),
     )
+
+
+def history_from(span: Span, calendar: str) -> date:
+    """The first day whose :data:`HISTORY_OF` facts the report of ``span`` counts.
+
+    Its year's or its week's first day, whichever is earlier, or HISTORY_SESSIONS sessions.
+    """
+    begin = span.last - timedelta(2 * HISTORY_SESSIONS)
+    sessions = sessions_between(begin, span.last, calendar)[-HISTORY_SESSIONS:]
+    return min(*sessions[:1], first_of_year(span.last), first_of_week(span.last))
 
 
 def content(document: Document) -> bytes:
@@ -246,11 +274,15 @@ def _sections(
     made = {}
     for measure in MEASURES:
         fact = facts.merged(measure)
-        laid_out = measure.section(fact, facts.of(measure), context)
+        # How old a break is shows in the days before the period too.
+        aged = measure is RECONCILIATION
+        days = facts.since(measure.name, date.min) if aged else facts.of(measure)
+        laid_out = measure.section(fact, days, context)
         if isinstance(fact, Missing) and measure in (ALERTS, INCIDENTS):
             # Nobody promised that they are measured; where they should be, the gaps say so.
             laid_out = laid_out.model_copy(update={"verdict": None})
         made[measure.name] = laid_out
+    made["pnl"] = with_to_date(made["pnl"], facts, span, calendar, context.base)
     made["var"] = with_backtest(made["var"], facts)
     figures = {f.id: f for section in made.values() for f in section.figures}
     found = standings(policy, facts, span, figures)
@@ -262,7 +294,14 @@ def _sections(
     made["capacity"] = capacity_section(of_capacity, span.first)
     series = watched(policy.objectives, levels, span)
     made["regression"] = regression_section(series)
-    attention = [*capacity_attention(of_capacity), *regression_attention(series)]
+    attention = [
+        *reconciliation.attention(
+            facts.merged(RECONCILIATION), facts.since(RECONCILIATION.name, date.min), context
+        ),
+        *marks.attention(facts.merged(MARKS), context),
+        *capacity_attention(of_capacity),
+        *regression_attention(series),
+    ]
     if span.kind == Kind.DAILY:
         by_id = {s.id: s for s in found}
         asked = Asked(span, calendar, facts, levels, by_id, of_capacity)
@@ -277,6 +316,15 @@ def _sections(
     after = {"strategies": pages}
     ordered = ((made[name], *after.get(name, ())) for name in ORDER if name in made)
     return tuple(s for some in ordered for s in some), attention, found
+
+
+def _status(facts: Facts, gaps: Sequence[Gap], issue: Issue) -> Status:
+    if gaps:
+        return Status.INCOMPLETE
+    if any(day.flash for day in facts.days):
+        return Status.FLASH
+    was_flash = issue.previous is not None and issue.previous.status is Status.FLASH
+    return Status.RESTATED if issue.revision > 1 and not was_flash else Status.FINAL
 
 
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
@@ -311,6 +359,18 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _citation_of_excerpt(excerpt: Excerpt) -> Citation:
+    return Citation(
+        day=excerpt.day,
+        revision=excerpt.revision,
+        digest=excerpt.digest,
+        session=excerpt.session,
+        known_at=excerpt.known_at,
+        sealed_at=excerpt.sealed_at,
+        reason=excerpt.reason,
+    )
 
 
 def _citation(cited: Cited) -> Citation:
