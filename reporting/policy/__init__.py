@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -23,6 +23,7 @@ from .indicators import Objective, State
 from .maintenance import Maintenance, parse_maintenance
 from .openslo import parse_objectives
 from .operations import Operations, parse_operations
+from .risk import RiskPolicy, parse_risk
 
 
 class Threshold(Value):
@@ -54,6 +55,7 @@ class Policy:
     maintenance: Maintenance
     digest: str
     lot_methods: tuple[LotMethod, ...] = ()
+    risk: RiskPolicy = field(default_factory=RiskPolicy)
 
     def states(self) -> tuple[Objective, ...]:
         """What the uptime measure reads: objectives whose indicator is a series of up and down.
@@ -119,7 +121,11 @@ class Policy:
 
 
 def parse_policy(
-    thresholds: str, objectives: Mapping[str, str], operations: str = "", maintenance: str = ""
+    thresholds: str,
+    objectives: Mapping[str, str],
+    operations: str = "",
+    maintenance: str = "",
+    risk: str = "",
 ) -> Policy:
     """A policy from the text of the TOML files and of each objectives file, by file name.
 
@@ -157,7 +163,7 @@ def parse_policy(
             )
         in_force.add((line.id, line.since))
     named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
-    texts = [thresholds, *named, operations, maintenance]
+    texts = [thresholds, *named, operations, maintenance, risk]
     catalogue = parse_objectives(objectives)
     watched = {o.id for o in catalogue if isinstance(o.indicator, State)}
     return Policy(
@@ -167,4 +173,5 @@ def parse_policy(
         maintenance=parse_maintenance(maintenance, watched),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
         lot_methods=methods,
+        risk=parse_risk(risk),
     )

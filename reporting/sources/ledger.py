@@ -87,6 +87,7 @@ FRAMES = {
     "fx_open": "fx_rates",
     "mark_history": "mark_history",
     "fx_history": "fx_history",
+    "split_history": "split_history",
     "order_rows": "orders",
     "earlier_fills": "earlier_fills",
     "quotes": "quotes",
@@ -103,6 +104,7 @@ FRAMES = {
 OPTIONAL = {
     "fee_items": "fees",
     "corporate_actions": "corporate_actions",
+    "split_history": "corporate_actions",
     "cash_flows": "cash_flows",
     "reported_positions": "reported_positions",
     "reported_cash": "reported_cash",
