@@ -31,7 +31,7 @@ demo: setup ## issue and verify a daily, a weekly and a monthly report from gene
 	@$(PY) -m reporting demo
 
 test: setup ## run every test, against real PostgreSQL and real Prometheus
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(or $(ARGS),-n 2 --dist worksteal)
 
 check: setup ## lint, types and the import contract
 	@$(PY) -m ruff check .
