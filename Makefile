@@ -30,8 +30,9 @@ setup: ## install what is missing: system libraries, .venv, the Prometheus binar
 demo: setup ## issue and verify a daily, a weekly and a monthly report from generated data
 	@$(PY) -m reporting demo
 
+# Three workers keep two cores busy: much of a test is waiting for a server. Some tests alone need none.
 test: setup ## run every test, against real PostgreSQL and real Prometheus
-	@$(PY) -m pytest $(or $(ARGS),-n 2 --dist worksteal)
+	@$(PY) -m pytest $(or $(ARGS),-n 3 --dist worksteal)
 
 check: setup ## lint, types and the import contract
 	@$(PY) -m ruff check .
