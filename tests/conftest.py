@@ -113,8 +113,9 @@ def demo(server: Server, demo_var: Path) -> Demo:
 
 @pytest.fixture(scope="session")
 def prometheus(demo: Demo) -> Iterator[str]:
-    """The demo's metrics history, served."""
-    with running_prometheus(demo.var / "tsdb", demo.var.parent) as url:
+    """The demo's metrics history, served: a copy for each worker, since a server locks its own."""
+    data = Path(shutil.copytree(demo.var / "tsdb", demo.var.parent / f"tsdb{WORKER}"))
+    with running_prometheus(data, demo.var.parent) as url:
         yield url
 
 
