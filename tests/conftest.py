@@ -1,7 +1,7 @@
 """One PostgreSQL and one run of the demo for the whole session; cheap clones for each test.
 
-`make test` runs two workers (pytest-xdist). The server and the demo are theirs together: whoever
-needs one first makes it, the other waits for it.
+`make test` runs several workers (pytest-xdist). The server and the demo are theirs together:
+whoever needs one first makes it, the others wait for it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that need the demo come first.
 
-    Workers start at both ends of the list: one makes the demo while the other does what needs none.
+    Each worker starts in its own part of the list: the first makes the demo while the others do
+    what needs none.
     """
     needing = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path not in needing)
