@@ -114,7 +114,7 @@ def demo(server: Server, demo_var: Path) -> Demo:
 
 @pytest.fixture(scope="session")
 def prometheus(demo: Demo) -> Iterator[str]:
-    """The demo's metrics history, served: a copy for each worker, since a server writes there too."""
+    """The demo's metrics history, served: a copy for each worker, since servers write there."""
     data = Path(shutil.copytree(demo.var / "tsdb", demo.var.parent / f"tsdb{WORKER}"))
     with running_prometheus(data, demo.var.parent) as url:
         yield url
