@@ -30,8 +30,10 @@ setup: ## install what is missing: system libraries, .venv, the Prometheus binar
 demo: setup ## issue and verify a daily, a weekly and a monthly report from generated data
 	@$(PY) -m reporting demo
 
+# Three workers keep two cores busy, since tests wait for servers. A choice of tests (ARGS) runs in
+# one process: for a few, starting workers takes longer than it saves.
 test: setup ## run every test, against real PostgreSQL and real Prometheus
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(or $(ARGS),-n 3 --dist worksteal)
 
 check: setup ## lint, types and the import contract
 	@$(PY) -m ruff check .
