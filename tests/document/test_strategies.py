@@ -173,7 +173,7 @@ def test_no_more_than_a_year_of_sessions_is_looked_back_on(monkeypatch: pytest.M
 
 def test_what_a_strategy_is_worth_needs_twenty_sessions() -> None:
     (row,) = compared(daily(*history(NETS[:19]))).values()
-    short = Missing(why=Why.TOO_SHORT, detail="19 sessions, at least 20 needed")
+    short = Missing(why=Why.TOO_SHORT, detail="19 of 20 sessions")
     assert [row[k] for k in ("sharpe_daily", "sharpe_error", "sharpe_annual", "interval")] == [
         short
     ] * 4
