@@ -412,6 +412,8 @@ def test_hostile_names_are_shown_and_harmless() -> None:
     assert "<b>Öl" not in html
     assert "Strategy: &lt;b&gt;Öl &amp; Gas&lt;/b&gt; &#34;AG&#34;" in html
     assert "Agent: (no name)" in html
+    pages = [s for s in found.sections if s.id.startswith("strategies.")]
+    assert html.count('<section class="part own-page"') == len(pages) == 2 * len(HOSTILE)
     tables = render_tables(found)
     assert all(re.fullmatch(r"[a-z0-9_-]{1,90}\.csv", name) for name in tables), list(tables)
     ids = re.findall(r' id="([^"]+)"', html)
