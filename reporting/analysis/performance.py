@@ -130,9 +130,7 @@ def sharpe(net: Sequence[Decimal], least: int = LEAST_SESSIONS) -> Sharpe | Miss
     """
     n = len(net)
     if n < least:
-        return Missing(
-            why=Why.TOO_SHORT, detail=f"{n} session{'' if n == 1 else 's'}, at least {least} needed"
-        )
+        return Missing(why=Why.TOO_SHORT, detail=f"{n} of {least} sessions")
     if len(set(net)) == 1:
         return Missing(why=Why.NO_DATA, detail="the P&L never changes")
     # n (x − x̄), exactly: a large mean loses no digit of a small deviation. Over the largest, so

@@ -238,7 +238,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 
 
 def test_a_short_history_and_one_that_never_changes_have_no_ratio() -> None:
-    short = Missing(why=Why.TOO_SHORT, detail="19 sessions, at least 20 needed")
+    short = Missing(why=Why.TOO_SHORT, detail="19 of 20 sessions")
     assert sharpe(net(*range(19))) == short
     assert isinstance(sharpe(net(*range(20))), Sharpe)
     assert sharpe(net(*[7] * 30)) == Missing(why=Why.NO_DATA, detail="the P&L never changes")

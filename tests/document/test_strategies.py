@@ -173,7 +173,7 @@ def test_no_more_than_a_year_of_sessions_is_looked_back_on(monkeypatch: pytest.M
 
 def test_what_a_strategy_is_worth_needs_twenty_sessions() -> None:
     (row,) = compared(daily(*history(NETS[:19]))).values()
-    short = Missing(why=Why.TOO_SHORT, detail="19 sessions, at least 20 needed")
+    short = Missing(why=Why.TOO_SHORT, detail="19 of 20 sessions")
     assert [row[k] for k in ("sharpe_daily", "sharpe_error", "sharpe_annual", "interval")] == [
         short
     ] * 4
@@ -412,6 +412,8 @@ def test_hostile_names_are_shown_and_harmless() -> None:
     assert "<b>Öl" not in html
     assert "Strategy: &lt;b&gt;Öl &amp; Gas&lt;/b&gt; &#34;AG&#34;" in html
     assert "Agent: (no name)" in html
+    pages = [s for s in found.sections if s.id.startswith("strategies.")]
+    assert html.count('<section class="part own-page"') == len(pages) == 2 * len(HOSTILE)
     tables = render_tables(found)
     assert all(re.fullmatch(r"[a-z0-9_-]{1,90}\.csv", name) for name in tables), list(tables)
     ids = re.findall(r' id="([^"]+)"', html)
