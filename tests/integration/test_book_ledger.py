@@ -14,7 +14,8 @@ import pytest
 from reporting import pipeline
 from reporting.book import Book
 from reporting.measures.pnl import COMPONENTS, PnlFact, totals
-from reporting.model import Missing
+from reporting.model import Frame, Missing
+from reporting.periods import trading_day
 
 from ..line.site import ROOT, Server, Site, facts, sealed
 
@@ -201,6 +202,26 @@ def test_without_the_optional_views_the_book_closes_all_the_same(firm: Site) -> 
     assert isinstance(fact.fee_items, Missing) and "ledger.fees" in fact.fee_items.detail
     assert {c.dividends for c in fact.cells} == {0}
     pipeline.close(firm.service(), TUESDAY, END + timedelta(hours=1))  # late events without them
+
+
+def test_a_fill_at_midnight_is_of_the_day_that_begins(firm: Site) -> None:
+    # In New York 8 March 2026 has 23 hours: from 05:00Z to 04:00Z of the 9th.
+    moments = {
+        "before": "2026-03-08T04:59:59.999999Z", "first": "2026-03-08T05:00:00Z",
+        "last": "2026-03-09T03:59:59.999999Z", "after": "2026-03-09T04:00:00Z",
+    }  # fmt: skip
+    for name, moment in moments.items():
+        firm.ledger_sql(
+            f"insert into firm.fills values ('{name}', null, 'acc1', 'AAA', 'trend', 'alpha', 1, "
+            f"'{moment}', 1, 15, 'X', 0, 'USD', 'new', null, '{moment}')"
+        )
+    day = trading_day(date(2026, 3, 8), "24/7", "America/New_York")
+    assert day.trading is not None
+    assert (day.trading.end - day.trading.start) == timedelta(hours=23)
+    frames, _ = firm.service().ledger.read(day, END + timedelta(days=9), window=1, minimum=1)
+    fills = frames["fills"]
+    assert isinstance(fills, Frame)
+    assert sorted(fills.table["fill_id"]) == ["first", "last"]
 
 
 def test_sql_and_python_sum_the_same(firm: Site) -> None:
