@@ -348,7 +348,7 @@ def _matched(method: str, lots: Lots, rows: _Rows, some: Ints | None) -> tuple[I
 def _codes(names: Sequence[str], early: Iterable[str], column: pd.Series, kind: type) -> Ints:
     """Codes of the early names followed by those of a categorical column, in one vocabulary."""
     code = {name: i for i, name in enumerate(names)}
-    translate = np.array([code[c] for c in column.cat.categories] or [0], dtype=kind)
+    translate: Ints = np.array([code[c] for c in column.cat.categories] or [0], dtype=kind)
     return np.concatenate(
         [
             np.array([code[c] for c in early], dtype=kind),
