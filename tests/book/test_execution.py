@@ -23,7 +23,7 @@ from reporting.seal import canonical
 
 from . import executed as e
 from .drawn import MONDAY, Instrument
-from .executed import Execution, Oracle, Order, Quote, Story, Trade, executed, us
+from .executed import Execution, Oracle, Order, Quote, Story, Trade, executed, stories, us
 
 NOON = 12 * 3_600
 
@@ -427,62 +427,6 @@ def test_instruments_of_very_different_prices_on_one_day() -> None:
 
 
 # Random ledgers ------------------------------------------------------------------------------
-
-PRICES = ("100", "100.01", "99.5", "101.123", "0.00000000001", "1000000000")
-SECONDS = (0.0, 1.0, 1.000001, 30.0, 60.0, 61.0, 90.0, 3599.999999)
-
-
-@st.composite
-def stories(draw: st.DrawFn, days: int = 1, crossing: bool = False) -> Story:
-    """Chains of one to three orders with fills in any order, at equal and at unequal times."""
-    price = st.sampled_from(PRICES)
-    second = st.sampled_from(SECONDS)
-    orders: list[Order] = []
-    some: list[Execution] = []
-    for n in range(draw(st.integers(0, 4))):
-        day, side = draw(st.integers(0, days - 1)), draw(st.sampled_from((1, -1)))
-        instrument, agent = draw(st.sampled_from(("AAA", "BBB"))), draw(st.sampled_from("ab"))
-        quantity = draw(st.sampled_from(("10", "7.5", "1000000000.00000001")))
-        length, before = draw(st.integers(1, 3)), None
-        for at in range(length):
-            last = at == length - 1
-            status = draw(st.sampled_from((*e.FINAL, "working"))) if last else "replaced"
-            ends = day + (draw(st.integers(0, days - 1 - day)) if crossing else 0)
-            order = Order(
-                f"{n}-{at}", side, quantity, us(draw(second), day),
-                -1 if status == "working" else us(3_600 + draw(second), ends), status,
-                draw(st.none() | price), draw(st.none() | price), before, instrument, agent,
-            )  # fmt: skip
-            before = order.order_id
-            orders.append(order)
-            for _ in range(draw(st.integers(0, 2))):
-                when = us(draw(second), draw(st.integers(day, ends)))
-                some.append(
-                    Execution(
-                        fill_id=f"f{len(some)}",
-                        order_id=draw(st.sampled_from((order.order_id, None, "gone"))),
-                        when=when,
-                        side=side,
-                        quantity=draw(st.sampled_from(("1", "2.5", "0.00000001"))),
-                        price=draw(price),
-                        instrument=instrument,
-                        venue=draw(st.sampled_from(("X", ""))),
-                        fee=draw(st.sampled_from(("0", "-0.5", "3"))),
-                        fee_currency=draw(st.sampled_from(("USD", "EUR"))),
-                        agent=agent,
-                    )
-                )
-    names = st.sampled_from(("AAA", "BBB"))
-    pairs = st.tuples(second, st.integers(0, days - 1), price, price, names)
-    quotes = draw(st.none() | st.lists(st.tuples(pairs, st.integers(0, 2)), max_size=8))
-    trades = draw(st.none() | st.lists(pairs, max_size=6)) if not crossing else None
-    return Story(
-        draw(st.permutations(some)),
-        draw(st.permutations(orders)),
-        None if quotes is None
-        else [Quote(us(s, d), a, b, i, recorded=r) for (s, d, a, b, i), r in quotes],
-        None if trades is None else [Trade(us(s, d), a, "2.5", i) for s, d, a, _, i in trades],
-    )  # fmt: skip
 
 
 @settings(deadline=None, max_examples=40)

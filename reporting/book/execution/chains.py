@@ -39,8 +39,15 @@ class Chains:
 
         The last entry is for fills without an id, whose code is -1.
         """
-        rows = pd.Index(self.table["order_id"]).get_indexer(pd.Index(order_id.cat.categories))
-        return np.append(rows, -1)
+        return np.append(self.rows_of(pd.Index(order_id.cat.categories)), -1)
+
+    def rows_of(self, order_ids: pd.Index) -> Ints:
+        """The row of each named order, -1 where there is none."""
+        return np.asarray(self._index.get_indexer(order_ids))
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.table["order_id"])
 
     @cached_property
     def root(self) -> Ints:

@@ -186,10 +186,12 @@ def _add_earlier(
 ) -> None:
     """The rows of fills before the session, into the same sums."""
     table = earlier.table
-    rows = pd.Index(chains.table["order_id"]).get_indexer(pd.Index(table["order_id"]))
-    table, rows = table[rows >= 0], rows[rows >= 0]
     if not len(table):
         return
+    rows = chains.rows_of(pd.Index(table["order_id"]))
+    if (rows < 0).all():
+        return
+    table, rows = table[rows >= 0], rows[rows >= 0]
     values = {n: rescale(table[n].to_numpy(), scale[n] - before[n]) for n in before}
     many = sums["quantity"].rows
     for name in ("quantity", "amount"):

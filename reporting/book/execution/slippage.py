@@ -215,6 +215,10 @@ class _View:
         return mid, known
 
 
+#: What is summed against each benchmark.
+_SUMMED = ("fills", "cost", "notional")
+
+
 class _Sums:
     """Totals over the parts."""
 
@@ -261,7 +265,7 @@ class _Sums:
         notional = products(view.quantity, base, rows)
         there = [(0, known.astype(np.int64))]
         groups = len(self._cells)
-        for what, limbs in (("fills", there), ("cost", cost), ("notional", notional)):
+        for what, limbs in zip(_SUMMED, (there, cost, notional), strict=True):
             self._by_cell.add(f"{name} {what}", self._cells, summed(limbs, self._code, groups))
         bps = _bps(view.side * worse, base)
         bucket = self._unit * WIDTH + codes_of(bps)
@@ -271,7 +275,7 @@ class _Sums:
         self._weights.setdefault(name, ByGroup()).add("weight", met, weights[met])
         if name == "arrival":
             hours = len(self._units.units) * 24
-            for what, limbs in (("fills", there), ("cost", cost), ("notional", notional)):
+            for what, limbs in zip(_SUMMED, (there, cost, notional), strict=True):
                 sums = summed(limbs, self._hour, hours)
                 self._by_hour.add(what, np.arange(hours), sums)
 
@@ -280,31 +284,40 @@ class _Sums:
     ) -> pd.DataFrame:
         """A row a cell, in order of its key."""
         known = {row["instrument_id"]: row for row in instruments.table.to_dict("records")}
+        totals = {name: self._by_cell.all(name) for name in ("fills", "paid")}
+        for name in scales:
+            totals |= {f"{name} {w}": self._by_cell.all(f"{name} {w}") for w in _SUMMED}
+        # Prices were doubled: half of a unit's worth is what one of the sums stands for.
+        worth = {
+            (instrument, scale): EXACT.multiply(
+                EXACT.scaleb(row["multiplier"], -scale_q - scale), Decimal("0.5")
+            )
+            for instrument, row in known.items()
+            for scale in {*scales.values(), scale_p}
+        }
         rows = []
         for at, key in sorted(enumerate(self._keys), key=lambda cell: cell[1]):
-            instrument = known[key[3]]
-            per = EXACT.scaleb(instrument["multiplier"], -scale_q)
-            sums = {
-                name: BenchmarkSum(
-                    benchmark=name,
-                    fills=self._by_cell.of(f"{name} fills", at),
-                    cost=_money(self._by_cell.of(f"{name} cost", at), per, scale),
-                    notional=_money(self._by_cell.of(f"{name} notional", at), per, scale),
-                )
-                for name, scale in scales.items()
-            }
+            sums = {}
+            for name, scale in scales.items():
+                fills, *amounts = (totals[f"{name} {w}"].get(at, 0) for w in _SUMMED)
+                unit = worth[key[3], scale]
+                cost, notional = (EXACT.multiply(Decimal(a), unit) for a in amounts)
+                if fills or name == "arrival":
+                    sums[name] = BenchmarkSum(
+                        benchmark=name, fills=fills, cost=cost, notional=notional
+                    )
             arrival = sums.pop("arrival")
-            paid = Decimal(self._by_cell.of("paid", at))
+            paid = Decimal(2 * totals["paid"].get(at, 0))
             rows.append(
                 {
                     **dict(zip(SLIPPAGE_CELL, key, strict=True)),
-                    "currency": instrument["currency"],
-                    "fills": self._by_cell.of("fills", at),
+                    "currency": known[key[3]]["currency"],
+                    "fills": totals["fills"].get(at, 0),
                     "fills_covered": arrival.fills,
-                    "notional": EXACT.multiply(EXACT.scaleb(paid, -scale_p), per),
+                    "notional": EXACT.multiply(paid, worth[key[3], scale_p]),
                     "cost": arrival.cost,
                     "arrival_notional": arrival.notional,
-                    "benchmarks": tuple(sums[n] for n in BENCHMARKS if n in sums and sums[n].fills),
+                    "benchmarks": tuple(sums[name] for name in BENCHMARKS if name in sums),
                 }
             )
         return pd.DataFrame(rows)
@@ -339,12 +352,6 @@ class _Sums:
             HourRow(hour=hour, currency=currency, fills=fills, cost=cost, notional=notional)
             for (hour, currency), (fills, cost, notional) in sorted(found.items())
         )
-
-
-def _money(whole: int, per: Decimal, scale: int) -> Decimal:
-    """An amount from an integer sum of doubled prices."""
-    value = EXACT.multiply(EXACT.scaleb(Decimal(whole), -scale), per)
-    return EXACT.multiply(value, Decimal("0.5"))
 
 
 def _bps(worse: Ints, base: Ints) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ which sums safely; only the sums, one a group, are put together as Python intege
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -143,6 +143,10 @@ class ByGroup:
         """The total of one group; 0 where nothing was added."""
         have = self._totals.get(name)
         return 0 if have is None or group >= len(have) else int(have[group])
+
+    def all(self, name: str) -> Mapping[int, int]:
+        """Every total that is not 0, by group."""
+        return dict(self.nonzero(name))
 
     def nonzero(self, name: str) -> Iterable[tuple[int, int]]:
         """(group, total) of every group whose total is not 0."""
