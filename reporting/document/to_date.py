@@ -136,11 +136,11 @@ def with_to_date(section: Section, facts: Facts, span: Span, calendar: str, base
     )
 
 
-def _amount(of: ToDate, name: str, base: str) -> Shown:
+def _amount(of: ToDate, name: str, base: str, *, in_words: bool = True) -> Shown:
     """The sum, or how much of it is missing: a part is not passed off as the whole."""
     if of.missing:
         number, all_ = len(of.missing), of.counted + len(of.missing)
-        detail = f"at least {number} of {all_} sessions missing"
+        detail = f"at least {number} of {all_} sessions missing" if in_words else ""
         return Missing(why=Why.NOT_SEALED, detail=detail)
     if not of.counted:
         return Missing(why=Why.NO_SESSION, detail="no session yet")
@@ -150,8 +150,8 @@ def _amount(of: ToDate, name: str, base: str) -> Shown:
 def _table(stretches: Sequence[ToDate], base: str) -> Table:
     rows = tuple(
         (
-            text(f"{SHORT[s.key]} to date"),
-            *(_amount(s, name, base) for name in AMOUNTS),
+            text(SHORT[s.key]),
+            *(_amount(s, name, base, in_words=name == "net") for name in AMOUNTS),
             Count(value=s.counted),
             Count(value=len(s.missing)),
             text((s.late or s.first).isoformat()),
@@ -176,7 +176,7 @@ def _table(stretches: Sequence[ToDate], base: str) -> Table:
         id="pnl_to_date",
         title="P&L to date",
         columns=(
-            Column(key="stretch", label="", align="left"),
+            Column(key="stretch", label="To date", align="left"),
             *(Column(key=name, label=label) for name, label in AMOUNTS.items()),
             Column(key="sessions", label="Sessions"),
             Column(key="missing", label="Missing"),

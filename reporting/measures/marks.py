@@ -216,7 +216,7 @@ def section(
 
 
 def _count(key: str, label: str, number: int) -> Figure:
-    return Figure(id=f"{MARKS.name}.{key}", label=label, value=Count(value=number, unit="marks"))
+    return Figure(id=f"{MARKS.name}.{key}", label=label, value=Count(value=number))
 
 
 def _summary(last: MarksDay, doubtful: int, far: int, unjudged: int) -> str:
@@ -247,7 +247,7 @@ def _table(rows: Sequence[tuple[date, CheckedMark, Move | None]], factor: Decima
             text(day.isoformat()),
             no_price if mark.price is None else Number(value=mark.price, unit=mark.currency),
             _percent(move.size) if move else why,
-            _percent(move.limit(factor)) if move else text(""),
+            _percent(move.limit(factor)) if move else Missing(why=why.why),
             no_price if mark.value is None else Money(amount=mark.value, currency=mark.currency),
             Count(value=move.returns) if move else text(""),
             text(mark.marked_at),

@@ -471,8 +471,8 @@ def _figures(
     figures.append(
         Figure(
             id=f"{RECONCILIATION.name}.oldest_break_sessions",
-            label="Oldest open break",
-            value=Count(value=oldest.sessions if oldest else 0, unit="sessions"),
+            label="Sessions that the oldest open break has stood",
+            value=Count(value=oldest.sessions if oldest else 0),
             note="at least: what is known begins with it" if oldest and oldest.at_least else "",
         )
     )

@@ -114,6 +114,9 @@ LATE = {
     "fees": "first_late_fee",
     "corporate_actions": "first_late_action",
     "cash_flows": "first_late_flow",
+    # A statement of the close is often sent the morning after.
+    "reported_positions": "first_late_positions",
+    "reported_cash": "first_late_cash",
 }
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from reporting import pipeline
 from reporting.demo.story import closing_time
 from reporting.page import Verdict
+from reporting.postgres import database
+from reporting.sources.ledger import Ledger
 
-from .site import Site, after, facts
+from .site import ROOT, Server, Site, after, at, facts
 
 DAY = date(2025, 12, 5)
 STATED = """
@@ -49,6 +51,43 @@ def values(
         f"('{account}', '{item}', {n}, 'custodian', '{stated}', '{recorded}')"
         for (account, item), n in sums.items()
     )
+
+
+def test_a_late_statement_is_a_late_event_where_there_are_statements(server: Server) -> None:
+    """On the bare contract, whose views hold nothing, and on one without the optional ones."""
+    name = "late_statements"
+    server.drop(name)
+    server.run(f"create database {name}")
+    try:
+        contract = (ROOT / "sql" / "ledger" / "contract.sql").read_text("utf-8")
+        server.run(contract, name)
+        ledger = Ledger(database(server.database(name), "ledger"), "USD")
+        window = (
+            at("2025-12-06T06:00:00Z"),
+            at("2025-12-06T18:00:00Z"),
+            at("2025-12-06T05:00:00Z"),
+        )
+        assert ledger.first_late_event(*window) is None
+        server.run(STATED, name)
+        server.run(
+            "insert into public.stated_cash values "
+            "('a', 'USD', 1, 's', '2025-12-05 20:00Z', '2025-12-06 06:00Z'), "  # known before
+            "('a', 'USD', 1, 's', '2025-12-05 21:00Z', '2025-12-06 12:00Z'), "
+            "('a', 'USD', 1, 's', '2025-12-04 21:00Z', '2025-12-06 18:01Z'), "  # not yet known
+            "('a', 'USD', 1, 's', '2025-12-06 05:00Z', '2025-12-06 12:00Z')",  # of a later day
+            name,
+        )
+        assert ledger.first_late_event(*window) == at("2025-12-05T21:00:00Z")
+        server.run(
+            "insert into public.stated_positions values "
+            "('a', 'X', 1, 's', '2025-12-05 20:30Z', '2025-12-06 12:00Z')",
+            name,
+        )
+        assert ledger.first_late_event(*window) == at("2025-12-05T20:30:00Z")
+        server.run("drop view ledger.reported_positions, ledger.reported_cash", name)
+        assert ledger.first_late_event(*window) is None
+    finally:
+        server.drop(name)
 
 
 def test_statements_are_compared_at_the_close_and_breaks_told(site: Site) -> None:
@@ -105,3 +144,14 @@ def test_statements_are_compared_at_the_close_and_breaks_told(site: Site) -> Non
     )
     shown = next(f.value for f in section.figures if f.id == "reconciliation.positions_matched")
     assert shown in tracked
+
+    # A statement of the same evening that arrives the morning after does the day again.
+    site.ledger_sql(
+        "insert into public.stated_positions values "
+        f"{values(positions, '2025-12-05 20:00-05', '2025-12-06 11:00-05')}"
+    )
+    [again] = pipeline.close(service, DAY, after(DAY, 12))
+    assert (again.day, again.outcome, again.revision) == (DAY, "revised", 2)
+    assert again.reason.startswith("late ledger events")
+    [day] = facts(site.store, DAY)["reconciliation"]["days"]
+    assert [b["kind"] for b in day["breaks"]] == ["cash"]

@@ -141,7 +141,7 @@ def test_what_is_stated_as_we_have_it_agrees() -> None:
     assert values["reconciliation.cash_matched"] == Ratio(
         numerator=Decimal(2), denominator=Decimal(2)
     )
-    assert values["reconciliation.oldest_break_sessions"] == Count(value=0, unit="sessions")
+    assert values["reconciliation.oldest_break_sessions"] == Count(value=0)
     assert attention(found, [(MONDAY, found)], context()) == []
 
 
