@@ -66,12 +66,13 @@ def apportioned(parts: Floats, totals: Sequence[int]) -> Wholes:
     remainders = ((parts - down) * float(1 << min(width - bits, 20))).astype(kind)
     keys = (remainders << bits) + _places(k, kind)
     ordered = np.sort(keys, axis=1)
-    for row, rest in enumerate(left):
-        each, rest = divmod(rest, k)
+    least = []
+    for row, missing in enumerate(left):
+        each, rest = divmod(missing, k)
         if each:
             found[row] += each
-        if rest:
-            found[row] += keys[row] >= ordered[row, k - rest]
+        least.append(ordered[row, k - rest] if rest else ordered[row, -1] + 1)
+    found += keys >= np.array(least)[:, None]
     return found
 
 

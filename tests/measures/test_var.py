@@ -504,7 +504,12 @@ def test_clean_pnl_of_a_split_is_in_new_units() -> None:
         "effective_at": at(TUESDAY),
     }
     # 600 × 55 − 300 × 100, and 50 × 100 × (1.2 − 1.1).
-    assert clean([], marks, corporate_actions=table_frame([split])) == 3000 + 500
+    fresh = marks_frame(marks, at(TUESDAY, 72_000))
+    actions = table_frame([split])
+    assert clean([], marks, corporate_actions=actions, marks=fresh) == 3000 + 500
+    # A mark from before the split is of the old units.
+    old = marks_frame({"AAA": "110", "BBB": "100"}, at(MONDAY, 72_000))
+    assert clean([], marks, corporate_actions=actions, marks=old) == 3000 + 500
 
 
 @pytest.mark.parametrize(
