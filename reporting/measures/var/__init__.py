@@ -147,9 +147,7 @@ def _rates(table: pd.DataFrame, base: str) -> dict[str, Decimal]:
     return {**found, base: Decimal(1)}
 
 
-def _positions(
-    book: BookDay, rate: Mapping[str, Decimal]
-) -> tuple[tuple[Position, ...], set[str]]:
+def _positions(book: BookDay, rate: Mapping[str, Decimal]) -> tuple[tuple[Position, ...], set[str]]:
     """Market value in base by strategy, agent and instrument; instruments without mark or rate."""
     found: dict[tuple[str, ...], Position] = {}
     left_out: set[str] = set()
@@ -292,9 +290,7 @@ def _shares(
     return tuple(found)
 
 
-def _parted(
-    by_part: Floats, exact: Floats, level: str
-) -> list[dict[str, tuple[Decimal, Decimal]]]:
+def _parted(by_part: Floats, exact: Floats, level: str) -> list[dict[str, tuple[Decimal, Decimal]]]:
     """Of every part at one level, (VaR, ES) as component, as added, alone and as normal component."""
     outcomes = np.rint(exact)
     total = parts(by_part, outcomes, level)

@@ -72,9 +72,7 @@ def _notes(last: VarDay) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _figures(
-    last: VarDay, days: Sequence[tuple[Any, VarFact | Missing]]
-) -> tuple[Figure, ...]:
+def _figures(last: VarDay, days: Sequence[tuple[Any, VarFact | Missing]]) -> tuple[Figure, ...]:
     figures = []
     for level in last.levels:
         pct = plain_pct(level.level)
