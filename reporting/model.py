@@ -68,6 +68,7 @@ class Why(StrEnum):
     TOO_SHORT = "history too short"
     NOT_MEASURED = "not measured"
     NOT_SEALED = "day not sealed"
+    NOT_ENDED = "day not over"
 
 
 class Missing(Value):
@@ -216,6 +217,12 @@ def epoch_ms(at: datetime) -> int:
     """Whole milliseconds since 1970 of an aware datetime; exact, no floats involved."""
     since = at - datetime.fromisoformat("1970-01-01T00:00:00+00:00")
     return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+
+
+def epoch_us(at: datetime) -> int:
+    """Whole microseconds since 1970 of an aware datetime."""
+    since = at - datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 class Finding(Value):

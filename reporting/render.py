@@ -51,6 +51,7 @@ from .model import (
     Ratio,
     Shown,
     Text,
+    exact_sum,
     plain,
 )
 from .page import Column, Document, Figure, Table, Target, Verdict
@@ -385,11 +386,18 @@ class _Grid:
     heads: tuple[_Head, ...]
     rows: tuple[tuple[Markup, ...], ...]
     total: tuple[Markup, ...] | None
+    off: str  # by how much printed amounts miss their printed total, or ""
 
 
 def _grid(table: Table, limit: int, zone: str) -> _Grid:
-    """The first ``limit`` rows; what a whole column shares (its currency) moves into its head."""
+    """The first ``limit`` rows; what a whole column shares (its currency) moves into its head.
+
+    Where rows add up to the total, those that are left out stand in one row of their own: the page
+    foots by itself.
+    """
     shown = table.rows[:limit]
+    if _adds_up(table) and limit < len(table.rows):
+        shown = (*shown, _others(table, limit))
     lines = [*shown, *([table.total] if table.total else [])]
     heads: list[_Head] = []
     columns: list[list[Markup]] = []
@@ -405,8 +413,46 @@ def _grid(table: Table, limit: int, zone: str) -> _Grid:
         heads.append(_Head(column.label, named, column.align))
     rows = tuple(zip(*columns, strict=True)) if columns else ()
     return _Grid(
-        tuple(heads), rows[: len(shown)], rows[len(shown)] if table.total and rows else None
+        tuple(heads),
+        rows[: len(shown)],
+        rows[len(shown)] if table.total and rows else None,
+        _rounding_off(table, shown) if _adds_up(table) else "",
     )
+
+
+def _adds_up(table: Table) -> bool:
+    """Whether the total is the sum of the rows: "Total" says so, "Largest" does not."""
+    return table.total is not None and table.total[0] == Text(text="Total")
+
+
+def _others(table: Table, limit: int) -> tuple[Shown, ...]:
+    """The rows from ``limit`` on as one: sums where the total is a sum, else nothing."""
+    assert table.total is not None
+    rest = table.rows[limit:]
+    cells: list[Shown] = [Text(text=f"{len(rest)} more row{'' if len(rest) == 1 else 's'}")]
+    for index, total in enumerate(table.total[1:], 1):
+        of = [row[index] for row in rest]
+        if isinstance(total, Money):
+            amount = exact_sum(c.amount for c in of if isinstance(c, Money))
+            cells.append(Money(amount=amount, currency=total.currency))
+        elif isinstance(total, Count):
+            number = sum(c.value for c in of if isinstance(c, Count))
+            cells.append(Count(value=number, unit=total.unit))
+        else:
+            cells.append(Text(text=""))
+    return tuple(cells)
+
+
+def _rounding_off(table: Table, shown: Sequence[Sequence[Shown]]) -> str:
+    """The most by which the printed amounts of a column miss its printed total, "" for nothing."""
+    assert table.total is not None
+    off = Decimal(0)
+    for index, total in enumerate(table.total):
+        if isinstance(total, Money) and table.columns[index].shown:
+            cells = (row[index] for row in shown)
+            printed = exact_sum(_rounded(c.amount, 2) for c in cells if isinstance(c, Money))
+            off = max(off, abs(printed - _rounded(total.amount, 2)))
+    return _number(off, 2, False) if off else ""
 
 
 def _shared_unit(cells: Sequence[Shown]) -> str:

@@ -80,13 +80,6 @@ class Store:
         """The newest revision of every sealed day from ``first`` to ``last``."""
         return [SealedRow(**row) for row in self._rows("latest_days", first=first, last=last)]
 
-    def days_in_parts(self, first: date, last: date) -> Iterator[list[SealedRow]]:
-        """The same, a month or so at a time: a year of bodies need not be held at once."""
-        while first <= last:
-            until = min(first + timedelta(30), last)
-            yield self.days(first, until)
-            first = until + timedelta(1)
-
     def day_index(self) -> list[dict[str, Any]]:
         """Day, revision and known_at of every sealed day, in order."""
         return self._rows("day_index")

@@ -19,3 +19,13 @@ from (
 ) s
 where s.stated_at = s.newest
 order by s.source, s.account_id, s.currency, s.recorded_at;
+
+-- name: first_late_positions
+-- The earliest statement of positions before :before that was recorded in (:after, :known_at].
+select min(stated_at) as at from ledger.reported_positions
+where recorded_at > :after and recorded_at <= :known_at and stated_at < :before;
+
+-- name: first_late_cash
+-- The earliest statement of cash before :before that was recorded in (:after, :known_at].
+select min(stated_at) as at from ledger.reported_cash
+where recorded_at > :after and recorded_at <= :known_at and stated_at < :before;

@@ -23,6 +23,7 @@ from . import incidents, objectives
 from .shared import (
     DateOption,
     DryRunOption,
+    FlashOption,
     GapsOption,
     JsonOption,
     KindOption,
@@ -101,6 +102,7 @@ def close(
             "--reread", help="Ask Prometheus again about days that are sealed; it may have less."
         ),
     ] = False,
+    flash: FlashOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     now: NowOption = "",
@@ -119,6 +121,7 @@ def close(
             allow_gaps=allow_gaps,
             dry_run=dry_run,
             reread=reread,
+            flash=flash,
             progress=progress,
         )
     if as_json:
@@ -140,13 +143,14 @@ def build(
         Path | None, typer.Option("--output", "-o", help="Write the document here.")
     ] = None,
     allow_gaps: GapsOption = False,
+    flash: FlashOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     now: NowOption = "",
 ) -> None:
     """Build a report's document from sealed days and print its canonical JSON; issues nothing."""
     document = pipeline.draft(
-        open_service(), kind.value, day_of(date_), as_of(now), allow_gaps=allow_gaps
+        open_service(), kind.value, day_of(date_), as_of(now), allow_gaps=allow_gaps, flash=flash
     )
     body = canonical(document)
     if dry_run:
@@ -174,6 +178,7 @@ def issue(
         int, typer.Option("--revision", min=0, help="Write this issued revision again.")
     ] = 0,
     allow_gaps: GapsOption = False,
+    flash: FlashOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     now: NowOption = "",
@@ -193,6 +198,7 @@ def issue(
                 at,
                 reason=reason,
                 allow_gaps=allow_gaps,
+                flash=flash,
                 dry_run=dry_run,
                 progress=progress,
             )

@@ -28,6 +28,7 @@ class KindName(StrEnum):
     daily = "daily"
     weekly = "weekly"
     monthly = "monthly"
+    quarterly = "quarterly"
 
 
 KindOption = Annotated[KindName, typer.Option("--kind", "-k", help="Which report.")]
@@ -44,6 +45,9 @@ DryRunOption = Annotated[
 GapsOption = Annotated[
     bool,
     typer.Option("--allow-gaps", help="Go on without a source or a day; the gap is recorded."),
+]
+FlashOption = Annotated[
+    bool, typer.Option("--flash", help="Preliminarily, before the day has ended.")
 ]
 NowOption = Annotated[
     str,

@@ -1,7 +1,7 @@
 """Sealed days and policy in, one Document out: the only place where measures meet.
 
-What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly or monthly
-report is built from sealed days alone; the sources are never asked again.
+What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly, monthly
+or quarterly report is built from sealed days alone; the sources are never asked again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from ..analysis.shift import regression_attention, regression_section
 from ..analysis.trend import capacity_attention, capacity_section
 from ..facts import MEASURES
 from ..levels import window_of
-from ..measures import Context
+from ..measures import Context, marks, reconciliation
 from ..measures.alerts import ALERTS
 from ..measures.incidents import INCIDENTS
+from ..measures.marks import MARKS
+from ..measures.reconciliation import RECONCILIATION
 from ..measures.var import plain_pct
 from ..model import Count, Coverage, Missing, Shown, Text, Why, exact_sum, plain
 from ..page import (
@@ -37,44 +39,55 @@ from ..page import (
     Status,
     Verdict,
 )
-from ..periods import Span, sessions_between
+from ..periods import Span, first_of_week, first_of_year, sessions_between
 from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
 from .attention import attention_of, findings_of, gaps_of, missing_words, unmeasured
-from .backtest import JUDGED, Backtest, Track, backtested_from, backtests, track, with_backtest
+from .backtest import JUDGED, Backtest, Track, backtests, track, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
-from .history import NO_GAP, Cited, Facts
+from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts
 from .objectives import Standing, standings, with_standings
 from .risk import with_risk
+from .strategies import strategy_sections
+from .to_date import with_to_date
 
 __all__ = [
     "COMPOSED",
+    "HISTORY_OF",
     "NO_GAP",
-    "TRADED",
     "Backtest",
     "Cited",
+    "Earlier",
+    "Excerpt",
     "Issue",
-    "backtested_from",
     "backtests",
     "build",
     "content",
     "differences",
+    "history_from",
     "lookback",
 ]
 
 #: How many sessions before a report stand in its sparklines; one is needed for VaR's backtest.
 TRAIL = {"daily": 10}
+#: Facts that are read from further back than whole days are, and for how many sessions at least:
+#: a backtest of VaR looks at as many as Basel's traffic light does (MAR32), 250.
+HISTORY_OF = ("pnl", "var")
+HISTORY_SESSIONS = 251
 #: The sections of a report in their order: measures, and what is composed of them.
-COMPOSED = ("checklists", "capacity", "regression", "improvement")
+COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement")
 ORDER = (
     "checklists",
     "pnl",
+    "marks",
+    "reconciliation",
     "var",
     "slippage",
     "fill_rate",
+    "strategies",
     "service_levels",
     "uptime",
     "alerts",
@@ -91,12 +104,11 @@ SAID_ELSEWHERE = (
     "capacity_plan_updated",
     "resource_use_reviewed",
 )
-#: The measures that backtests need of days before everything else's lookback.
-TRADED = ("pnl", "var")
 TITLES = {
     "daily": "Daily operations report",
     "weekly": "Weekly performance summary",
     "monthly": "Monthly compliance report",
+    "quarterly": "Quarterly business review",
 }
 
 
@@ -120,24 +132,25 @@ def build(
     before: Sequence[Cited],
     policy: Policy,
     issue: Issue,
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Document:
     """Compose the Document of ``span``.
 
     ``days`` are the sealed days of the period in order, ``unsealed`` those that are not sealed,
     ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks,
-    and before those, with the facts of :data:`TRADED` at least, as :func:`backtested_from` does.
+    ``earlier`` excerpts of those before them, as far back as :func:`history_from` asks.
     At least one day must be sealed.
     """
-    facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed)
+    facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed, earlier)
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
     past = track(facts)
     sections, composed, found = _sections(facts, context, policy, last.calendar, past)
-    gaps = (*gaps_of(facts, unsealed), *unmeasured(facts, found, span.label))
+    gaps = (*gaps_of(facts, span, unsealed), *unmeasured(facts, found, span.label))
     headline = headline_of(sections, facts, span, issue.base)
     findings = findings_of(days)
     attention = attention_of(sections, facts, gaps, past.own, findings, days, composed)
-    status = Status.INCOMPLETE if gaps else Status.RESTATED if issue.revision > 1 else Status.FINAL
+    status = _status(facts, gaps, issue)
     verdict = _verdict(sections, gaps)
     document = Document(
         id=f"{span.kind}/{span.label}/r{issue.revision}",
@@ -168,7 +181,10 @@ def build(
         gaps=gaps,
         findings=findings,
         differences=(),
-        citations=tuple(_citation(c) for c in [*before, *days]),
+        citations=(
+            *(_citation_of_excerpt(x) for x in earlier.days),
+            *(_citation(c) for c in [*before, *days]),
+        ),
         sources=_sources(days),
         policy_digest=policy.digest,
         checkpoint=issue.checkpoint,
@@ -193,6 +209,16 @@ def lookback(span: Span, policy: Policy, calendar: str) -> date:
         span.first - timedelta(TRAILING_DAYS),
         span.last - timedelta(CAPACITY_DAYS - 1),
     )
+
+
+def history_from(span: Span, calendar: str) -> date:
+    """The first day whose :data:`HISTORY_OF` facts the report of ``span`` counts.
+
+    Its year's or its week's first day, whichever is earlier, or HISTORY_SESSIONS sessions.
+    """
+    begin = span.last - timedelta(2 * HISTORY_SESSIONS)
+    sessions = sessions_between(begin, span.last, calendar)[-HISTORY_SESSIONS:]
+    return min(*sessions[:1], first_of_year(span.last), first_of_week(span.last))
 
 
 def content(document: Document) -> bytes:
@@ -249,11 +275,15 @@ def _sections(
     made = {}
     for measure in MEASURES:
         fact = facts.merged(measure)
-        laid_out = measure.section(fact, facts.of(measure), context)
+        # How old a break is shows in the days before the period too.
+        aged = measure is RECONCILIATION
+        days = facts.since(measure.name, date.min) if aged else facts.of(measure)
+        laid_out = measure.section(fact, days, context)
         if isinstance(fact, Missing) and measure in (ALERTS, INCIDENTS):
             # Nobody promised that they are measured; where they should be, the gaps say so.
             laid_out = laid_out.model_copy(update={"verdict": None})
         made[measure.name] = laid_out
+    made["pnl"] = with_to_date(made["pnl"], facts, span, calendar, context.base)
     made["var"], breaches = with_risk(
         with_backtest(made["var"], past), facts, past, policy.risk, context.base
     )
@@ -267,7 +297,15 @@ def _sections(
     made["capacity"] = capacity_section(of_capacity, span.first)
     series = watched(policy.objectives, levels, span)
     made["regression"] = regression_section(series)
-    attention = [*breaches, *capacity_attention(of_capacity), *regression_attention(series)]
+    attention = [
+        *breaches,
+        *reconciliation.attention(
+            facts.merged(RECONCILIATION), facts.since(RECONCILIATION.name, date.min), context
+        ),
+        *marks.attention(facts.merged(MARKS), context),
+        *capacity_attention(of_capacity),
+        *regression_attention(series),
+    ]
     if span.kind == Kind.DAILY:
         by_id = {s.id: s for s in found}
         asked = Asked(span, calendar, facts, levels, by_id, of_capacity)
@@ -277,7 +315,20 @@ def _sections(
     elif operations.improvements:
         goals = kpis(operations.improvements, policy.objectives, facts, levels, span)
         made["improvement"] = improvement_section(goals)
-    return tuple(made[name] for name in ORDER if name in made), attention, found
+    # The pages of strategies and agents follow their comparison.
+    made["strategies"], *pages = strategy_sections(facts, span)
+    after = {"strategies": pages}
+    ordered = ((made[name], *after.get(name, ())) for name in ORDER if name in made)
+    return tuple(s for some in ordered for s in some), attention, found
+
+
+def _status(facts: Facts, gaps: Sequence[Gap], issue: Issue) -> Status:
+    if gaps:
+        return Status.INCOMPLETE
+    if any(day.flash for day in facts.days):
+        return Status.FLASH
+    was_flash = issue.previous is not None and issue.previous.status is Status.FLASH
+    return Status.RESTATED if issue.revision > 1 and not was_flash else Status.FINAL
 
 
 def _verdict(sections: Sequence[Section], gaps: Sequence[Gap]) -> Verdict:
@@ -321,6 +372,18 @@ def _risk_words(section: Section) -> list[str]:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _citation_of_excerpt(excerpt: Excerpt) -> Citation:
+    return Citation(
+        day=excerpt.day,
+        revision=excerpt.revision,
+        digest=excerpt.digest,
+        session=excerpt.session,
+        known_at=excerpt.known_at,
+        sealed_at=excerpt.sealed_at,
+        reason=excerpt.reason,
+    )
 
 
 def _citation(cited: Cited) -> Citation:

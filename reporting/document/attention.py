@@ -9,6 +9,7 @@ from decimal import Decimal
 from ..facts import MEASURES, fact_from
 from ..measures.incidents import NO_SOURCE
 from ..measures.pnl import PnlFact, totals
+from ..measures.reconciliation import NO_STATEMENTS
 from ..measures.service_levels import SERVICE_LEVELS
 from ..measures.uptime import UPTIME, UptimeFact
 from ..measures.var import LEVELS, plain_pct
@@ -20,16 +21,24 @@ from ..model import (
 from ..page import (
     Attention,
     Gap,
+    Kind,
     Section,
     Verdict,
 )
+from ..periods import Span
 from ..policy.indicators import ReportFigure, State
 from .backtest import JUDGED, Backtest
 from .history import NEVER_SEALED, NO_GAP, UNKNOWN_THEN, Cited, Facts
 from .objectives import Standing
 
+ENDED_LATER = Missing(
+    why=Why.NOT_ENDED, detail="sealed as FLASH before it had ended; close it again"
+)
+#: No source, no such measure then, or told as a day without a seal: nothing that a report lacks.
+NOT_LACKING = (NO_SOURCE, NO_STATEMENTS, UNKNOWN_THEN, NEVER_SEALED)
 
-def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
+
+def gaps_of(facts: Facts, span: Span, unsealed: Sequence[date]) -> tuple[Gap, ...]:
     gaps = [
         Gap(
             what="all measures",
@@ -38,10 +47,19 @@ def gaps_of(facts: Facts, unsealed: Sequence[date]) -> tuple[Gap, ...]:
         )
         for day in unsealed
     ]
+    flash = [day.day for day in facts.days if day.flash]
+    if span.kind != Kind.DAILY:
+        # A daily report of such a day is a FLASH, which says so; a longer one lacks the rest of it.
+        gaps += [
+            Gap(what="the end of the day", when=day.isoformat(), reason=ENDED_LATER)
+            for day in flash
+        ]
     for measure in MEASURES:
         for day, fact in facts.of(measure):
-            if isinstance(fact, Missing) and fact in (NO_SOURCE, UNKNOWN_THEN, NEVER_SEALED):
-                continue  # no source, no such measure then, or told above as a day without a seal
+            if isinstance(fact, Missing) and (
+                fact in NOT_LACKING or (fact.why is Why.NOT_ENDED and day in flash)
+            ):
+                continue
             if isinstance(fact, Missing) and fact.why not in NO_GAP:
                 gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
             elif isinstance(fact, PnlFact):

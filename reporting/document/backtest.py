@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from ..measures.pnl import PnlFact, daily_net
 from ..measures.var import LEVELS, VAR, VarFact, plain_pct
 from ..model import EXACT, Count, Exact, Missing, Number, Shown, Value, Why
 from ..page import Column, Figure, Line, LinesChart, Point, Section, Table, Verdict, text
-from ..periods import Span, previous_session, sessions_between
+from ..periods import previous_session, sessions_between
 from ..risk.backtest import (
     BASEL_SESSIONS,
     Ratio,
@@ -78,23 +78,14 @@ class Track:
         return tuple(t for t in self.tests if t.day >= self.first)
 
 
-def backtested_from(span: Span, calendar: str) -> date:
-    """The first day whose facts the backtests of a report need."""
-    # Sessions are at least four in seven days over a year, on any calendar that we know.
-    begin = span.last - timedelta(2 * BASEL_SESSIONS)
-    sessions = sessions_between(begin, span.last, calendar)[-BASEL_SESSIONS:]
-    return previous_session(sessions[0], calendar) if sessions else span.first
-
-
 def track(facts: Facts) -> Track:
     """The sessions up to the last day of the period, as far back as facts were handed on."""
     calendar, first, last = facts.days[0].calendar, facts.days[0].day, facts.days[-1].day
-    oldest = (*facts.before, *facts.days)[0].day
-    sessions = tuple(sessions_between(oldest, last, calendar)[-BASEL_SESSIONS:])
-    read = facts.since("pnl", sessions[0]) if sessions else []
+    estimates = [(day, _estimates(sealed)) for day, sealed in facts.sealed("var")]
+    sessions = tuple(sessions_between(estimates[0][0], last, calendar)[-BASEL_SESSIONS:])
+    read = facts.history("pnl", sessions[0]) if sessions else []
     chosen = tuple(pair for pair in read if not _is_no_session(pair[1]))
     net = tuple(daily_net(chosen))
-    estimates = [(day, _estimates(sealed)) for day, sealed in facts.sealed("var")]
     tests = _tests(chosen, net, estimates, calendar)
     return Track(sessions, chosen, net, tests, first)
 

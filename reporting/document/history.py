@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ..facts import MEASURES, fact_from
 from ..measures import Measure
@@ -33,6 +34,41 @@ class Cited:
     sealed_at: datetime
 
 
+@dataclass(frozen=True)
+class Excerpt:
+    """A few facts of a sealed day, by measure, as JSON: all that a long history needs of it.
+
+    Whoever makes one has checked the whole day's bytes against its digest. A measure that the day
+    was sealed without is not among ``facts``. A fact is parsed when it is first asked for.
+    """
+
+    day: date
+    revision: int
+    digest: str
+    session: bool
+    known_at: datetime
+    sealed_at: datetime
+    reason: str
+    facts: Mapping[str, bytes | Missing]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The sealed days before those that a report reads in full, as far back as it counts.
+
+    ``began`` is the first day that was ever sealed, None while none is; ``facts_of`` names the
+    measures that the excerpts were made of.
+    """
+
+    began: date | None = None
+    facts_of: tuple[str, ...] = ()
+    days: tuple[Excerpt, ...] = ()
+
+
+#: For a report that looks at whole days only.
+NOTHING_EARLIER = Earlier()
+
+
 class Facts:
     """The facts of the period's days and of the sealed days before it, by measure.
 
@@ -47,12 +83,16 @@ class Facts:
         before: Sequence[Cited],
         trail: int,
         unsealed: Sequence[date] = (),
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> None:
         self.unsealed = tuple(unsealed)
+        self.earlier = earlier
         self.days = [cited.sealed for cited in days]
         self.before = [cited.sealed for cited in before]
         sessions = [day for day in self.before if day.session]
         self._trail = sessions[-trail:] if trail else []
+        self._excerpts = {x.day: x.facts for x in earlier.days}
+        self._sealed = {d.day: d.facts for d in (*self.before, *self.days)}
         self._read = lru_cache(maxsize=None)(self._read_once)
 
     def of(self, measure: Measure[Any] | str) -> Dated:
@@ -78,9 +118,29 @@ class Facts:
         """(day, fact or Missing) of every sealed day from ``first`` to the period's end."""
         return self._all(name, [day for day in (*self.before, *self.days) if day.day >= first])
 
+    def history(self, name: str, first: date) -> Dated:
+        """(day, fact or Missing) of every sealed session from ``first`` to the period's end.
+
+        Reaches beyond the days that are read in full, for the measures that
+        ``earlier.facts_of`` names; sessions without a seal are not among them.
+        """
+        assert name in self.earlier.facts_of or not self.earlier.days, name
+        old = [x.day for x in self.earlier.days if x.session and x.day >= first]
+        read = [day for day in (*self.before, *self.days) if day.session and day.day >= first]
+        return [*((day, self._read(name, day)) for day in old), *self._all(name, read)]
+
+    def began(self) -> date:
+        """The first day that was ever sealed, as far as this report knows."""
+        seen = [x.day for x in self.earlier.days] or [d.day for d in (*self.before, *self.days)]
+        return self.earlier.began or seen[0]
+
     def sealed(self, name: str) -> list[tuple[date, Mapping[str, Any] | None]]:
-        """(day, fact as it is sealed) of every sealed day, for who needs little of many of them."""
-        return [(day.day, day.facts.get(name)) for day in (*self.before, *self.days)]
+        """(day, fact as it is sealed) of every sealed day, those of excerpts among them.
+
+        For who needs little of many of them.
+        """
+        old = [(x.day, _as_sealed(x.facts.get(name))) for x in self.earlier.days]
+        return [*old, *((day.day, day.facts.get(name)) for day in (*self.before, *self.days))]
 
     def merged(self, measure: Measure[Any]) -> Any:
         """The period's fact, or the Missing that speaks for all its days."""
@@ -98,8 +158,12 @@ class Facts:
         return [(day.day, self._read(name, day.day)) for day in days]
 
     def _read_once(self, name: str, on: date) -> Any:
-        day = next(d for d in (*self.before, *self.days) if d.day == on)
-        sealed = day.facts.get(name)
+        if on in self._excerpts:
+            found = self._excerpts[on].get(name, UNKNOWN_THEN)
+            if isinstance(found, Missing):
+                return found
+            return BY_NAME[name].fact.model_validate_json(found, strict=False)
+        sealed = self._sealed[on].get(name)
         if sealed is None:
             return UNKNOWN_THEN
         fact = fact_from(BY_NAME[name], sealed)
@@ -111,3 +175,10 @@ class Facts:
             return alerts
         known = incidents if isinstance(incidents, Missing) else incidents.incidents
         return with_incidents(alerts, known)
+
+
+def _as_sealed(fact: bytes | Missing | None) -> Mapping[str, Any] | None:
+    """A fact of an excerpt as the JSON that it was sealed as."""
+    if isinstance(fact, Missing):
+        return fact.model_dump(mode="json")
+    return None if fact is None else cast(Mapping[str, Any], json.loads(fact))

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from .. import __version__
-from ..book import EMPTY_BOOK, Book, BookDay
+from ..book import EMPTY_BOOK, Book, BookDay, Method
 from ..document import NO_GAP
-from ..errors import NotReady, SourceUnavailable, ValidationFailed
+from ..errors import NotReady, SourceUnavailable, UsageError, ValidationFailed
 from ..facts import MEASURES, fact_from, facts_of, worked_out
 from ..model import Coverage, Finding, Frame, Missing, Value, Why, Window
 from ..periods import (
@@ -26,6 +26,7 @@ from ..policy.maintenance import Occurrence
 from ..seal import SealedDay, canonical, digest
 from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
+from ..sources.ledger import QUOTE_MAX_AGE_S
 from ..store import SealedRow, Writer
 from .service import Progress, Service, sealed_day, silent, stored_book
 
@@ -54,6 +55,7 @@ def close(
     allow_gaps: bool = False,
     dry_run: bool = False,
     reread: bool = False,
+    flash: bool = False,
     progress: Progress = silent,
 ) -> list[Closed]:
     """Seal ``day`` and every day before it that is not sealed, and revise what late events change.
@@ -62,12 +64,22 @@ def close(
     nothing of that day is sealed) unless ``allow_gaps``: then the gap itself is sealed, and closing
     the day again fills it. Metrics of a sealed day are asked for again with ``reread`` only, since
     their source forgets.
+
+    With ``flash`` the newest day may be sealed before it has ended, from what the ledger knows by
+    then; metrics and incidents, which are of whole days, are not asked for. A day that was sealed
+    so is closed anew, from nothing, by the first close after its end.
     """
     end = service.end_of(day)
-    if now < end:
-        raise NotReady(f"{day} ends at {end.isoformat()}, it is {now.isoformat()}; close it then")
-    closer = _Closer(service, now, reason, allow_gaps, dry_run, reread)
-    todo = {*closer.late_days(), *closer.unsealed_until(day), day}
+    early = now < end
+    if early and flash:
+        _may_flash(service, day, now)
+    elif early:
+        raise NotReady(
+            f"{day} ends at {end.isoformat()}, it is {now.isoformat()}; close it then, or "
+            "preliminarily now with --flash"
+        )
+    closer = _Closer(service, now, reason, allow_gaps, dry_run, reread, day if early else None)
+    todo = {*closer.late_days(), *closer.flash_days(), *closer.unsealed_until(day), day}
     results = []
     last_sealed = max((row["day"] for row in service.store.day_index()), default=None)
     while todo:
@@ -83,6 +95,19 @@ def close(
     return results
 
 
+def _may_flash(service: Service, day: date, now: datetime) -> None:
+    """Whether ``day`` can be sealed before its end: a session that has begun, and the newest."""
+    described = service.trading_day(day)
+    if described.trading is None:
+        raise UsageError(f"{day} is no session ({described.note}): there is nothing to flash")
+    begins = described.window.start
+    if now < begins:
+        raise NotReady(f"{day} begins at {begins.isoformat()}, it is {now.isoformat()}")
+    newest = max((row["day"] for row in service.store.day_index()), default=day)
+    if newest > day:
+        raise UsageError(f"{newest} is sealed already, so {day} is over: close it without --flash")
+
+
 @dataclass
 class _Closer:
     """One run of ``close`` over several days.
@@ -96,10 +121,16 @@ class _Closer:
     allow_gaps: bool
     dry_run: bool
     reread: bool = False
+    flash: date | None = None  # the day that is sealed before its end
     books: dict[date, Book | Missing] = field(default_factory=dict)
     book_changed: bool = False  # whether the last close revised the closing book of its day
     known_at: datetime | None = None  # until when late events were looked for, if not until now
     pending: list[tuple[SealedDay, bytes]] = field(default_factory=list)
+    #: What the lots of a day's opening book were kept by, where the day changed it.
+    method_before: dict[date, Method | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.given = self.reason  # what late events give as a reason is not of every day
 
     def unsealed_until(self, day: date) -> list[date]:
         """Days after the last sealed one, or from the ledger's first event on, up to ``day``."""
@@ -111,6 +142,14 @@ class _Closer:
             return [d for d in [*holes, *days_between(first, day)] if d <= day]
         began = self._first_event_day(day)
         return list(days_between(began, day)) if began else [day]
+
+    def flash_days(self) -> list[date]:
+        """The newest sealed day, if it was sealed before its end and has ended since."""
+        index = self.service.store.day_index()
+        row = self.service.store.day(index[-1]["day"]) if index else None
+        if row is None or not sealed_day(row).flash or self.now < self.service.end_of(row.day):
+            return []
+        return [row.day]
 
     def _first_event_day(self, day: date) -> date | None:
         """The session of the first fill or order ever recorded, if it is not after ``day``."""
@@ -162,19 +201,26 @@ class _Closer:
             return []
         zone = ZoneInfo(self.service.settings.zone)
         first = at.astimezone(zone).date()
-        return [row["day"] for row in self.service.store.day_index() if row["day"] >= first]
+        days = (row["day"] for row in self.service.store.day_index() if row["day"] >= first)
+        return [d for d in days if self._may_close(d)]
 
     def sealed_sessions(self, after: date) -> list[date]:
         """Sealed days after ``after`` that are sessions, in order."""
         days = (row["day"] for row in self.service.store.day_index() if row["day"] > after)
-        return [d for d in days if self.service.trading_day(d).is_session]
+        return [d for d in days if self.service.trading_day(d).is_session and self._may_close(d)]
+
+    def _may_close(self, day: date) -> bool:
+        """Whether a sealed day can be done again now: a flash has to wait for its day's end."""
+        return day == self.flash or self.now >= self.service.end_of(day)
 
     def close(self, day: date) -> Closed:
         """Read, measure, compare with what is sealed, and append if it differs."""
         before = self.service.store.day(day)
-        sealed_before = sealed_day(before) if before else None
+        newest = sealed_day(before) if before else None
+        # Nothing of a flash is kept: it was of a part of the day.
+        sealed_before = None if newest is None or newest.flash else newest
         described = self.service.trading_day(day)
-        if self.now < self.service.end_of(day):
+        if self.now < self.service.end_of(day) and day != self.flash:
             raise NotReady(f"{day} has not ended at {self.now.isoformat()}")
         frames, sources, findings = self._read(described, sealed_before)
         facts = self._facts(described, frames, sealed_before)
@@ -182,7 +228,7 @@ class _Closer:
         draft = SealedDay(
             day=day,
             revision=(before.revision + 1) if before else 1,
-            reason=(self.reason or "closed again") if before else "",
+            reason=self._reason(day, newest),
             previous=before.digest if before else "",
             calendar=described.calendar,
             zone=described.zone,
@@ -196,6 +242,7 @@ class _Closer:
             sources=sources,
             findings=findings,
             closing_book=closing,
+            flash=day == self.flash,
         )
         self.book_changed = sealed_before is not None and sealed_before.closing_book != closing
         gaps = tuple(
@@ -203,13 +250,21 @@ class _Closer:
             for name, fact in facts.items()
             if isinstance(fact, Missing) and fact.why not in NO_GAP
         )
-        if sealed_before is not None and before and sealed_before.content() == draft.content():
+        if newest is not None and before and newest.content() == draft.content():
             return Closed(day, before.revision, "unchanged", "", gaps)
         if self.dry_run:
             return Closed(day, 0, "revised" if before else "sealed", draft.reason, gaps)
         self.pending.append((draft, body))
         outcome = "revised" if before else "sealed"
         return Closed(day, draft.revision, outcome, draft.reason, gaps)
+
+    def _reason(self, day: date, before: SealedDay | None) -> str:
+        """Why there is one more revision of ``day``, or "" where it is the first."""
+        if before is None:
+            return ""
+        if before.flash:
+            return self.given or ("flash again" if day == self.flash else "final after flash")
+        return self.reason or "closed again"
 
     def _closing_book(
         self, day: TradingDay, book: Frame | Value | None, before: SealedDay | None
@@ -272,8 +327,19 @@ class _Closer:
                 "policy": draft.policy_digest,
                 "reason": draft.reason,
                 "version": __version__,
+                **({"flash": True} if draft.flash else {}),
             },
         )
+        if before := self.method_before.get(draft.day):
+            writer.log(
+                "lot method changed",
+                {
+                    "day": draft.day.isoformat(),
+                    "revision": draft.revision,
+                    "from": before,
+                    "to": self.service.policy.lot_method(draft.day),
+                },
+            )
 
     def _read(
         self, day: TradingDay, before: SealedDay | None
@@ -285,10 +351,13 @@ class _Closer:
             read, found = self._ledger_frames(day)
             frames |= read
             findings += found
-        metrics = {**self._metrics_frames(day, before), **self._operations_frames(day)}
+        if day.day == self.flash:
+            metrics = self._of_whole_days(day)
+        else:
+            metrics = {**self._metrics_frames(day, before), **self._operations_frames(day)}
         if "uptime_targets" not in metrics and before is not None:
             # Maintenance is taken out when uptime is measured; what was sealed then stays.
-            metrics.pop("maintenance")
+            metrics.pop("maintenance", None)
         fills = frames.get("fills")
         if isinstance(fills, Missing) and not self.allow_gaps:
             raise NotReady(
@@ -298,10 +367,12 @@ class _Closer:
         frames |= metrics
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
         if day.is_session:
-            made = worked_out(day, frames, self._opening(day))
+            method = self.service.policy.lot_method(day.day)
+            made = worked_out(day, frames, self._opening(day), method)
             frames |= made
             if isinstance(made["book"], BookDay):
                 findings += made["book"].findings
+                self.method_before[day.day] = made["book"].method_before
         findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
         if before is not None:
             # What is not read again stays with the day, as it was sealed.
@@ -318,18 +389,26 @@ class _Closer:
         self, day: TradingDay
     ) -> tuple[Mapping[str, Frame | Value], tuple[Finding, ...]]:
         policy = self.service.policy
+        age = policy.targets(day.day).get("quote_max_age_s")
         try:
             return self.service.ledger.read(
                 day,
                 self.now,
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
+                quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
             )
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise
             gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
             return dict.fromkeys(self.service.ledger.frame_names, gone), ()
+
+    def _of_whole_days(self, day: TradingDay) -> dict[str, Frame | Value]:
+        """For a flash: what is measured over whole days is not there yet."""
+        gone = Missing(why=Why.NOT_ENDED, detail=f"{day.day} had not ended at {self.now:%H:%M %Z}")
+        names = (name for m in MEASURES if m.every_day for name in m.reads)
+        return dict.fromkeys(names, gone)
 
     def _metrics_frames(
         self, day: TradingDay, before: SealedDay | None

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, render
-from ..document import TRADED, Cited, Issue, backtested_from, build, content, lookback
+from ..document import (
+    HISTORY_OF,
+    Cited,
+    Earlier,
+    Excerpt,
+    Issue,
+    build,
+    content,
+    history_from,
+    lookback,
+)
 from ..errors import NotReady, UsageError, ValidationFailed
-from ..page import Document, Kind
+from ..page import Document, Kind, Status
 from ..periods import (
     Span,
     days_between,
@@ -24,7 +34,7 @@ from ..periods import (
 )
 from ..seal import canonical, digest
 from ..store import ReportRow
-from .service import Progress, Service, sealed_day, silent
+from .service import Progress, Service, excerpt_of, sealed_day, silent
 
 WITNESS = "audit-witness.jsonl"
 
@@ -62,14 +72,29 @@ def draft(
     *,
     reason: str = "",
     allow_gaps: bool = False,
+    flash: bool = False,
 ) -> Document:
-    """The Document of a report as of now: revision 1, or the next one after what was issued."""
+    """The Document of a report as of now: revision 1, or the next one after what was issued.
+
+    With ``flash`` a daily one may be of a day that was sealed before its end.
+    """
+    if flash and kind != Kind.DAILY:
+        raise UsageError(f"a {kind} report is never a FLASH: only a daily one, of a flash close")
     period = period_of(service, kind, day)
     end = service.trading_day(period.last).window.end
-    if now < end and not allow_gaps:
-        raise NotReady(f"{period.label} ends at {end.isoformat()}, it is {now.isoformat()}")
     rows = service.store.days(period.first, period.last)
     days = [Cited(sealed_day(row), row.digest, row.sealed_at) for row in rows]
+    early = [c.sealed.day for c in days if c.sealed.flash]
+    if early and not (flash or allow_gaps):
+        raise NotReady(
+            f"{early[-1]} was sealed as FLASH, before its end; run `reporting close --date "
+            f"{early[-1]}` once it is over" + (", or say --flash" if kind == Kind.DAILY else "")
+        )
+    if now < end and not allow_gaps and not (flash and early):
+        raise NotReady(
+            f"{period.label} ends at {end.isoformat()}, it is {now.isoformat()}"
+            + (f"; `reporting close --flash --date {day}` comes before a flash" if flash else "")
+        )
     have = {row.day for row in rows}
     unsealed = [d for d in days_between(period.first, period.last) if d not in have]
     if kind == Kind.DAILY and rows and rows[0].day > period.first:
@@ -92,32 +117,38 @@ def draft(
         reason=reason or (_why(previous, days) if previous else ""),
         previous=previous,
     )
-    before = _before(service, period)
-    return build(period, days, unsealed, before, service.policy, issue)
+    first = lookback(period, service.policy, service.settings.calendar)
+    before = _before(service, first, period)
+    earlier = _earlier(service, first, period)
+    return build(period, days, unsealed, before, service.policy, issue, earlier)
 
 
-def _before(service: Service, period: Span) -> list[Cited]:
-    """The sealed days before the period that its comparisons and error budgets rest on.
+def _before(service: Service, first: date, period: Span) -> list[Cited]:
+    """The sealed days before the period that its comparisons and error budgets rest on."""
+    rows = service.store.days(first, period.first - timedelta(1))
+    return [Cited(sealed_day(r), r.digest, r.sealed_at) for r in rows]
 
-    Backtests look back further than anything else and need little of a day: of what only they
-    need, the other facts are dropped as soon as its digest is checked.
+
+def _earlier(service: Service, until: date, period: Span) -> Earlier:
+    """A few facts of the days before ``until``: what a year to date and a backtest count.
+
+    Read a month at a time, so that no more than a month of whole days is ever in memory.
     """
-    calendar = service.settings.calendar
-    first = lookback(period, service.policy, calendar)
-    begin = min(first, backtested_from(period, calendar))
-    found = []
-    for rows in service.store.days_in_parts(begin, period.first - timedelta(1)):
-        for row in rows:
-            day = sealed_day(row)
-            if day.day < first:
-                kept = {name: day.facts[name] for name in TRADED if name in day.facts}
-                day = day.model_copy(update={"facts": kept, "sources": (), "findings": ()})
-            found.append(Cited(day, row.digest, row.sealed_at))
-    return found
+    first = history_from(period, service.settings.calendar)
+    excerpts: list[Excerpt] = []
+    while first < until:
+        last = min(first + timedelta(30), until - timedelta(1))
+        excerpts += [excerpt_of(row, HISTORY_OF) for row in service.store.days(first, last)]
+        first = last + timedelta(1)
+    index = service.store.day_index()
+    began = index[0]["day"] if index else None
+    return Earlier(began=began, facts_of=HISTORY_OF, days=tuple(excerpts))
 
 
 def _why(previous: Document, days: Sequence[Cited]) -> str:
     """The reason that the restated days themselves give, or ""."""
+    if previous.status is Status.FLASH and not any(c.sealed.flash for c in days):
+        return "final after flash"
     cited = {c.day: c.revision for c in previous.citations}
     reasons = [
         f"{c.sealed.day} r{c.sealed.revision}: {c.sealed.reason}"
@@ -135,13 +166,14 @@ def issue(
     *,
     reason: str = "",
     allow_gaps: bool = False,
+    flash: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> Issued:
     """Issue a report, or write again, byte for byte, the one whose content has not changed."""
     progress(f"building {kind} {period_of(service, kind, day).label}")
     last = service.store.report(kind, period_of(service, kind, day).label)
-    document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps)
+    document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps, flash=flash)
     if last is not None:
         issued = Document.model_validate_json(last.body)
         if content(issued) == content(document):

@@ -16,6 +16,7 @@ from reporting.measures.alerts import AlertsFact
 from reporting.measures.fill_rate import FillRateCell, FillRateFact
 from reporting.measures.incidents import NO_SOURCE
 from reporting.measures.pnl import FxRate, PnlFact
+from reporting.measures.reconciliation import NO_STATEMENTS
 from reporting.measures.service_levels import ServiceLevelsFact
 from reporting.measures.uptime import UptimeFact
 from reporting.measures.var import VarDay, VarFact, VarLevel
@@ -29,6 +30,8 @@ MONDAY = date(2026, 3, 2)
 POLICY = parse_policy("", {})
 QUIET: dict[str, Value] = {
     "pnl": Missing(why=Why.NO_TRADES),
+    "marks": Missing(why=Why.NO_TRADES),
+    "reconciliation": NO_STATEMENTS,
     "var": Missing(why=Why.NO_TRADES),
     "slippage": Missing(why=Why.NO_TRADES),
     "fill_rate": Missing(why=Why.NO_ORDERS),

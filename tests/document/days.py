@@ -13,6 +13,7 @@ from reporting.document.objectives import Standing, standings
 from reporting.levels import Budget, Share
 from reporting.measures.alerts import AlertsFact, AlertTotals, Episode
 from reporting.measures.incidents import Incident, IncidentsFact
+from reporting.measures.reconciliation import NO_STATEMENTS
 from reporting.measures.service_levels import (
     Doubt,
     Events,
@@ -276,6 +277,8 @@ def budget(standing: Standing) -> Budget:
 #: What a day without trade seals, each measure with its own kind of nothing.
 QUIET: dict[str, Value | Missing] = {
     "pnl": Missing(why=Why.NO_TRADES),
+    "marks": Missing(why=Why.NO_TRADES),
+    "reconciliation": NO_STATEMENTS,
     "var": Missing(why=Why.NO_TRADES),
     "slippage": Missing(why=Why.NO_TRADES),
     "fill_rate": Missing(why=Why.NO_ORDERS),

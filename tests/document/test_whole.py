@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting.document import lookback
+from reporting.document import Issue, build, lookback
 from reporting.measures.incidents import NO_SOURCE
 from reporting.model import Missing, Value, Why
 from reporting.page import Status, Verdict
@@ -116,6 +116,60 @@ def test_one_day_of_a_week_without_a_source_is_a_gap_and_no_promise_is_known_to_
     # The section's own figure and the component's row are one and the same.
     (figure,) = [f for f in uptime_.figures if f.id == "uptime.web"]
     assert figure.verdict is Verdict.UNKNOWN
+
+
+# FLASH ----------------------------------------------------------------------------------------
+
+
+ENDS_LATER = Missing(why=Why.NOT_ENDED, detail="not over at 12:00")
+RUNNING: dict[str, Value | Missing] = dict.fromkeys(
+    ("service_levels", "uptime", "alerts", "incidents"), ENDS_LATER
+)
+
+
+def test_a_day_sealed_before_its_end_makes_a_flash_and_what_it_lacks_is_no_gap() -> None:
+    found = document([sealed(TODAY, whole(TODAY, **RUNNING), flash=True)], SHOP)
+    assert (found.status, found.gaps) == (Status.FLASH, ())
+    assert found.verdict is Verdict.UNKNOWN
+
+
+def test_incomplete_wins_over_flash_and_the_end_of_a_sealed_day_is_a_gap() -> None:
+    broken = whole(TODAY, **RUNNING, pnl=GONE)
+    found = document([sealed(TODAY, broken, flash=True)], SHOP)
+    assert found.status is Status.INCOMPLETE
+    assert [g.what for g in found.gaps] == ["Profit and loss"]
+    # A day that has ended has its services, or a gap in them.
+    over = document([sealed(TODAY, whole(TODAY, **RUNNING))], SHOP)
+    assert (over.status, len(over.gaps)) == (Status.INCOMPLETE, 4)
+
+
+def test_a_longer_report_over_a_flash_lacks_the_rest_of_that_day() -> None:
+    days = [sealed(day(n), whole(day(n))) for n in range(6)]
+    days.append(sealed(day(6), whole(day(6), **RUNNING), flash=True))
+    found = document(days, SHOP, kind="weekly")
+    assert found.status is Status.INCOMPLETE
+    assert [(g.what, g.when) for g in found.gaps] == [("the end of the day", "2026-03-08")]
+
+
+@pytest.mark.parametrize(
+    ("before", "flash", "expected"),
+    [
+        (Status.FLASH, False, Status.FINAL),
+        (Status.FLASH, True, Status.FLASH),
+        (Status.FINAL, False, Status.RESTATED),
+        (Status.FINAL, True, Status.FLASH),
+        (Status.RESTATED, False, Status.RESTATED),
+        (Status.INCOMPLETE, False, Status.RESTATED),
+    ],
+)
+def test_what_replaces_a_flash_is_final(before: Status, flash: bool, expected: Status) -> None:
+    made = sealed(TODAY, whole(TODAY), flash=flash)
+    first = document([sealed(TODAY, whole(TODAY), flash=True)], SHOP)
+    issue = Issue(
+        issuer="Firm", base="USD", issued_at=first.issued_at, checkpoint=first.checkpoint,
+        revision=2, previous=first.model_copy(update={"status": before}),
+    )  # fmt: skip
+    assert build(day_span(TODAY), [made], (), (), SHOP, issue).status is expected
 
 
 # What needs a person --------------------------------------------------------------------------

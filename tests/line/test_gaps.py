@@ -21,7 +21,7 @@ FIRST = date(2025, 9, 2)
 LAST_SESSION = date(2025, 12, 5)
 TABLES = ("executions", "child_events", "children", "parents", "closing_prices")
 WATCHED = ("uptime", "service_levels", "alerts")
-BOOKED = ("pnl", "var", "slippage", "fill_rate")
+BOOKED = ("pnl", "marks", "reconciliation", "var", "slippage", "fill_rate")
 
 
 def why(fact: Any) -> str:
