@@ -178,6 +178,13 @@ def test_a_mark_from_before_a_split_is_adjusted_until_there_is_a_newer_one() -> 
     assert (last.cells[0].value_close, last.closing.splits) == (40 * 22, ())
 
 
+def test_a_mark_of_the_instant_of_a_split_is_after_it() -> None:
+    split = [action("s", "split", "4", at(MONDAY, 100))]
+    day = run([buy("1", "10", "80")], actions=split, marks={"AAA": "21"},
+              marked_at=at(MONDAY, 100))  # fmt: skip
+    assert (day.cells[0].value_close, day.closing.splits) == (40 * 21, ())
+
+
 # Dividends and expiries ----------------------------------------------------------------------
 
 
@@ -425,6 +432,22 @@ def test_what_corrections_and_busts_changed() -> None:
     assert move.intraday == 10 * (20 - 18) + 5 * (21 - 20)
     assert move.corrections == 8 * (20 - 19) - 10 * (20 - 18) - 5 * (21 - 20)
     assert move.carried == 0
+
+
+def test_a_correction_around_a_split_is_worth_what_its_units_became() -> None:
+    # 8 before the split become 16 at the mark of 20; 8 of its very instant stay 8.
+    split = [action("s", "split", "2", at(MONDAY, 10))]
+    for second, worth in ((9, 16 * 20), (10, 8 * 20)):
+        now = buy("3", "8", "19", second)
+        day = run([now], actions=split, correcting=small_fills([now], "correct"))
+        assert [(m.intraday, m.corrections) for m in day.moves] == [(0, worth - 8 * 19)]
+
+
+def test_a_correction_before_an_expiry_is_worth_its_settlement() -> None:
+    now = buy("3", "8", "19", 9)
+    gone = [action("x", "expiry", "25", at(MONDAY, 10))]
+    (move,) = run([now], actions=gone, correcting=small_fills([now], "correct")).moves
+    assert (move.intraday, move.corrections) == (0, 8 * (25 - 19))
 
 
 def test_a_correction_that_was_corrected_never_counted() -> None:

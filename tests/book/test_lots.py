@@ -139,6 +139,13 @@ def test_equal_prices_close_the_older_first() -> None:
     assert booked("hifo", rows)[1] == {0: [(2, 20)]}
 
 
+def test_the_dearest_lot_is_so_by_its_whole_cost() -> None:
+    # The newer ten cost 96, the older ten 90, both at a price of 9.
+    keys, quantity, price = columns([(0, 10, 9), (0, 10, 9), (0, -10, 12)])
+    matched = match("hifo", keys, quantity, price, {1: 6})
+    assert matched.realised.tolist() == [0, 0, 10 * 12 - 96]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_flip_through_zero(method: str) -> None:
     realised, left = booked(method, [(0, 10, 100), (0, -25, 104), (0, 15, 101)])

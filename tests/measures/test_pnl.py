@@ -318,9 +318,10 @@ def test_a_day_without_an_explanation_makes_none_for_the_period() -> None:
 def test_a_position_that_had_no_mark_on_a_day_between_is_not_explained() -> None:
     held = [Fill("1", 1, "10", "20"), Fill("2", 1, "2", "98", instrument="BBB")]
     monday, first = close(held, marks={"AAA": "21"})
-    _, second = close([], opening=monday.closing, day=MONDAY + timedelta(1))
+    tuesday, second = close([], opening=monday.closing, day=MONDAY + timedelta(1))
     # Whole days without a mark at either end are left out of every sum, as before.
-    merged = merge([(MONDAY, first), (MONDAY + timedelta(1), second)])
+    _, third = close([], opening=tuesday.closing, day=MONDAY + timedelta(2))
+    merged = merge([(MONDAY + timedelta(i), f) for i, f in enumerate((first, second, third))])
     assert total_of(merged).net == 10 + 220
     found = page(merged)
     rows = {row[0].text: row[1] for row in table(found, "pnl_explain").rows}  # type: ignore[union-attr]
