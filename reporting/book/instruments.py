@@ -43,16 +43,17 @@ class Instrument:
 def known_instruments(
     instruments: Frame, marks: Frame, session_ms: int, splits: Sequence[Split]
 ) -> dict[str, Instrument]:
-    """Instruments by id. A mark from before ``session_ms`` is stale; one from before a split is
-    divided by its ratio."""
+    """Instruments by id. A mark from before ``session_ms`` is stale.
+
+    ``splits`` are those that marks are from before of (:func:`still_needed`): a mark is divided by
+    their ratios.
+    """
     marked = {row["instrument_id"]: row for row in marks.table.to_dict("records")}
     known = {}
     for row in instruments.table.to_dict("records"):
         name = str(row["instrument_id"])
         mark = marked.get(name)
-        since = [
-            s.ratio for s in splits if mark and s.instrument == name and mark["marked_at"] < s.at
-        ]
+        since = [s.ratio for s in splits if s.instrument == name]
         note = ", adjusted for a split" if since else ""
         known[name] = Instrument(
             symbol=row["symbol"],

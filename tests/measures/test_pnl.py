@@ -320,12 +320,13 @@ def test_a_position_that_had_no_mark_on_a_day_between_is_not_explained() -> None
     monday, first = close(held, marks={"AAA": "21"})
     tuesday, second = close([], opening=monday.closing, day=MONDAY + timedelta(1))
     # Whole days without a mark at either end are left out of every sum, as before.
-    _, third = close([], opening=tuesday.closing, day=MONDAY + timedelta(2))
+    later = {"AAA": "21", "BBB": "101"}
+    _, third = close([], marks=later, opening=tuesday.closing, day=MONDAY + timedelta(2))
     merged = merge([(MONDAY + timedelta(i), f) for i, f in enumerate((first, second, third))])
-    assert total_of(merged).net == 10 + 220
+    assert total_of(merged).net == 10 + 330
     found = page(merged)
     rows = {row[0].text: row[1] for row in table(found, "pnl_explain").rows}  # type: ignore[union-attr]
-    assert rows["Not explained: no mark"] == Money(amount=Decimal(220), currency="USD")
+    assert rows["Not explained: no mark"] == Money(amount=Decimal(330), currency="USD")
     assert rows["Residual"] == Money(amount=Decimal(0), currency="USD")
     assert any("BBB" in note for note in found.notes)
 
