@@ -50,7 +50,7 @@ def made(fills: int) -> dict[str, Frame]:
     account = rng.integers(0, ACCOUNTS, orders).astype(np.int16)
     agent = (account % AGENTS).astype(np.int16)  # 500 keys, at 4 venues each
     side = rng.choice(np.array([-1, 1]), orders)
-    arrival = 10_000 + instrument * 1_000 + rng.integers(-50, 50, orders)
+    arrival = 10_000 + instrument.astype(np.int64) * 1_000 + rng.integers(-50, 50, orders)
     ids = np.char.add("O", np.arange(orders).astype(str))
     of = np.repeat(np.arange(orders), 4)[:fills]
     when = placed[of] + rng.integers(0, 60_000_000, len(of))
@@ -65,7 +65,7 @@ def made(fills: int) -> dict[str, Frame]:
                 "strategy": words("s", agent[of] // 2, AGENTS),
                 "agent": words("a", agent[of], AGENTS),
                 "side": side[of],
-                "fee_currency": words("USD", np.zeros(len(of), np.int8), 1),
+                "fee_currency": pd.Categorical.from_codes(np.zeros(len(of), np.int8), ["USD"]),
                 "executed_us": when,
                 "fill_id": pd.Series(np.char.add("F", np.arange(len(of)).astype(str)), dtype="str"),
                 "order_id": pd.Categorical.from_codes(of.astype(np.int32), categories=ids),
@@ -88,9 +88,7 @@ def made(fills: int) -> dict[str, Frame]:
                 "quantity": np.full(orders, 1_000),
                 "decision_price": arrival - 3, "decision_price_known": filled,
                 "arrival_price": arrival, "arrival_price_known": filled,
-                "status": words("cancelled", np.zeros(orders, np.int8), 1).rename_categories(
-                    ["cancelled"]
-                ),
+                "status": pd.Categorical.from_codes(np.zeros(orders, np.int8), ["cancelled"]),
                 "reject_reason": pd.Series([None] * orders, dtype="str"),
                 "placed_us": placed, "done_us": ends, "recorded_us": ends,
             },

@@ -434,6 +434,7 @@ def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
                 Column(key="replaces", label="Replacements", shown=False),
             ),
             rows=tuple(rows),
+            top=18,  # hours come last, and stand in the heat map
             note="By value: filled over ordered at the arrival price; of a venue, its share of all "
             "that was filled. An order counts at every venue that filled it; one without a fill "
             "has no venue. Size: quantity at the arrival price, in its currency.",

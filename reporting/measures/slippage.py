@@ -178,15 +178,14 @@ def of_day(day: TradingDay, frames: Frames) -> SlippageFact | Missing:
 
 def merge(days: Sequence[tuple[Any, SlippageFact]]) -> SlippageFact:
     """Everything adds up: fills, costs, notionals, weights of the sketches, shortfalls."""
-    merged: dict[tuple[str, ...], SlippageCell] = {}
+    cells: dict[tuple[str, ...], list[SlippageCell]] = {}
     for _, fact in days:
         for cell in fact.cells:
-            seen = merged.get(cell.key)
-            merged[cell.key] = cell if seen is None else _joined(seen, cell)
+            cells.setdefault(cell.key, []).append(cell)
     facts = [fact for _, fact in days]
     ages = [f.quote_max_age_s for f in facts if f.quote_max_age_s is not None]
     return SlippageFact(
-        cells=tuple(merged[key] for key in sorted(merged)),
+        cells=tuple(_joined(cells[key]) for key in sorted(cells)),
         measured_fills=sum(f.measured_fills for f in facts),
         sketches=joined_sketches(row for f in facts for row in f.sketches),
         hours=joined_hours(row for f in facts for row in f.hours),
@@ -196,15 +195,18 @@ def merge(days: Sequence[tuple[Any, SlippageFact]]) -> SlippageFact:
     )
 
 
-def _joined(a: SlippageCell, b: SlippageCell) -> SlippageCell:
-    return b.model_copy(
+def _joined(cells: Sequence[SlippageCell]) -> SlippageCell:
+    """Cells of one key as one."""
+    if len(cells) == 1:
+        return cells[0]
+    return cells[-1].model_copy(
         update={
-            "fills": a.fills + b.fills,
-            "fills_covered": a.fills_covered + b.fills_covered,
-            "notional": EXACT.add(a.notional, b.notional),
-            "cost": EXACT.add(a.cost, b.cost),
-            "arrival_notional": EXACT.add(a.arrival_notional, b.arrival_notional),
-            "benchmarks": joined_benchmarks((*a.benchmarks, *b.benchmarks)),
+            **{n: sum(getattr(c, n) for c in cells) for n in ("fills", "fills_covered")},
+            **{
+                n: exact_sum(getattr(c, n) for c in cells)
+                for n in ("notional", "cost", "arrival_notional")
+            },
+            "benchmarks": joined_benchmarks(b for c in cells for b in c.benchmarks),
         }
     )
 
@@ -469,7 +471,7 @@ def _charts(fact: SlippageFact, currency: str) -> tuple[Chart, ...]:
         at = sum(middle >= b for b in BARS)
         weights[at] = EXACT.add(weights[at], weight)
     shares = [_percent(weight, sketch.total) for weight in weights]
-    labels = [f"< {BARS[0]}", *(f"{a} to {b}" for a, b in pairwise(BARS))]
+    labels = [f"< {BARS[0]}", *(f"{a}…{b}" for a, b in pairwise(BARS))]
     charts: list[Chart] = [
         BarsChart(
             id="slippage.distribution",

@@ -354,7 +354,7 @@ def test_the_distribution_and_the_hours_are_drawn_from_all_of_the_notional() -> 
         zip(charts["slippage.distribution"].labels, charts["slippage.distribution"].bars.values,
             strict=True)
     )  # fmt: skip
-    assert bars["2 to 5"] == 100 and sum(bars.values()) == 100
+    assert bars["2…5"] == 100 and sum(bars.values()) == 100
     assert set(charts) == {"slippage.distribution"}  # one hour alone is no course of a day
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from ...model import EXACT, Missing, Value
+from ...model import Missing, Value, exact_sum
 from .sketch import merged
 from .values import (
     BENCHMARKS,
@@ -20,6 +20,7 @@ from .values import (
 
 V = TypeVar("V", bound=Value)
 
+AMOUNTS = ("cost", "notional")
 GROUP_COUNTS = (
     "orders", "orders_full", "orders_any", "cancelled", "replaced", "replaces", "valued",
 )  # fmt: skip
@@ -44,34 +45,27 @@ def joined_days(days: Sequence[ExecutionDay]) -> ExecutionDay:
 
 def joined_benchmarks(rows: Iterable[BenchmarkSum]) -> tuple[BenchmarkSum, ...]:
     """Sums by benchmark, in the order of a report."""
-    found = _by(
-        rows, lambda r: r.benchmark, lambda a, b: _added(a, b, ("cost", "notional"), ("fills",))
-    )
-    order = list(BENCHMARKS)
-    return tuple(sorted(found, key=lambda r: order.index(r.benchmark)))
+    order = {name: at for at, name in enumerate(BENCHMARKS)}
+    return _by(rows, lambda r: order[r.benchmark], lambda same: _total(same, AMOUNTS, ("fills",)))
 
 
 def joined_sketches(rows: Iterable[SketchRow]) -> tuple[SketchRow, ...]:
     """Sketches by benchmark and currency."""
-    return _by(rows, lambda r: (r.benchmark, r.currency), _sketches_added)
+    return _by(rows, lambda r: (r.benchmark, r.currency), _one_sketch)
 
 
 def joined_latencies(rows: Iterable[LatencyRow]) -> tuple[LatencyRow, ...]:
     """Sketches by agent and by what they lead to."""
-    return _by(rows, lambda r: (r.agent, r.to), _sketches_added)
+    return _by(rows, lambda r: (r.agent, r.to), _one_sketch)
 
 
-def _sketches_added(a: Any, b: Any) -> Any:
-    return b.model_copy(update={"sketch": merged((a.sketch, b.sketch))})
+def _one_sketch(rows: Sequence[Any]) -> Any:
+    return rows[-1].model_copy(update={"sketch": merged(row.sketch for row in rows)})
 
 
 def joined_hours(rows: Iterable[HourRow]) -> tuple[HourRow, ...]:
     """Sums by hour and currency."""
-    return _by(
-        rows,
-        lambda r: (r.hour, r.currency),
-        lambda a, b: _added(a, b, ("cost", "notional"), ("fills",)),
-    )
+    return _by(rows, lambda r: (r.hour, r.currency), lambda same: _total(same, AMOUNTS, ("fills",)))
 
 
 def joined_groups(rows: Iterable[OrderGroup]) -> tuple[OrderGroup, ...]:
@@ -79,23 +73,23 @@ def joined_groups(rows: Iterable[OrderGroup]) -> tuple[OrderGroup, ...]:
     return _by(
         rows,
         lambda r: (r.by, r.key, r.agent, r.currency),
-        lambda a, b: _added(a, b, ("ordered", "filled"), GROUP_COUNTS),
+        lambda same: _total(same, ("ordered", "filled"), GROUP_COUNTS),
     )
 
 
 def joined_shortfall(rows: Iterable[ShortfallCell]) -> tuple[ShortfallCell, ...]:
     """Sums by cell."""
-    return _by(rows, lambda r: r.key, _shortfall_added)
+    return _by(rows, lambda r: r.key, _one_shortfall)
 
 
-def _shortfall_added(a: ShortfallCell, b: ShortfallCell) -> ShortfallCell:
+def _one_shortfall(rows: Sequence[ShortfallCell]) -> ShortfallCell:
     apart = _by(
-        (*a.fees_apart, *b.fees_apart),
-        lambda r: r.currency,
-        lambda one, other: _added(one, other, ("amount",)),
+        (fee for row in rows for fee in row.fees_apart),
+        lambda fee: fee.currency,
+        lambda same: _total(same, ("amount",)),
     )
-    both = _added(a, b, SHORTFALL_SUMS, ("chains", "covered"))
-    return both.model_copy(update={"fees_apart": tuple(f for f in apart if f.amount)})
+    total = _total(rows, SHORTFALL_SUMS, ("chains", "covered"))
+    return total.model_copy(update={"fees_apart": tuple(fee for fee in apart if fee.amount)})
 
 
 def joined_absent(rows: Iterable[tuple[str, Missing]]) -> tuple[tuple[str, Missing], ...]:
@@ -104,16 +98,18 @@ def joined_absent(rows: Iterable[tuple[str, Missing]]) -> tuple[tuple[str, Missi
     return tuple(found[key] for key in sorted(found))
 
 
-def _by(rows: Iterable[V], key: Callable[[V], Any], add: Callable[[V, V], V]) -> tuple[V, ...]:
-    """Rows of the same key added up, in order of the key."""
-    found: dict[Any, V] = {}
+def _by(
+    rows: Iterable[V], key: Callable[[V], Any], one: Callable[[Sequence[V]], V]
+) -> tuple[V, ...]:
+    """Rows of the same key made into one, in order of the key."""
+    found: dict[Any, list[V]] = {}
     for row in rows:
-        at = key(row)
-        found[at] = add(found[at], row) if at in found else row
-    return tuple(found[at] for at in sorted(found))
+        found.setdefault(key(row), []).append(row)
+    grouped = (found[at] for at in sorted(found))
+    return tuple(one(same) if len(same) > 1 else same[0] for same in grouped)
 
 
-def _added(a: V, b: V, amounts: Iterable[str], counts: Iterable[str] = ()) -> V:
-    update: dict[str, Any] = {n: EXACT.add(getattr(a, n), getattr(b, n)) for n in amounts}
-    update |= {n: getattr(a, n) + getattr(b, n) for n in counts}
-    return b.model_copy(update=update)
+def _total(rows: Sequence[V], amounts: Iterable[str], counts: Iterable[str] = ()) -> V:
+    update: dict[str, Any] = {n: exact_sum(getattr(r, n) for r in rows) for n in amounts}
+    update |= {n: sum(getattr(r, n) for r in rows) for n in counts}
+    return rows[-1].model_copy(update=update)
