@@ -280,10 +280,12 @@ def stories(draw: st.DrawFn, days: int = 1, crossing: bool = False) -> Story:
         instrument, agent = draw(st.sampled_from(("AAA", "BBB"))), draw(st.sampled_from("ab"))
         quantity = draw(st.sampled_from(("10", "7.5", "1000000000.00000001")))
         length, before = draw(st.integers(1, 3)), None
+        ends = day
         for step in range(length):
             last = step == length - 1
             status = draw(st.sampled_from((*FINAL, "working"))) if last else "replaced"
-            ends = day + (draw(st.integers(0, days - 1 - day)) if crossing else 0)
+            # An order ends no earlier than those that it replaced.
+            ends += draw(st.integers(0, days - 1 - ends)) if crossing else 0
             order = Order(
                 f"{n}-{step}", side, quantity, us(draw(second), day),
                 -1 if status == "working" else us(3_600 + draw(second), ends), status,
@@ -423,7 +425,8 @@ class Oracle:
             into.fills += 1
             into.cost += worse * size
             into.notional += abs(price) * size
-            into.points.append((worse / abs(price) * 10_000, abs(price) * size))
+            if price:  # a VWAP can round to 0, which weighs nothing
+                into.points.append((worse / abs(price) * 10_000, abs(price) * size))
         return found
 
     def final(self) -> list[tuple[Order, Order, list[Order], list[Execution]]]:
