@@ -201,6 +201,9 @@ def mid_of(quotes: Sequence[Quote], name: str = "fill_mid", when: int = us(NOON)
         # At the same instant the last one recorded counts, in whatever order they come.
         ([Quote(us(NOON), "9", "11", recorded=2), Quote(us(NOON), "5", "7", recorded=1)], "10"),
         ([Quote(us(NOON), "5", "7", recorded=1), Quote(us(NOON), "9", "11", recorded=2)], "10"),
+        ([Quote(us(NOON), "9", "11", recorded=1), Quote(us(NOON), "5", "7", recorded=2)], "6"),
+        # Recorded at once as well, the higher mid: any rule will do that is always the same.
+        ([Quote(us(NOON), "9", "11"), Quote(us(NOON), "5", "7")], "10"),
         # A crossed one is no quote: the one before it still stands.
         ([Quote(us(NOON - 9), "9", "11"), Quote(us(NOON), "11", "9")], "10"),
     ],
