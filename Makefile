@@ -21,7 +21,7 @@ export KIND DATE REASON
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
+	@echo "  make report KIND=daily|weekly|monthly|quarterly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
 	@echo "  make test ARGS=\"tests/measures -k pnl\""
 
 setup: ## install what is missing: system libraries, .venv, the Prometheus binaries
@@ -30,8 +30,10 @@ setup: ## install what is missing: system libraries, .venv, the Prometheus binar
 demo: setup ## issue and verify a daily, a weekly and a monthly report from generated data
 	@$(PY) -m reporting demo
 
+# Three workers keep two cores busy, since tests wait for servers. A choice of tests (ARGS) runs in
+# one process: for a few, starting workers takes longer than it saves.
 test: setup ## run every test, against real PostgreSQL and real Prometheus
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(or $(ARGS),-n 3 --dist worksteal)
 
 check: setup ## lint, types and the import contract
 	@$(PY) -m ruff check .
@@ -41,7 +43,7 @@ check: setup ## lint, types and the import contract
 
 report: setup ## issue one report: KIND=… DATE=… [REASON=…]
 	@[ -n "$$KIND" ] && [ -n "$$DATE" ] || { \
-		echo "say which: make report KIND=daily|weekly|monthly DATE=YYYY-MM-DD"; exit 2; }
+		echo "say which: make report KIND=daily|weekly|monthly|quarterly DATE=YYYY-MM-DD"; exit 2; }
 	@$(REPORTING) issue --kind "$$KIND" --date "$$DATE" $${REASON:+--reason "$$REASON"}
 
 verify: setup ## check every issued report and the audit log

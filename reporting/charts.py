@@ -28,6 +28,7 @@ from .page import (
     CalendarCell,
     CalendarChart,
     Chart,
+    HeatChart,
     Line,
     LinesChart,
     Point,
@@ -97,6 +98,8 @@ def chart_svg(chart: Chart, theme: Theme = LIGHT) -> str:
             return _timeline(chart, theme)
         case CalendarChart():
             return _calendar(chart, theme)
+        case HeatChart():
+            return _heat(chart, theme)
 
 
 def sparkline_svg(points: Sequence[Point], theme: Theme = LIGHT) -> str:
@@ -565,6 +568,51 @@ def _calendar(chart: CalendarChart, theme: Theme) -> str:
     unit = f"{_MONTHS[days[0].month - 1]} {days[0].year}" if days else ""
     out.append(_legend(keys, unit, theme))
     return _svg(WIDTH, height, chart.alt or chart.title, "".join(out))
+
+
+#: Widest and narrowest cell of a heat map; a narrower one has no room for its number.
+_HEAT_CELL = (56.0, 17.0)
+
+
+def _heat(chart: HeatChart, theme: Theme) -> str:
+    """A cell for each pair: the deeper the colour the higher the share; the number stands in it."""
+    left, top, row = _NAME_WIDTH, 46, 24
+    widest, narrowest = _HEAT_CELL
+    cell = min(widest, max(narrowest, (WIDTH - left - 4) / max(len(chart.labels), 1)))
+    height = top + row * len(chart.rows) + 4
+    out: list[str] = []
+    for index, label in enumerate(chart.labels):
+        x = left + index * cell + (cell - 2) / 2
+        words = _fit(label, max(cell, 12.0))
+        out.append(_text(x, top - 6, words, theme.muted, size=9, anchor="middle"))
+    for index, line in enumerate(chart.rows):
+        y = top + row * index
+        out.append(_text(0, y + 14.5, _fit(line.label, left - 10), theme.ink, size=10.5))
+        for at, value in enumerate(line.values):
+            words = f"{line.label}, {chart.labels[at]}: "
+            words += "none" if value is None else f"{plain(value)} {chart.unit}"
+            mark = _heat_cell(value, left + at * cell, y, cell - 2, row - 4, theme)
+            out.append(f"<g>{_title(words)}{mark}</g>")
+    keys = [(_heat_cell(None, 0, -6, 14, 12, theme), "none")]
+    gaps = any(value is None for line in chart.rows for value in line.values)
+    out.append(_legend(keys if gaps else [], chart.unit, theme))
+    return _svg(WIDTH, height, chart.alt or chart.title, "".join(out))
+
+
+def _heat_cell(
+    value: Decimal | None, x: float, y: float, width: float, height: float, theme: Theme
+) -> str:
+    box = f'x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{height:g}" rx="1.5"'
+    if value is None:
+        return f'<rect {box} fill="{theme.wash}"/>' + _strokes(
+            x, y, width, height, theme.missing, 5
+        )
+    share = min(max(float(value) / 100, 0.0), 1.0)
+    # Never deeper than the number can be read on, in either set of colours.
+    tint = f'<rect {box} fill="{theme.good}" fill-opacity="{0.06 + 0.44 * share:.2f}"/>'
+    return tint + _text(
+        x + width / 2, y + 13.5, f"{float(value):.0f}", theme.ink, size=8.5, anchor="middle"
+    )
 
 
 def _day_cell(

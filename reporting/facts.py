@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from .book import Book
-from .book.execution import executions
+from .book import Beside, Book, Method
+from .book.execution import executions, market_of
 from .book.session import trade
 from .book.statements import statements
 from .measures import Measure
@@ -39,29 +39,41 @@ MEASURES: tuple[Measure[Any], ...] = (
     INCIDENTS,
 )
 
+NOT_READ = Missing(why=Why.NOT_MEASURED, detail="the source does not give it")
+
 
 def worked_out(
-    day: TradingDay, frames: Frames, opening: Book | Missing
+    day: TradingDay, frames: Frames, opening: Book | Missing, method: Method = "fifo"
 ) -> dict[str, Frame | Value]:
     """What the measures read beside the ledger's own frames: the book and the executions.
 
-    Each is Missing where what it is worked out from is.
+    Each is Missing where what it is worked out from is. ``method`` is how the book keeps its lots.
     """
     assert day.trading is not None
     found: dict[str, Frame | Value] = {}
     needed = [frames[n] for n in ("instruments", "fills", "marks", "order_rows", "earlier_fills")]
     for frame in needed:
         if isinstance(frame, Missing):
-            return dict.fromkeys(("book", "slippage", "orders", "working"), frame)
+            return dict.fromkeys(("book", "slippage", "orders", "working", "execution"), frame)
     instruments, fills, marks, orders, earlier = (f for f in needed if isinstance(f, Frame))
     # One after the other: side by side they are a quarter faster and need 100 MiB more at once.
     found["book"] = (
         opening
         if isinstance(opening, Missing)
-        else trade(opening, instruments, fills, marks, day.trading.start_ms)
+        else trade(
+            opening,
+            instruments,
+            fills,
+            marks,
+            day.trading.start_ms,
+            method=method,
+            beside=_beside(frames),
+        )
     )
-    made = executions(day, fills, orders, earlier, instruments)
+    market = market_of(day, *(frames.get(name, NOT_READ) for name in ("quotes", "market_trades")))
+    made = executions(day, fills, orders, earlier, instruments, market)
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
+    found["execution"] = made.day
     found["orders"] = Frame(made.orders, orders.coverage)
     found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)
     for name in ("reported_positions", "reported_cash"):
@@ -69,6 +81,19 @@ def worked_out(
         if isinstance(stated, Frame):
             found[name] = statements(stated)
     return found
+
+
+def _beside(frames: Frames) -> Beside:
+    """What happens to the book beside fills."""
+    names = {
+        "actions": "corporate_actions",
+        "flows": "cash_flows",
+        "fee_items": "fee_items",
+        "replaced": "replaced_fills",
+        "correcting": "correcting_fills",
+    }
+    given = {field: frames.get(name) for field, name in names.items()}
+    return Beside(**{k: v for k, v in given.items() if isinstance(v, Frame | Missing)})
 
 
 def facts_of(day: TradingDay, frames: Frames) -> dict[str, Value | Missing]:

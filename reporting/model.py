@@ -219,6 +219,12 @@ def epoch_ms(at: datetime) -> int:
     return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
 
 
+def epoch_us(at: datetime) -> int:
+    """Whole microseconds since 1970 of an aware datetime."""
+    since = at - datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
 class Finding(Value):
     """A problem of the data: counted and printed, never silently dropped.
 

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DAILY = "daily"
     WEEKLY = "weekly"
     MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
 
 
 class Status(StrEnum):
@@ -199,13 +200,36 @@ class CalendarChart(Value):
     rows: tuple[CalendarRow, ...]
 
 
+class HeatRow(Value):
+    """One line of a heat map; None is a gap, never zero."""
+
+    label: str
+    values: tuple[Exact | None, ...]
+
+
+class HeatChart(Value):
+    """Shares in per cent by two dimensions (fill rate by hour and agent), each with its number."""
+
+    kind: Literal["heat"] = "heat"
+    id: str
+    title: str
+    alt: str
+    unit: str
+    labels: tuple[str, ...]
+    rows: tuple[HeatRow, ...]
+
+
 Chart = Annotated[
-    BarsChart | LinesChart | TimelineChart | CalendarChart, Field(discriminator="kind")
+    BarsChart | LinesChart | TimelineChart | CalendarChart | HeatChart,
+    Field(discriminator="kind"),
 ]
 
 
 class Section(Value):
-    """One part of a report; ``id`` names its template, ``templates/sections/<id>.html``."""
+    """One part of a report; ``id`` names its template, ``templates/sections/<id>.html``.
+
+    Parts of one kind share a template: it is named by what stands before the first dot.
+    """
 
     id: str
     title: str
@@ -275,7 +299,7 @@ class Checkpoint(Value):
 class Period(Value):
     """The report's period and the clock it is read by."""
 
-    label: str = Field(description="2025-12-05, 2025-W49 or 2025-11")
+    label: str = Field(description="2025-12-05, 2025-W49, 2025-11 or 2025-Q4")
     title: str = Field(description="for people: Friday 5 December 2025")
     first: date
     last: date

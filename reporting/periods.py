@@ -1,4 +1,4 @@
-"""Days, weeks and months of a calendar, as absolute time.
+"""Days, weeks, months and quarters of a calendar, as absolute time.
 
 A business day is a session of the book's calendar. Its window runs from the end of the previous
 session's local day to the end of its own, so that nothing traded between two sessions (a weekend
@@ -203,9 +203,23 @@ def month_span(day: date) -> Span:
     return Span("monthly", f"{day:%Y-%m}", f"{day:%B %Y}", day.replace(day=1), last)
 
 
+def quarter_span(day: date) -> Span:
+    """The calendar quarter that holds ``day``."""
+    quarter = (day.month - 1) // 3 + 1
+    first = day.replace(month=3 * quarter - 2, day=1)
+    last = first.replace(month=first.month + 2, day=31 if quarter in (1, 4) else 30)
+    title = f"Quarter {quarter} of {day.year}: {first:%B} to {last:%B}"
+    return Span("quarterly", f"{day.year}-Q{quarter}", title, first, last)
+
+
 def span(kind: str, day: date) -> Span:
     """The period of ``kind`` that holds ``day``."""
-    makers = {"daily": day_span, "weekly": week_span, "monthly": month_span}
+    makers = {
+        "daily": day_span,
+        "weekly": week_span,
+        "monthly": month_span,
+        "quarterly": quarter_span,
+    }
     if kind not in makers:
         raise UsageError(f"kind {kind!r} is not known; expected one of {', '.join(makers)}")
     return makers[kind](day)

@@ -19,8 +19,13 @@ from ledger.orders
 where recorded_at <= :known_at and order_id = any(:order_ids);
 
 -- name: earlier_fills
--- What named orders had filled before :start, as known at :known_at.
-select f.order_id, sum(f.quantity) as quantity
+-- What named orders had filled before :start, at what cost, as known at :known_at; a row an order,
+-- venue and fee currency.
+select
+    f.order_id, coalesce(f.venue, '') as venue, f.fee_currency,
+    sum(f.quantity) as quantity, sum(f.quantity * f.price) as amount,
+    coalesce(sum(f.fee), 0) as fee,
+    min(f.executed_at) as first_at, max(f.executed_at) as last_at
 from ledger.fills f
 where f.order_id = any(:order_ids)
   and f.executed_at < :start
@@ -32,4 +37,4 @@ where f.order_id = any(:order_ids)
         and later.refers_to = f.fill_id
         and later.recorded_at <= :known_at
   )
-group by f.order_id;
+group by f.order_id, coalesce(f.venue, ''), f.fee_currency;

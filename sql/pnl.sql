@@ -131,6 +131,35 @@ select min(at) as at from (
 ) late
 where at < :before;
 
+-- name: first_late_action
+-- The same of corporate actions: when one that was recorded since takes effect, or did as it was
+-- known before.
+select min(a.effective_at) as at
+from ledger.corporate_actions a
+where a.effective_at < :before and a.recorded_at <= :known_at
+  and a.action_id in (
+      select action_id from ledger.corporate_actions
+      where recorded_at > :after and recorded_at <= :known_at
+  );
+
+-- name: first_late_flow
+-- The same of cash flows: when one was paid, or was as it was known before.
+select min(f.paid_at) as at
+from ledger.cash_flows f
+where f.paid_at < :before and f.recorded_at <= :known_at
+  and f.flow_id in (
+      select flow_id from ledger.cash_flows
+      where recorded_at > :after and recorded_at <= :known_at
+  );
+
+-- name: first_late_fee
+-- The same of fee items: when the fill was executed that an item was recorded for since.
+select min(f.executed_at) as at
+from ledger.fees i
+join ledger.fills f using (fill_id)
+where i.recorded_at > :after and i.recorded_at <= :known_at
+  and f.executed_at < :before and f.recorded_at <= :known_at;
+
 -- name: first_activity
 -- When trading began, as known at :known_at.
 select least(
@@ -142,13 +171,31 @@ select least(
 -- Fills executed in a business day that a correction or a bust took out of force by :known_at.
 select
     f.fill_id, f.account_id, f.instrument_id, f.strategy, f.agent, f.side, f.quantity, f.price,
-    f.fee, f.fee_currency, f.executed_at, later.fill_id as replaced_by, later.kind as replaced_as
+    f.fee, f.fee_currency, f.executed_at, f.kind,
+    later.fill_id as replaced_by, later.kind as replaced_as
 from ledger.fills f
 join ledger.fills later on later.refers_to = f.fill_id and later.recorded_at <= :known_at
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at
   and f.kind <> 'bust'
 order by f.fill_id, later.recorded_at;
+
+-- name: correcting_fills
+-- Corrections executed in a business day that are in force at :known_at.
+select
+    f.fill_id, f.account_id, f.instrument_id, f.strategy, f.agent, f.side, f.quantity, f.price,
+    f.executed_at
+from ledger.fills f
+where f.executed_at >= :start and f.executed_at < :end
+  and f.recorded_at <= :known_at
+  and f.kind = 'correct'
+  and not exists (
+      select from ledger.fills later
+      where later.refers_to is not null
+        and later.refers_to = f.fill_id
+        and later.recorded_at <= :known_at
+  )
+order by f.fill_id;
 
 -- name: fee_items
 -- What the fees of a business day's fills in force consist of, by cell, kind and currency.

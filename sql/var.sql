@@ -1,7 +1,7 @@
 -- name: mark_history
 -- One mark an instrument and local day, the day's last, as known at :known_at.
 select distinct on (instrument_id, day)
-    instrument_id, (marked_at at time zone :zone)::date as day, price
+    instrument_id, (marked_at at time zone :zone)::date as day, price, marked_at
 from ledger.marks
 where marked_at >= :history_start and marked_at < :end and recorded_at <= :known_at
 order by instrument_id, day, marked_at desc, recorded_at desc;
@@ -13,3 +13,15 @@ select distinct on (base, quote, day)
 from ledger.fx_rates
 where fixed_at >= :history_start and fixed_at < :end and recorded_at <= :known_at
 order by base, quote, day, fixed_at desc, recorded_at desc;
+
+-- name: split_history
+-- The splits in force at :known_at that took effect within the history of marks.
+select instrument_id, ratio, effective_at
+from (
+    select distinct on (action_id) *
+    from ledger.corporate_actions
+    where recorded_at <= :known_at
+    order by action_id, recorded_at desc
+) newest
+where kind = 'split' and effective_at >= :history_start and effective_at < :end
+order by effective_at, action_id;

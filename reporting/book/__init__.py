@@ -1,24 +1,55 @@
 """The trading book in exact integers: fills in, realised P&L, open lots and cash out.
 
-Lots are kept by account × instrument, first in, first out. Strategies and agents that share an
-account see each other's lots there, so the result of each is told from its own cash and its own
-position at the mark, which foots to the same total.
+Lots are kept by account × instrument, by the method that the policy has in force (first in, first
+out, unless it says otherwise). Strategies and agents that share an account see each other's lots
+there, so the result of each is told from its own cash and its own position at the mark, which
+foots to the same total.
 
 Prices and quantities are whole multiples of a power of ten (``price_scale``, ``quantity_scale``),
-so that matching lots is integer arithmetic; see :mod:`reporting.book.fifo`.
+so that matching lots is integer arithmetic; see :mod:`reporting.book.fifo` and
+:mod:`reporting.book.lots`.
 """
 
 from __future__ import annotations
 
-from ..model import Currency, Exact, Finding, Value
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from ..model import Currency, Exact, Finding, Frame, Missing, Value, Why
+
+#: How a fill finds the lots that it closes.
+Method = Literal["fifo", "lifo", "hifo", "average"]
 
 
 class LotsRow(Value):
-    """Open lots of one account × instrument, oldest first, as ``quantity@price`` in book units."""
+    """Open lots of one account × instrument, oldest first, in book units.
+
+    A lot is ``quantity@price``; where its total cost is no multiple of its quantity,
+    ``quantity@price+excess``, which costs |quantity| × price + excess.
+    """
 
     account: str
     instrument: str
     lots: str
+
+
+class Transfer(Value):
+    """What was paid into an account in one currency, less what was paid out, so far."""
+
+    account: str
+    currency: Currency
+    balance: Exact
+
+
+class Split(Value):
+    """A split, ``ratio`` new units for one old, that a mark from before it is adjusted for."""
+
+    instrument: str
+    at: AwareDatetime
+    ratio: Exact
 
 
 class CellRow(Value):
@@ -38,29 +69,32 @@ class CellRow(Value):
     value: Exact | None
 
 
-class Transfer(Value):
-    """Cash moved in and out of an account by deposits and withdrawals since inception, signed."""
-
-    account: str
-    currency: Currency
-    balance: Exact
-
-
 class Book(Value):
-    """What a session closes with and the next one opens with."""
+    """What a session closes with and the next one opens with.
+
+    ``method`` is what its lots were kept by. The cash that an account should hold in a currency is
+    the sum of its cells' cash and its transfers; deposits and withdrawals are no result.
+    """
 
     quantity_scale: int
     price_scale: int
     lots: tuple[LotsRow, ...]
     cells: tuple[CellRow, ...]
+    method: Method = "fifo"
     transfers: tuple[Transfer, ...] = ()
+    splits: tuple[Split, ...] = ()
 
 
 EMPTY_BOOK = Book(quantity_scale=0, price_scale=0, lots=(), cells=())
 
 
 class Cell(Value):
-    """One session of one strategy × agent × account × instrument × currency, native amounts."""
+    """One session of one strategy × agent × account × instrument × currency, native amounts.
+
+    ``bought`` and ``sold`` are of fills; ``adjusted`` is what splits and expiries added to the
+    position. ``dividends``, ``funding``, ``interest`` and ``charges`` are positive where paid to
+    us, ``fees`` where paid by us. A payment for no instrument has an empty one.
+    """
 
     strategy: str
     agent: str
@@ -78,6 +112,11 @@ class Cell(Value):
     cash_close: Exact
     value_open: Exact | None
     value_close: Exact | None
+    adjusted: Exact = Decimal(0)
+    dividends: Exact = Decimal(0)
+    funding: Exact = Decimal(0)
+    interest: Exact = Decimal(0)
+    charges: Exact = Decimal(0)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -86,7 +125,7 @@ class Cell(Value):
 
 
 class Holding(Value):
-    """One session of the FIFO lots of one account × instrument, native amounts."""
+    """One session of the lots of one account × instrument, native amounts."""
 
     account: str
     instrument: str
@@ -123,8 +162,61 @@ class MarkUsed(Value):
     value: Exact | None
 
 
+class Move(Value):
+    """What one session's result of a cell comes from, beside fees and payments; native amounts.
+
+    ``carried`` is the opening position from its opening to its closing mark, ``intraday`` the
+    session's fills as first recorded, from their price to the closing mark, ``corrections`` what
+    corrections and busts changed of that. An expiry's settlement price stands for the closing mark
+    of what it settled. All None where the position has no mark at the opening or at the close.
+    """
+
+    strategy: str
+    agent: str
+    account: str
+    instrument: str
+    currency: Currency
+    carried: Exact | None
+    intraday: Exact | None
+    corrections: Exact | None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The cell that it is of."""
+        return (self.strategy, self.agent, self.account, self.instrument, self.currency)
+
+
+class FeeItem(Value):
+    """Fees of one kind that a cell paid in one currency; positive is cost to us."""
+
+    strategy: str
+    agent: str
+    account: str
+    instrument: str
+    kind: str
+    currency: Currency
+    amount: Exact
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it the same item on another day."""
+        return (
+            *(self.strategy, self.agent, self.account, self.instrument),
+            *(self.kind, self.currency),
+        )
+
+
+NOT_READ = Missing(why=Why.NOT_MEASURED, detail="the ledger was not asked")
+NO_FEE_ITEMS = Missing(why=Why.NOT_MEASURED, detail="fees were not itemised then")
+NO_EXPLANATION = Missing(why=Why.NOT_MEASURED, detail="P&L was not explained then")
+
+
 class BookDay(Value):
-    """Everything that one session did to the book."""
+    """Everything that one session did to the book.
+
+    ``method_before`` is what the opening book's lots were kept by where that is another method
+    than the session's.
+    """
 
     cells: tuple[Cell, ...]
     holdings: tuple[Holding, ...]
@@ -132,3 +224,30 @@ class BookDay(Value):
     closing: Book
     fills: int
     findings: tuple[Finding, ...]
+    moves: tuple[Move, ...] = ()
+    fee_items: tuple[FeeItem, ...] | Missing = NO_FEE_ITEMS
+    method_before: Method | None = None
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """Deposits less withdrawals so far, by account and currency, at the close."""
+        return self.closing.transfers
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What happens to a book beside fills, as the ledger's frames of one session have it.
+
+    ``replaced`` are fills that a correction or a bust took out of force, ``correcting`` the
+    corrections in force; ``actions``, ``flows`` and ``fee_items`` are of optional views.
+    """
+
+    actions: Frame | Missing = NOT_READ
+    flows: Frame | Missing = NOT_READ
+    fee_items: Frame | Missing = NOT_READ
+    replaced: Frame | Missing = NOT_READ
+    correcting: Frame | Missing = NOT_READ
+
+
+#: Nothing but fills.
+NOTHING_BESIDE = Beside()

@@ -4,13 +4,18 @@ No loop is needed: per key and direction the n-th unit closed always matches the
 so the cost of what a fill closes is a difference on the cumulative cost curve of the openings
 (``searchsorted``). Where sums could leave 64 bits, plain Python integers do the same work
 (:func:`match_fifo_reference`); tests hold the two equal.
+
+A lot costs |units| × price and, where a split or an average left a cost that is no multiple of its
+units, an ``excess`` beside. What of it goes with a partial close is rounded to whole book units
+(:func:`share`), and the rest stays: the parts sum to the whole.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,28 +29,45 @@ Ints = npt.NDArray[Any]  # int64, or object holding Python ints
 
 @dataclass(frozen=True)
 class Matched:
-    """Result of matching: realised P&L of each fill, and the units of each that stay open."""
+    """Result of matching: realised P&L of each fill, and the units of each that stay open.
+
+    ``excess`` is what the open units of a row cost beyond |units| × its price; a row that is not
+    in it has none.
+    """
 
     realised: Ints
     open_units: Ints  # signed: positive long, negative short
+    excess: Mapping[int, int] = field(default_factory=dict)
 
 
-def match_fifo(keys: Ints, quantity: Ints, price: Ints) -> Matched:
+def share(excess: int, closed: int, units: int) -> int:
+    """The part of ``excess`` that goes with ``closed`` of ``units``, to the nearest whole number.
+
+    Half goes up, whatever the sign: a cost that is split into price and excess in another way has
+    the same parts.
+    """
+    return (2 * excess * closed + units) // (2 * units)
+
+
+def match_fifo(
+    keys: Ints, quantity: Ints, price: Ints, excess: Mapping[int, int] = MappingProxyType({})
+) -> Matched:
     """Match fills first in, first out within each key.
 
     ``keys`` (n,) are group codes in ascending order, ``quantity`` (n,) signed integers, ``price``
-    (n,) integers; within a key the rows stand in order of time. Realised P&L is in units of
-    quantity × price. Source: measures.md "P&L", FIFO by cumulative open-cost curve.
+    (n,) integers; within a key the rows stand in order of time. ``excess`` is what rows cost
+    beside, by their number; such a row is a carried lot, which closes nothing. Realised P&L is in
+    units of quantity × price. Source: measures.md "P&L", FIFO by cumulative open-cost curve.
     """
     if len(keys) == 0:
         return Matched(np.zeros(0, np.int64), np.zeros(0, np.int64))
     if quantity.dtype == object or price.dtype == object:
-        return match_fifo_reference(keys, quantity, price)
+        return match_fifo_reference(keys, quantity, price, excess)
     # Quantities are summed too, whatever their price.
     prices = np.maximum(np.abs(price), 1).astype(np.float64)
-    turnover = np.abs(quantity).astype(np.float64) @ prices
+    turnover = np.abs(quantity).astype(np.float64) @ prices + sum(map(abs, excess.values()))
     if turnover >= INT64_SAFE:
-        return match_fifo_reference(keys, quantity, price)
+        return match_fifo_reference(keys, quantity, price, excess)
 
     first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     group = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(keys)]))
@@ -59,6 +81,7 @@ def match_fifo(keys: Ints, quantity: Ints, price: Ints) -> Matched:
 
     realised = np.zeros(len(keys), np.int64)
     open_units = np.zeros(len(keys), np.int64)
+    left_over: dict[int, int] = {}
     for sign in (1, -1):
         opens = np.where(quantity * sign > 0, opening, 0)
         closes = np.where(quantity * sign < 0, closing, 0)
@@ -80,11 +103,43 @@ def match_fifo(keys: Ints, quantity: Ints, price: Ints) -> Matched:
                 units, cost, entry_price, start
             )
             realised[leave] += sign * (closes[leave] * price[leave] - spent)
+        else:
+            start = leave
+        for row, beside in excess.items():
+            if opens[row]:
+                end = int(units[np.searchsorted(entry, row)])
+                lot = (end - int(opens[row]), end)
+                gone = _spread(beside, lot, leave, start, closes)
+                for closer, part in gone.items():
+                    realised[closer] -= sign * part
+                left_over[row] = beside - sum(gone.values())
         last = np.r_[first[1:], len(keys)] - 1
         closed_total = (closed_before + closes)[last][group]
         left = np.clip(units - closed_total[entry], 0, opens[entry])
         open_units[entry] += sign * left
-    return Matched(realised, open_units)
+    return Matched(realised, open_units, {row: e for row, e in left_over.items() if e})
+
+
+def _spread(
+    excess: int, lot: tuple[int, int], leave: Ints, start: Ints, closes: Ints
+) -> dict[int, int]:
+    """Parts of one lot's excess by the row that closes them.
+
+    ``lot`` is where the lot's units lie on the curve, ``start`` (m,) where each row of ``leave``
+    (m,) begins to take; both ascend.
+    """
+    first, end = lot
+    parts: dict[int, int] = {}
+    left = end - first
+    # The last row that begins at or before the lot may still reach into it.
+    begin = max(int(np.searchsorted(start, first, side="right")) - 1, 0)
+    for at in range(begin, int(np.searchsorted(start, end, side="left"))):
+        row, begins = int(leave[at]), int(start[at])
+        closed = min(begins + int(closes[row]), end) - max(begins, first)
+        if closed > 0:
+            parts[row] = share(excess, closed, left)
+            excess, left = excess - parts[row], left - closed
+    return parts
 
 
 def _curve(units: Ints, cost: Ints, price: Ints, upto: Ints) -> Ints:
@@ -93,10 +148,13 @@ def _curve(units: Ints, cost: Ints, price: Ints, upto: Ints) -> Ints:
     return np.asarray(cost[at] - (units[at] - upto) * price[at])
 
 
-def match_fifo_reference(keys: Ints, quantity: Ints, price: Ints) -> Matched:
+def match_fifo_reference(
+    keys: Ints, quantity: Ints, price: Ints, excess: Mapping[int, int] = MappingProxyType({})
+) -> Matched:
     """The same as :func:`match_fifo`, one fill at a time in Python integers of any size."""
     realised: list[int] = []
     open_units = [0] * len(keys)
+    beside = dict(excess)
     lots: deque[int] = deque()  # indices of fills with open units
     current = None
     for i, (key, signed, paid) in enumerate(
@@ -107,9 +165,14 @@ def match_fifo_reference(keys: Ints, quantity: Ints, price: Ints) -> Matched:
         gain, rest = 0, signed
         while rest and lots and (open_units[lots[0]] > 0) != (rest > 0):
             oldest = lots[0]
-            units = min(abs(rest), abs(open_units[oldest]))
+            held = abs(open_units[oldest])
+            units = min(abs(rest), held)
             direction = 1 if open_units[oldest] > 0 else -1
             gain += direction * units * (paid - int(price[oldest]))
+            if oldest in beside:
+                part = share(beside[oldest], units, held)
+                beside[oldest] -= part
+                gain -= direction * part
             open_units[oldest] -= direction * units
             rest += direction * units
             if not open_units[oldest]:
@@ -118,7 +181,9 @@ def match_fifo_reference(keys: Ints, quantity: Ints, price: Ints) -> Matched:
             open_units[i] = rest
             lots.append(i)
         realised.append(gain)
-    return Matched(ints(realised), ints(open_units))
+    return Matched(
+        ints(realised), ints(open_units), {row: left for row, left in beside.items() if left}
+    )
 
 
 def ints(values: Sequence[int]) -> Ints:

@@ -5,90 +5,119 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import count
 
 import numpy as np
 import pandas as pd
 
 from ..errors import ValidationFailed
-from ..model import EXACT, Finding, Frame, epoch_ms
-from . import Book, BookDay, Cell, CellRow, Holding, LotsRow, MarkUsed
-from .fifo import Ints, ints, joined, match_fifo, rescale
+from ..model import EXACT, Finding, Frame, epoch_us, exact_sum
+from . import (
+    NOTHING_BESIDE,
+    Beside,
+    Book,
+    BookDay,
+    Cell,
+    CellRow,
+    Holding,
+    LotsRow,
+    MarkUsed,
+    Method,
+)
+from .actions import Acted, CellKey, Settled, Standing, act, read_actions
+from .explain import corrections, moves
+from .fifo import Ints, ints, joined, rescale
+from .instruments import Instrument, known_instruments, still_needed
+from .lots import Lots, left_open, match, opened_lots, written
+from .payments import Flows, carried_transfers, itemised, read_flows
+from .sums import CELL, SAMPLES, grouped, product, sum_by
 
-SAMPLES = 5
-
-
-@dataclass(frozen=True)
-class _Instrument:
-    """What is needed of an instrument; ``price`` is None where it never had a mark."""
-
-    symbol: str
-    currency: str
-    multiplier: Decimal
-    tick: Decimal
-    lot: Decimal
-    price: Decimal | None
-    source: str
-    marked_at: str
-    stale: bool
-
-    def value(self, position: Decimal) -> Decimal | None:
-        """Market value of a signed position; None if it is not flat and there is no mark."""
-        if not position:
-            return Decimal(0)
-        if self.price is None:
-            return None
-        return EXACT.multiply(EXACT.multiply(position, self.price), self.multiplier)
+__all__ = ["CELL", "SAMPLES", "bookable", "grouped", "product", "sum_by", "trade"]
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """Carried lots followed by the session's fills, as parallel arrays."""
+class _Rows:
+    """What trades in the session: settlements of expiries, then fills, as parallel arrays."""
 
     accounts: list[str]
     instruments: list[str]
     key: Ints  # account code × number of instruments + instrument code
     quantity: Ints  # signed
     price: Ints
-    carried: int  # how many leading entries are carried lots
-    order: Ints  # by key, then time, then fill_id
+    when: Ints  # microseconds since 1970
+    settled: int  # how many leading rows are settlements
+    fill_id: pd.Series
+
+    def code(self, account: str, instrument: str) -> int:
+        """The key of an account × instrument."""
+        width = len(self.instruments)
+        return self.accounts.index(account) * width + self.instruments.index(instrument)
+
+    def names(self, key: int) -> tuple[str, str]:
+        """The account and the instrument of a key."""
+        account, instrument = divmod(key, len(self.instruments))
+        return self.accounts[account], self.instruments[instrument]
 
 
 def trade(
-    opening: Book, instruments: Frame, fills: Frame, marks: Frame, session_ms: int
+    opening: Book,
+    instruments: Frame,
+    fills: Frame,
+    marks: Frame,
+    session_ms: int,
+    *,
+    method: Method = "fifo",
+    beside: Beside = NOTHING_BESIDE,
 ) -> BookDay:
     """Run one session's fills through the book and value what is left at the marks.
 
     ``fills.table`` has integer columns ``quantity``, ``price`` and ``fee`` in units of ten to the
     minus ``quantity_scale``, ``price_scale`` and ``fee_scale`` of its coverage's control totals.
-    ``session_ms`` is when the session's window starts: an older mark is stale.
+    ``session_ms`` is when the session's window starts: an older mark is stale. Lots are kept by
+    ``method``; where the opening book kept them by another, its lots stay as they are, or become
+    one lot at their total cost under "average".
     """
     control = fills.coverage.control
-    scale_q = max(int(control["quantity_scale"]), opening.quantity_scale)
-    scale_p = max(int(control["price_scale"]), opening.price_scale)
-    known = _known_instruments(instruments, marks, session_ms)
-    _all_held_are_known(opening, known)
-    table, findings = bookable(fills.table, known)
-    quantity = rescale(table["quantity"].to_numpy(), scale_q - int(control["quantity_scale"]))
-    price = rescale(table["price"].to_numpy(), scale_p - int(control["price_scale"]))
-    findings += _off_grid(table, quantity, price, known, scale_q, scale_p)
-
-    signed = quantity * table["side"].to_numpy().astype(np.int64)
-    stream = _stream(opening, table, signed, price, scale_q, scale_p)
-    order = stream.order
-    matched = match_fifo(stream.key[order], stream.quantity[order], stream.price[order])
-    realised = np.empty(len(order), dtype=matched.realised.dtype)
-    realised[order] = matched.realised
-    open_units = np.empty(len(order), dtype=matched.open_units.dtype)
-    open_units[order] = matched.open_units
-
-    cells = _cells(
-        opening,
-        table,
-        _Amounts(signed, price, realised[stream.carried :], scale_q, scale_p),
-        int(control["fee_scale"]),
-        known,
+    names = set(instruments.table["instrument_id"]) if len(instruments.table) else set()
+    actions, findings = read_actions(beside.actions, names)
+    splits = still_needed(
+        [*opening.splits, *(a.as_split() for a in actions if a.kind == "split")], marks
     )
-    holdings = _holdings(stream, realised, open_units, known, opening, scale_q, scale_p)
+    known = known_instruments(instruments, marks, session_ms, splits)
+    _all_held_are_known(opening, known)
+    table, refused = bookable(fills.table, known)
+    findings += refused
+    scale = int(control["quantity_scale"])
+    signed = table["quantity"].to_numpy() * table["side"].to_numpy().astype(np.int64)
+    acted = act(actions, opening.cells, table, signed, scale)
+    least = max(scale, opening.quantity_scale, *(_digits(x.signed) for x in acted.settled))
+    scale_p = max(
+        int(control["price_scale"]),
+        opening.price_scale,
+        *(_digits(x.price) for x in acted.settled),
+    )
+    price = rescale(table["price"].to_numpy(), scale_p - int(control["price_scale"]))
+    findings += _off_grid(table, signed, price, known, scale, scale_p)
+
+    # A split that leaves parts of a book unit needs finer ones, for the whole session.
+    for scale_q in count(least):
+        fine = rescale(signed, scale_q - scale)
+        rows = _rows(opening, table, fine, price, acted.settled, scale_q, scale_p)
+        done = _through_lots(opening, rows, acted, method, scale_q, scale_p)
+        if done is not None:
+            break
+    assert done is not None
+    amounts = _Amounts(fine, price, done.realised[rows.settled :], scale_q, scale_p)
+    flows, not_booked = read_flows(beside.flows, known)
+    findings += not_booked
+    traded, fees = _cell_sums(table, amounts, int(control["fee_scale"]))
+    corrected = corrections(beside, known, acted)
+    extra = _Extra(acted, done.realised[: rows.settled], flows, corrected)
+    cells = _cells(opening, traded, fees, amounts, known, extra)
+    fee_items, differing = itemised(beside.fee_items, cells, known)
+    findings += differing
+    holdings = _holdings(rows, done, known, opening, scale_q, scale_p)
+    changed = opening.method != method and (opening.lots or opening.cells)
     return BookDay(
         cells=cells,
         holdings=holdings,
@@ -96,35 +125,30 @@ def trade(
         closing=Book(
             quantity_scale=scale_q,
             price_scale=scale_p,
-            lots=_closing_lots(stream, open_units),
+            lots=tuple(
+                LotsRow(account=rows.names(key)[0], instrument=rows.names(key)[1], lots=text)
+                for key, text in written(done.closing).items()
+            ),
             cells=tuple(map(_carried_cell, cells)),
+            method=method,
+            transfers=carried_transfers(opening.transfers, flows.transfers),
+            splits=splits,
         ),
         fills=len(table),
         findings=tuple(findings),
+        moves=moves(opening.cells, cells, known, acted, corrected, _paid(traded, amounts, known)),
+        fee_items=fee_items,
+        method_before=opening.method if changed else None,
     )
 
 
-def _known_instruments(instruments: Frame, marks: Frame, session_ms: int) -> dict[str, _Instrument]:
-    marked = {row["instrument_id"]: row for row in marks.table.to_dict("records")}
-    known = {}
-    for row in instruments.table.to_dict("records"):
-        mark = marked.get(row["instrument_id"])
-        known[str(row["instrument_id"])] = _Instrument(
-            symbol=row["symbol"],
-            currency=row["currency"],
-            multiplier=row["multiplier"],
-            tick=row["tick"],
-            lot=row["lot"],
-            price=mark["price"] if mark else None,
-            source=mark["source"] if mark else "",
-            marked_at=mark["marked_at"].isoformat() if mark else "",
-            stale=mark is not None and epoch_ms(mark["marked_at"]) < session_ms,
-        )
-    return known
+def _digits(number: Decimal) -> int:
+    return max(-int(number.normalize().as_tuple().exponent), 0)
 
 
 def _all_held_are_known(opening: Book, known: Container[str]) -> None:
     held = {row.instrument for row in opening.lots} | {c.instrument for c in opening.cells}
+    held.discard("")  # payments for no instrument
     if lost := sorted(name for name in held if name not in known):
         raise ValidationFailed(
             f"{lost[0]!r} is in the book and no longer in ledger.instruments; expected a row for "
@@ -171,7 +195,7 @@ def _off_grid(
     table: pd.DataFrame,
     quantity: Ints,
     price: Ints,
-    known: Mapping[str, _Instrument],
+    known: Mapping[str, Instrument],
     scale_q: int,
     scale_p: int,
 ) -> list[Finding]:
@@ -202,44 +226,133 @@ def _off_grid(
     return found
 
 
-def _stream(
-    opening: Book, table: pd.DataFrame, signed: Ints, price: Ints, scale_q: int, scale_p: int
-) -> _Stream:
-    """Carried lots come first in their key, as if just opened at their own price."""
-    lot_account, lot_instrument, lot_quantity, lot_price = [], [], [], []
-    for row in opening.lots:
-        for lot in row.lots.split():
-            units, paid = lot.split("@")
-            lot_account.append(row.account)
-            lot_instrument.append(row.instrument)
-            lot_quantity.append(int(units))
-            lot_price.append(int(paid))
-    accounts = sorted({*table["account_id"].cat.categories, *lot_account})
-    instruments = sorted({*table["instrument_id"].cat.categories, *lot_instrument})
-    account = _codes(accounts, lot_account, table["account_id"])
-    instrument = _codes(instruments, lot_instrument, table["instrument_id"])
-    key = account * len(instruments) + instrument
-    carried = len(lot_quantity)
-    when = np.concatenate([np.full(carried, -1), table["executed_us"].to_numpy(dtype=np.int64)])
-    return _Stream(
+def _rows(
+    opening: Book,
+    table: pd.DataFrame,
+    signed: Ints,
+    price: Ints,
+    settled: Sequence[Settled],
+    scale_q: int,
+    scale_p: int,
+) -> _Rows:
+    """Settlements come first, so that they stand before the fills of their instant."""
+    early_accounts = [x.cell[2] for x in settled]
+    early_instruments = [x.cell[3] for x in settled]
+    accounts = sorted(
+        {*table["account_id"].cat.categories, *early_accounts, *(r.account for r in opening.lots)}
+    )
+    instruments = sorted(
+        {
+            *table["instrument_id"].cat.categories,
+            *early_instruments,
+            *(r.instrument for r in opening.lots),
+        }
+    )
+    # Half the memory and the time to sort, where it is enough.
+    kind = np.int32 if len(accounts) * len(instruments) < 2**31 else np.int64
+    account = _codes(accounts, early_accounts, table["account_id"], kind)
+    instrument = _codes(instruments, early_instruments, table["instrument_id"], kind)
+    when = table["executed_us"].to_numpy(dtype=np.int64)
+    if settled:
+        units = ints([int(EXACT.scaleb(x.signed, scale_q)) for x in settled])
+        signed = joined([units, signed])
+        price = joined([ints([int(EXACT.scaleb(x.price, scale_p)) for x in settled]), price])
+        when = np.concatenate([np.array([x.when_us for x in settled], np.int64), when])
+    return _Rows(
         accounts=accounts,
         instruments=instruments,
-        key=key,
-        quantity=joined([rescale(ints(lot_quantity), scale_q - opening.quantity_scale), signed]),
-        price=joined([rescale(ints(lot_price), scale_p - opening.price_scale), price]),
-        carried=carried,
-        order=_order(key, when, carried, table["fill_id"]),
+        key=account * len(instruments) + instrument,
+        quantity=signed,
+        price=price,
+        when=when,
+        settled=len(settled),
+        fill_id=table["fill_id"],
     )
 
 
-def _codes(names: Sequence[str], carried: Iterable[str], column: pd.Series) -> Ints:
-    """Codes of the carried names followed by those of a categorical column, in one vocabulary."""
+@dataclass(frozen=True)
+class _Done:
+    """Realised P&L of each row, and the lots before and after the session."""
+
+    realised: Ints
+    opening: Lots
+    closing: Lots
+
+
+def _through_lots(
+    opening: Book, rows: _Rows, acted: Acted, method: str, scale_q: int, scale_p: int
+) -> _Done | None:
+    """Match all rows, splitting lots between them; None where one would not come out whole."""
+    before = opened_lots(
+        ((rows.code(row.account, row.instrument), row.lots) for row in opening.lots),
+        scale_q - opening.quantity_scale,
+        scale_p - opening.price_scale,
+    )
+    if not acted.splits:
+        realised, lots = _matched(method, before, rows, None)
+        return _Done(realised, before, lots)
+    parts, lots, since = [], before, np.iinfo(np.int64).min
+    for split in acted.splits:
+        until = epoch_us(split.at)
+        some = np.flatnonzero((rows.when >= since) & (rows.when < until))
+        realised, lots = _matched(method, lots, rows, some)
+        parts.append((some, realised))
+        keys = [
+            i * len(rows.instruments) + rows.instruments.index(split.instrument)
+            for i in range(len(rows.accounts) if split.instrument in rows.instruments else 0)
+        ]
+        halved = lots.split(keys, split.ratio)
+        if halved is None:
+            return None
+        lots, since = halved, until
+    some = np.flatnonzero(rows.when >= since)
+    realised, lots = _matched(method, lots, rows, some)
+    parts.append((some, realised))
+    whole = joined([part for _, part in parts])
+    found = np.empty_like(whole)
+    found[np.concatenate([some for some, _ in parts])] = whole
+    return _Done(found, before, lots)
+
+
+def _matched(method: str, lots: Lots, rows: _Rows, some: Ints | None) -> tuple[Ints, Lots]:
+    """Realised P&L of ``some`` rows (all if None), in their order, and the lots that they leave.
+
+    Carried lots come first in their key, as if just opened at their own price.
+    """
+    of = slice(None) if some is None else some
+    carried = len(lots.key)
+    key = np.concatenate([lots.key.astype(rows.key.dtype), rows.key[of]])
+    quantity = joined([lots.units, rows.quantity[of]])
+    price = joined([lots.price, rows.price[of]])
+    when = np.concatenate([np.full(carried, np.iinfo(np.int64).min), rows.when[of]])
+    settled = rows.settled if some is None else int(np.searchsorted(some, rows.settled))
+    ids = rows.fill_id if some is None else rows.fill_id.iloc[some[settled:] - rows.settled]
+    order = _order(key, when, carried + settled, ids)
+    del when
+    excess = {}
+    if lots.excess:
+        at = np.empty(len(order), np.int64)
+        at[order] = np.arange(len(order))
+        excess = {int(at[row]): beside for row, beside in lots.excess.items()}
+    # One by one, so that what is not sorted does not stay beside what is.
+    key = key[order]
+    price = price[order]
+    quantity = quantity[order]
+    matched = match(method, key, quantity, price, excess)
+    del quantity
+    realised = np.empty(len(order), dtype=matched.realised.dtype)
+    realised[order] = matched.realised
+    return realised[carried:], left_open(matched, key, price)
+
+
+def _codes(names: Sequence[str], early: Iterable[str], column: pd.Series, kind: type) -> Ints:
+    """Codes of the early names followed by those of a categorical column, in one vocabulary."""
     code = {name: i for i, name in enumerate(names)}
-    translate = np.array([code[c] for c in column.cat.categories] or [0], dtype=np.int64)
+    translate: Ints = np.array([code[c] for c in column.cat.categories] or [0], dtype=kind)
     return np.concatenate(
         [
-            np.array([code[c] for c in carried], dtype=np.int64),
-            translate[column.cat.codes.to_numpy()] if len(column) else np.zeros(0, np.int64),
+            np.array([code[c] for c in early], dtype=kind),
+            translate[column.cat.codes.to_numpy()] if len(column) else np.zeros(0, kind),
         ]
     )
 
@@ -253,7 +366,7 @@ def _order(key: Ints, when: Ints, carried: int, fill_id: pd.Series) -> Ints:
     tied = np.unique(order[np.r_[equal, equal + 1]]) if len(equal) else equal
     fills = tied[tied >= carried]
     if len(fills) == 0:
-        return order  # lexsort is stable, so carried lots keep their order
+        return order  # lexsort is stable, so carried lots and settlements keep their order
     rank = np.arange(len(key))
     by_id = fill_id.iloc[fills - carried].reset_index(drop=True).sort_values(kind="stable")
     rank[fills[by_id.index.to_numpy()]] = fills
@@ -270,38 +383,70 @@ class _Amounts:
     scale_q: int
     scale_p: int
 
+    def per(self, instrument: Instrument) -> Decimal:
+        """Money that one unit of quantity × price is."""
+        return EXACT.scaleb(instrument.multiplier, -self.scale_q - self.scale_p)
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """What touches cells beside fills; ``realised`` is of the settlements, in their order.
+
+    ``corrected`` is by cell what corrections and busts changed: all fills of one may be gone.
+    """
+
+    acted: Acted
+    realised: Ints
+    flows: Flows
+    corrected: Mapping[CellKey, Decimal]
+
 
 def _cells(
     opening: Book,
-    table: pd.DataFrame,
+    traded: Mapping[CellKey, _Sums],
+    fees: Mapping[tuple[str, ...], Decimal],
     amounts: _Amounts,
-    fee_scale: int,
-    known: Mapping[str, _Instrument],
+    known: Mapping[str, Instrument],
+    extra: _Extra,
 ) -> tuple[Cell, ...]:
-    """Add the session's fills to the carried cells; a cell once known is carried for ever."""
+    """Add the session's fills and payments to the carried cells, which are carried for ever."""
     carried: dict[tuple[str, ...], CellRow] = {
         (c.strategy, c.agent, c.account, c.instrument, c.currency): c for c in opening.cells
     }
-    traded, fees = _cell_sums(table, amounts, fee_scale)
-    keys = {*carried}
-    keys |= {(*key, known[key[3]].currency) for key in traded}
-    keys |= {*fees}
+    dividends: dict[tuple[str, ...], Decimal] = {
+        (*key, currency): paid
+        for key, standing in extra.acted.standings.items()
+        for currency, paid in standing.dividends.items()
+        if paid
+    }
+    settled = _settled(extra, amounts, known)
+    keys = {*carried, *fees, *dividends, *extra.flows.results}
+    keys |= {(*key, known[key[3]].currency) for key in (*traded, *extra.corrected)}
     cells = []
     for key in sorted(keys):
         strategy, agent, account, name, currency = key
         instrument, before = known.get(name), carried.get(key)
-        sums = traded.get(key[:4]) if instrument and instrument.currency == currency else None
+        own = instrument is not None and instrument.currency == currency
+        sums = traded.get((strategy, agent, account, name)) if own else None
         fee = fees.get(key, Decimal(0))
+        flows = extra.flows.results.get(key, {})
         cash_open = before.cash if before else Decimal(0)
         position = before.position if before else Decimal(0)
-        paid = realised = bought = sold = Decimal(0)
+        proceeds, realised = settled.get(key, (Decimal(0), Decimal(0)))
+        paid = bought = sold = adjusted = Decimal(0)
         if sums and instrument:
-            per = EXACT.scaleb(instrument.multiplier, -amounts.scale_q - amounts.scale_p)
+            per = amounts.per(instrument)
             paid = EXACT.multiply(Decimal(sums.paid), per)
-            realised = EXACT.multiply(Decimal(sums.realised), per)
+            realised = EXACT.add(realised, EXACT.multiply(Decimal(sums.realised), per))
             bought = EXACT.scaleb(Decimal(sums.bought), -amounts.scale_q)
             sold = EXACT.scaleb(Decimal(sums.sold), -amounts.scale_q)
             position = EXACT.subtract(EXACT.add(position, bought), sold)
+        standing = extra.acted.standings.get((strategy, agent, account, name)) if own else None
+        if standing is not None:
+            adjusted = _adjusted(standing, before)
+            position = EXACT.add(position, adjusted)
+        received = dividends.get(key, Decimal(0))
+        got = exact_sum([proceeds, received, *flows.values()])
         cells.append(
             Cell(
                 strategy=strategy,
@@ -317,12 +462,48 @@ def _cells(
                 fees=fee,
                 position_close=position,
                 cash_open=cash_open,
-                cash_close=EXACT.subtract(EXACT.subtract(cash_open, paid), fee),
+                cash_close=exact_sum([cash_open, got, EXACT.minus(paid), EXACT.minus(fee)]),
                 value_open=before.value if before else Decimal(0),
-                value_close=instrument.value(position) if instrument else None,
+                value_close=instrument.value(position) if instrument else Decimal(0),
+                adjusted=adjusted,
+                dividends=received,
+                funding=flows.get("funding", Decimal(0)),
+                interest=flows.get("interest", Decimal(0)),
+                charges=flows.get("charges", Decimal(0)),
             )
         )
     return tuple(cells)
+
+
+def _paid(
+    traded: Mapping[CellKey, _Sums], amounts: _Amounts, known: Mapping[str, Instrument]
+) -> dict[CellKey, Decimal]:
+    """What the session's fills cost, by cell; sales are negative."""
+    return {
+        key: EXACT.multiply(Decimal(sums.paid), amounts.per(known[key[3]]))
+        for key, sums in traded.items()
+    }
+
+
+def _adjusted(standing: Standing, before: CellRow | None) -> Decimal:
+    """What actions added to the position: where they left it, less where fills alone would."""
+    alone = EXACT.add(before.position if before else Decimal(0), standing.counted)
+    return EXACT.subtract(standing.position, alone)
+
+
+def _settled(
+    extra: _Extra, amounts: _Amounts, known: Mapping[str, Instrument]
+) -> dict[tuple[str, ...], tuple[Decimal, Decimal]]:
+    """Cash from and realised P&L of settlements, by cell."""
+    found: dict[tuple[str, ...], tuple[Decimal, Decimal]] = {}
+    for row, gain in zip(extra.acted.settled, extra.realised.tolist(), strict=True):
+        instrument = known[row.cell[3]]
+        per = amounts.per(instrument)
+        key = (*row.cell, instrument.currency)
+        proceeds, realised = found.get(key, (Decimal(0), Decimal(0)))
+        proceeds = EXACT.subtract(proceeds, instrument.worth(row.signed, row.price))
+        found[key] = proceeds, EXACT.add(realised, EXACT.multiply(Decimal(gain), per))
+    return found
 
 
 @dataclass(frozen=True)
@@ -334,12 +515,9 @@ class _Sums:
     realised: int
 
 
-CELL = ["strategy", "agent", "account_id", "instrument_id"]
-
-
 def _cell_sums(
     table: pd.DataFrame, amounts: _Amounts, fee_scale: int
-) -> tuple[dict[tuple[str, ...], _Sums], dict[tuple[str, ...], Decimal]]:
+) -> tuple[dict[CellKey, _Sums], dict[tuple[str, ...], Decimal]]:
     """Exact integer sums by cell, and fees by cell and fee currency."""
     cell, cells = grouped(table, CELL)
     columns = {
@@ -351,8 +529,8 @@ def _cell_sums(
     }
     sums = {name: sum_by(cell, len(cells), values) for name, values in columns.items()}
     traded = {
-        key: _Sums(**{name: int(values[i]) for name, values in sums.items()})
-        for i, key in enumerate(cells)
+        (strategy, agent, account, name): _Sums(**{n: int(values[i]) for n, values in sums.items()})
+        for i, (strategy, agent, account, name) in enumerate(cells)
     }
     payer, payers = grouped(table, [*CELL, "fee_currency"])
     charged = table["fee"].to_numpy()
@@ -366,90 +544,58 @@ def _cell_sums(
     }
 
 
-def grouped(table: pd.DataFrame, by: list[str]) -> tuple[Ints, list[tuple[str, ...]]]:
-    """A code a row for the combination of categorical columns, and what each code stands for."""
-    code = np.zeros(len(table), np.int64)
-    for name in by:
-        column = table[name]
-        code = code * max(len(column.cat.categories), 1) + column.cat.codes.to_numpy()
-    codes, unique = pd.factorize(code)
-    if not len(unique):
-        return codes, []
-    first = np.zeros(len(unique), np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    rows = table.iloc[first]
-    return codes, list(zip(*(rows[name].astype(str) for name in by), strict=True))
-
-
-def sum_by(code: Ints, groups: int, values: Ints) -> Ints:
-    """Exact sum of ``values`` (n,) by ``code`` (n,) into ``groups`` integers.
-
-    Leaves int64 for Python integers where a sum could overflow.
-    """
-    if values.dtype != object and len(values):
-        bound = float(np.abs(values).max()) * len(values)
-        if bound >= 2.0**62:
-            values = values.astype(object)
-    out = np.zeros(groups, dtype=values.dtype if values.dtype == object else np.int64)
-    np.add.at(out, code, values)
-    return out
-
-
-def product(left: Ints, right: Ints) -> Ints:
-    """Elementwise product, in Python integers where int64 could overflow."""
-    if left.dtype == object or right.dtype == object or not len(left):
-        return np.asarray(left * right)
-    if float(np.abs(left).max()) * float(np.abs(right).max()) >= 2.0**62:
-        return np.asarray(left.astype(object) * right.astype(object))
-    return np.asarray(left * right)
-
-
 def _holdings(
-    stream: _Stream,
-    realised: Ints,
-    open_units: Ints,
-    known: Mapping[str, _Instrument],
+    rows: _Rows,
+    done: _Done,
+    known: Mapping[str, Instrument],
     opening: Book,
     scale_q: int,
     scale_p: int,
 ) -> tuple[Holding, ...]:
     """Lots before and after the session by account × instrument, at cost and at the mark."""
-    codes, unique = pd.factorize(stream.key, sort=True)
-    n = len(unique)
-    turnover = product(stream.quantity, stream.price)
-    is_carried = np.arange(len(stream.key)) < stream.carried
-    carried_codes, carried = codes[is_carried], slice(0, stream.carried)
+    # What stays open was held before or traded.
+    there = np.unique(np.concatenate([pd.unique(rows.key), done.opening.key]))
+    n = len(there)
+    at_open, at_close = (np.searchsorted(there, lots.key) for lots in (done.opening, done.closing))
     sums = {
-        "realised": sum_by(codes, n, realised),
-        "cost_open": sum_by(carried_codes, n, turnover[carried]),
-        "cost_close": sum_by(codes, n, product(open_units, stream.price)),
-        "position_open": sum_by(carried_codes, n, stream.quantity[carried]),
-        "position_close": sum_by(codes, n, open_units),
+        "realised": sum_by(_places(there, rows.key), n, done.realised),
+        "cost_open": sum_by(at_open, n, done.opening.cost()),
+        "cost_close": sum_by(at_close, n, done.closing.cost()),
+        "position_open": sum_by(at_open, n, done.opening.units),
+        "position_close": sum_by(at_close, n, done.closing.units),
     }
     value_open = _value_by_holding(opening)
     holdings = []
-    for i, code in enumerate(unique):
-        account = stream.accounts[int(code) // len(stream.instruments)]
-        name = stream.instruments[int(code) % len(stream.instruments)]
+    for code, key in enumerate(there.tolist()):
+        account, name = rows.names(key)
         instrument = known[name]
         per = EXACT.scaleb(instrument.multiplier, -scale_q - scale_p)
-        position = EXACT.scaleb(Decimal(int(sums["position_close"][i])), -scale_q)
+        position = EXACT.scaleb(Decimal(int(sums["position_close"][code])), -scale_q)
         holdings.append(
             Holding(
                 account=account,
                 instrument=name,
                 symbol=instrument.symbol,
                 currency=instrument.currency,
-                realised=EXACT.multiply(Decimal(int(sums["realised"][i])), per),
-                cost_open=EXACT.multiply(Decimal(int(sums["cost_open"][i])), per),
-                cost_close=EXACT.multiply(Decimal(int(sums["cost_close"][i])), per),
+                realised=EXACT.multiply(Decimal(int(sums["realised"][code])), per),
+                cost_open=EXACT.multiply(Decimal(int(sums["cost_open"][code])), per),
+                cost_close=EXACT.multiply(Decimal(int(sums["cost_close"][code])), per),
                 value_open=value_open.get((account, name), Decimal(0)),
                 value_close=instrument.value(position),
-                position_open=EXACT.scaleb(Decimal(int(sums["position_open"][i])), -scale_q),
+                position_open=EXACT.scaleb(Decimal(int(sums["position_open"][code])), -scale_q),
                 position_close=position,
             )
         )
     return tuple(holdings)
+
+
+def _places(there: Ints, keys: Ints) -> Ints:
+    """Where each of ``keys`` stands among ``there``, which ascends and has them all."""
+    if len(there) and int(there[-1]) < 1_000_000:
+        place = np.zeros(int(there[-1]) + 1, np.int32)
+        place[there] = np.arange(len(there))
+        return np.asarray(place[keys])
+    return np.asarray(np.searchsorted(there, keys))
 
 
 def _value_by_holding(opening: Book) -> dict[tuple[str, str], Decimal | None]:
@@ -465,7 +611,7 @@ def _value_by_holding(opening: Book) -> dict[tuple[str, str], Decimal | None]:
 
 
 def _marks_used(
-    holdings: Sequence[Holding], known: Mapping[str, _Instrument]
+    holdings: Sequence[Holding], known: Mapping[str, Instrument]
 ) -> tuple[MarkUsed, ...]:
     """The mark of every instrument that is held at the close, with the value it touches."""
     held: dict[str, Decimal | None] = {}
@@ -488,28 +634,6 @@ def _marks_used(
             value=value,
         )
         for name, value in sorted(held.items())
-    )
-
-
-def _closing_lots(stream: _Stream, open_units: Ints) -> tuple[LotsRow, ...]:
-    """What stays open, oldest first, in the order that the next session will close it."""
-    left = stream.order[open_units[stream.order] != 0]
-    rows: dict[int, list[str]] = {}
-    for key, units, paid in zip(
-        stream.key[left].tolist(),
-        open_units[left].tolist(),
-        stream.price[left].tolist(),
-        strict=True,
-    ):
-        rows.setdefault(key, []).append(f"{units}@{paid}")
-    width = len(stream.instruments)
-    return tuple(
-        LotsRow(
-            account=stream.accounts[key // width],
-            instrument=stream.instruments[key % width],
-            lots=" ".join(lots),
-        )
-        for key, lots in rows.items()
     )
 
 

@@ -28,6 +28,7 @@ class KindName(StrEnum):
     daily = "daily"
     weekly = "weekly"
     monthly = "monthly"
+    quarterly = "quarterly"
 
 
 KindOption = Annotated[KindName, typer.Option("--kind", "-k", help="Which report.")]

@@ -1,7 +1,7 @@
 """Sealed days and policy in, one Document out: the only place where measures meet.
 
-What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly or monthly
-report is built from sealed days alone; the sources are never asked again.
+What needs two measures is composed here (yesterday's VaR against today's P&L). A weekly, monthly
+or quarterly report is built from sealed days alone; the sources are never asked again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..measures.alerts import ALERTS
 from ..measures.incidents import INCIDENTS
 from ..measures.marks import MARKS
 from ..measures.reconciliation import RECONCILIATION
-from ..measures.var import LEVELS, plain_pct
-from ..model import Coverage, Missing, Shown, Text, Why, exact_sum, plain
+from ..measures.var import plain_pct
+from ..model import Count, Coverage, Missing, Shown, Text, Why, exact_sum, plain
 from ..page import (
     Attention,
     Checkpoint,
@@ -44,12 +44,14 @@ from ..policy import Policy
 from ..seal import canonical
 from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, watched
 from .attention import attention_of, findings_of, gaps_of, missing_words, unmeasured
-from .backtest import Backtest, backtests, exceptions, with_backtest
+from .backtest import JUDGED, Backtest, Track, backtests, track, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts
 from .objectives import Standing, standings, with_standings
+from .risk import with_risk
+from .strategies import strategy_sections
 from .to_date import with_to_date
 
 __all__ = [
@@ -76,7 +78,7 @@ TRAIL = {"daily": 10}
 HISTORY_OF = ("pnl", "var")
 HISTORY_SESSIONS = 251
 #: The sections of a report in their order: measures, and what is composed of them.
-COMPOSED = ("checklists", "capacity", "regression", "improvement")
+COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement")
 ORDER = (
     "checklists",
     "pnl",
@@ -85,6 +87,7 @@ ORDER = (
     "var",
     "slippage",
     "fill_rate",
+    "strategies",
     "service_levels",
     "uptime",
     "alerts",
@@ -105,6 +108,7 @@ TITLES = {
     "daily": "Daily operations report",
     "weekly": "Weekly performance summary",
     "monthly": "Monthly compliance report",
+    "quarterly": "Quarterly business review",
 }
 
 
@@ -140,12 +144,12 @@ def build(
     facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed, earlier)
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
-    sections, composed, found = _sections(facts, context, policy, last.calendar)
+    past = track(facts)
+    sections, composed, found = _sections(facts, context, policy, last.calendar, past)
     gaps = (*gaps_of(facts, span, unsealed), *unmeasured(facts, found, span.label))
-    tests = exceptions(facts)
     headline = headline_of(sections, facts, span, issue.base)
     findings = findings_of(days)
-    attention = attention_of(sections, facts, gaps, tests, findings, days, composed)
+    attention = attention_of(sections, facts, gaps, past.own, findings, days, composed)
     status = _status(facts, gaps, issue)
     verdict = _verdict(sections, gaps)
     document = Document(
@@ -264,7 +268,7 @@ def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
 
 
 def _sections(
-    facts: Facts, context: Context, policy: Policy, calendar: str
+    facts: Facts, context: Context, policy: Policy, calendar: str, past: Track
 ) -> tuple[tuple[Section, ...], list[Attention], tuple[Standing, ...]]:
     """The sections, what of the composed ones needs a person, and where each objective stands."""
     span, operations = context.span, policy.operations
@@ -280,7 +284,9 @@ def _sections(
             laid_out = laid_out.model_copy(update={"verdict": None})
         made[measure.name] = laid_out
     made["pnl"] = with_to_date(made["pnl"], facts, span, calendar, context.base)
-    made["var"] = with_backtest(made["var"], facts)
+    made["var"], breaches = with_risk(
+        with_backtest(made["var"], past), facts, past, policy.risk, context.base
+    )
     figures = {f.id: f for section in made.values() for f in section.figures}
     found = standings(policy, facts, span, figures)
     incidents = facts.merged(INCIDENTS)
@@ -292,6 +298,7 @@ def _sections(
     series = watched(policy.objectives, levels, span)
     made["regression"] = regression_section(series)
     attention = [
+        *breaches,
         *reconciliation.attention(
             facts.merged(RECONCILIATION), facts.since(RECONCILIATION.name, date.min), context
         ),
@@ -308,7 +315,11 @@ def _sections(
     elif operations.improvements:
         goals = kpis(operations.improvements, policy.objectives, facts, levels, span)
         made["improvement"] = improvement_section(goals)
-    return tuple(made[name] for name in ORDER if name in made), attention, found
+    # The pages of strategies and agents follow their comparison.
+    made["strategies"], *pages = strategy_sections(facts, span)
+    after = {"strategies": pages}
+    ordered = ((made[name], *after.get(name, ())) for name in ORDER if name in made)
+    return tuple(s for some in ordered for s in some), attention, found
 
 
 def _status(facts: Facts, gaps: Sequence[Gap], issue: Issue) -> Status:
@@ -337,9 +348,8 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
         words = []
         if short:
             words.append(f"{_listed(short)} missed {'its' if len(short) == 1 else 'their'} target")
-        if len(short) < len(missed):
-            words.append(f"a loss went beyond VaR {plain_pct(LEVELS[-1])} %")
-        return f"No: {' and '.join(words)}."
+        words += [word for s in missed if s.id == "var" for word in _risk_words(s)]
+        return f"No: {_listed(words)}."
     if verdict is Verdict.UNKNOWN:
         unknown = [s.title.lower() for s in judged if s.verdict is Verdict.UNKNOWN]
         because = f"{_listed(unknown)} can not be judged" if unknown else ""
@@ -348,6 +358,16 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
             return "Not known: no target could be judged."
         return f"Not known: {' and '.join(x for x in (because, missing) if x)}."
     return "Yes: every target was met."
+
+
+def _risk_words(section: Section) -> list[str]:
+    """Why risk missed its target: a loss beyond VaR, a limit, or both."""
+    counts = {f.id: f.value.value for f in section.figures if isinstance(f.value, Count)}
+    pct = plain_pct(JUDGED)
+    words = [f"a loss went beyond VaR {pct} %"] if counts.get(f"var.exceptions_{pct}") else []
+    if breached := counts.get("var.limits_breached"):
+        words.append("a risk limit was breached" if breached == 1 else "risk limits were breached")
+    return words
 
 
 def _listed(words: Sequence[str]) -> str:

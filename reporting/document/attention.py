@@ -27,7 +27,7 @@ from ..page import (
 )
 from ..periods import Span
 from ..policy.indicators import ReportFigure, State
-from .backtest import Backtest
+from .backtest import JUDGED, Backtest
 from .history import NEVER_SEALED, NO_GAP, UNKNOWN_THEN, Cited, Facts
 from .objectives import Standing
 
@@ -138,16 +138,16 @@ def attention_of(
     """What a person should look at, the worst first."""
     found = []
     for test in tests:
-        for i in reversed(range(len(LEVELS))):
-            if test.is_exception(i):
-                pct = plain_pct(LEVELS[i])
+        for level in reversed(LEVELS):
+            if test.is_exception(level):
+                pct = plain_pct(level)
                 words = (
                     f"{test.day}: the loss of {-test.net:,.0f} {test.currency} was beyond "
-                    f"VaR {pct} % of {test.var[i]:,.0f} {test.currency}."
+                    f"VaR {pct} % of {test.var[level]:,.0f} {test.currency}."
                 )
-                last = i == len(LEVELS) - 1
+                judged = level == JUDGED
                 found.append(
-                    Attention(severity="alarm" if last else "warning", text=words, section="var")
+                    Attention(severity="alarm" if judged else "warning", text=words, section="var")
                 )
                 break
     for section in sections:

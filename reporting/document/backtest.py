@@ -1,41 +1,107 @@
-"""Yesterday's VaR against today's P&L."""
+"""VaR of one close against the P&L of the next session, over up to 250 sessions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from typing import Any, cast
 
+from ..facts import fact_from
 from ..measures.pnl import PnlFact, daily_net
-from ..measures.var import LEVELS, VarFact, plain_pct
-from ..model import (
-    EXACT,
-    Count,
-    Exact,
-    Missing,
-    Value,
+from ..measures.var import LEVELS, VAR, VarFact, plain_pct
+from ..model import EXACT, Count, Exact, Missing, Number, Shown, Value, Why
+from ..page import Column, Figure, Line, LinesChart, Point, Section, Table, Verdict, text
+from ..periods import previous_session, sessions_between
+from ..risk.backtest import (
+    BASEL_SESSIONS,
+    Ratio,
+    conditional_coverage,
+    independence,
+    kupiec,
+    least_sessions,
+    traffic_light,
+    transitions,
 )
-from ..page import (
-    Figure,
-    Line,
-    LinesChart,
-    Section,
-    Verdict,
-)
-from ..periods import previous_session
-from .history import Facts
+from .history import UNKNOWN_THEN, Facts
+
+#: The level whose exceptions are judged and drawn.
+JUDGED = LEVELS[-1]
+#: What a day's VaR is sealed with and its backtest does not need.
+UNTESTED = ("estimates", "positions", "shares", "outcomes")
+PLACES = Decimal("0.0001")
 
 
 class Backtest(Value):
-    """One session's P&L beside the VaR estimated at the close before it."""
+    """One session's P&L beside the VaR estimated at the close before it.
+
+    ``net`` is the actual P&L, after fees and with the session's trades; ``clean`` that of the
+    positions it opened with. ``var`` is by level, those that the close was sealed with.
+    """
 
     day: date
     net: Exact
+    clean: Exact | Missing
     currency: str
-    var: tuple[Exact, ...]  # by LEVELS
+    var: Mapping[str, Exact]
 
-    def is_exception(self, level: int) -> bool:
-        """Whether the loss exceeded the VaR of LEVELS[level]."""
-        return EXACT.minus(self.net) > self.var[level]
+    def is_exception(self, level: str) -> bool:
+        """Whether the actual loss exceeded the VaR of ``level``; not where there is none."""
+        return level in self.var and EXACT.minus(self.net) > self.var[level]
+
+    def hit(self, level: str, clean: bool) -> bool | None:
+        """Whether the loss exceeded VaR; None where either is not known."""
+        result = self.clean if clean else self.net
+        if isinstance(result, Missing) or level not in self.var:
+            return None
+        return EXACT.minus(result) > self.var[level]
+
+
+@dataclass(frozen=True)
+class Track:
+    """What backtests, drawdown and Kelly's fraction look back on: up to 250 sessions in order.
+
+    ``net`` is the actual P&L of each session; ``tests`` are those of ``sessions`` that have both a
+    P&L and a VaR of the close before; ``first`` is the first day of the report's own period.
+    """
+
+    sessions: tuple[date, ...]
+    pnl: tuple[tuple[date, PnlFact | Missing], ...]
+    net: tuple[Point, ...]
+    tests: tuple[Backtest, ...]
+    first: date
+
+    @property
+    def own(self) -> tuple[Backtest, ...]:
+        """The tests of the report's own period."""
+        return tuple(t for t in self.tests if t.day >= self.first)
+
+
+def track(facts: Facts) -> Track:
+    """The sessions up to the last day of the period, as far back as facts were handed on."""
+    calendar, first, last = facts.days[0].calendar, facts.days[0].day, facts.days[-1].day
+    estimates = [(day, _estimates(sealed)) for day, sealed in facts.sealed("var")]
+    sessions = tuple(sessions_between(estimates[0][0], last, calendar)[-BASEL_SESSIONS:])
+    read = facts.history("pnl", sessions[0]) if sessions else []
+    chosen = tuple(pair for pair in read if not _is_no_session(pair[1]))
+    net = tuple(daily_net(chosen))
+    tests = _tests(chosen, net, estimates, calendar)
+    return Track(sessions, chosen, net, tests, first)
+
+
+def _estimates(sealed: Mapping[str, Any] | None) -> VarFact | Missing:
+    """A sealed fact without what no backtest needs: to read a year of it takes a tenth so."""
+    if sealed is None:
+        return UNKNOWN_THEN
+    if "days" not in sealed:
+        return cast(Missing, fact_from(VAR, sealed))
+    days = [{k: v for k, v in day.items() if k not in UNTESTED} for day in sealed["days"]]
+    return cast(VarFact, fact_from(VAR, {**sealed, "days": days}))
+
+
+def _is_no_session(fact: object) -> bool:
+    return isinstance(fact, Missing) and fact.why is Why.NO_SESSION
 
 
 def backtests(
@@ -45,84 +111,171 @@ def backtests(
     calendar: str,
 ) -> tuple[Backtest, ...]:
     """Sessions from ``since`` on that have both a P&L and a VaR of the close before."""
+    found = _tests(pnl, daily_net(list(pnl)), var, calendar)
+    return tuple(t for t in found if t.day >= since)
+
+
+def _tests(
+    pnl: Sequence[tuple[date, PnlFact | Missing]],
+    net: Sequence[Point],
+    var: Sequence[tuple[date, VarFact | Missing]],
+    calendar: str,
+) -> tuple[Backtest, ...]:
     estimates = dict(var)
     base = {day: fact.base for day, fact in pnl if not isinstance(fact, Missing)}
     found = []
-    for point in daily_net(list(pnl)):
+    for point in net:
         estimate = estimates.get(previous_session(point.day, calendar))
-        if point.day < since or not isinstance(estimate, VarFact):
+        if not isinstance(estimate, VarFact) or isinstance(point.value, Missing):
             continue
-        if isinstance(point.value, Missing):
-            continue
-        levels = {x.level: x.var for x in estimate.days[-1].levels}
         found.append(
             Backtest(
                 day=point.day,
                 net=point.value,
+                clean=_clean(estimates.get(point.day)),
                 currency=base[point.day],
-                var=tuple(levels[level] for level in LEVELS),
+                var={x.level: x.var for x in estimate.days[-1].levels},
             )
         )
     return tuple(found)
 
 
-def exceptions(facts: Facts) -> tuple[Backtest, ...]:
-    since = facts.days[0].day
-    calendar = facts.days[0].calendar
-    return backtests(facts.with_trail("pnl"), facts.with_trail("var"), since, calendar)
+def _clean(fact: VarFact | Missing | None) -> Exact | Missing:
+    """The session's clean P&L, which its own close seals beside its own estimate."""
+    if isinstance(fact, VarFact):
+        return fact.days[-1].clean
+    detail = "it is sealed with an estimate, and the close has none"
+    return Missing(why=Why.NOT_MEASURED, detail=detail)
 
 
-def with_backtest(section: Section, facts: Facts) -> Section:
-    """Add yesterday's VaR against today's P&L to the VaR section."""
-    tests = exceptions(facts)
+def with_backtest(section: Section, track: Track) -> Section:
+    """Add the exceptions of the period, and the tests and the chart of up to 250 sessions."""
+    charts = (*section.charts, _chart(track.tests)) if len(track.tests) > 1 else section.charts
+    tables = (*section.tables, _table(track)) if track.tests else section.tables
+    more = section.model_copy(update={"charts": charts, "tables": tables})
+    tests = track.own
     if not tests:
         note = "No session of the period has both a P&L and a VaR of the close before it."
-        return section.model_copy(update={"notes": (*section.notes, note)})
+        return more.model_copy(update={"notes": (*section.notes, note)})
     figures = tuple(
         Figure(
             id=f"var.exceptions_{plain_pct(level)}",
             label=f"Losses beyond VaR {plain_pct(level)} %",
             value=Count(
-                value=sum(t.is_exception(i) for t in tests),
+                value=sum(t.is_exception(level) for t in tests),
                 unit=f"of {len(tests)} session{'s' if len(tests) > 1 else ''}",
             ),
-            note=", ".join(t.day.isoformat() for t in tests if t.is_exception(i)),
+            note=", ".join(t.day.isoformat() for t in tests if t.is_exception(level)),
         )
-        for i, level in enumerate(LEVELS)
+        for level in LEVELS
+        if any(level in t.var for t in tests)
     )
-    worst = len(LEVELS) - 1
-    hit = any(t.is_exception(worst) for t in tests)
-    charts = section.charts
-    if len(tests) > 1:
-        charts = (*charts, _backtest_chart(tests))
-    return section.model_copy(
+    hit = any(t.is_exception(JUDGED) for t in tests)
+    return more.model_copy(
         update={
             "figures": (*section.figures, *figures),
-            "charts": charts,
             "verdict": Verdict.MISSED if hit else Verdict.MET,
         }
     )
 
 
-def _backtest_chart(tests: Sequence[Backtest]) -> LinesChart:
-    marked = tuple(i for i, t in enumerate(tests) if t.is_exception(len(LEVELS) - 1))
+def _table(track: Track) -> Table:
+    """Kupiec, Christoffersen and Basel, for each level on the actual and on the clean P&L."""
+    by_day = {t.day: t for t in track.tests}
+    rows = []
+    for clean in (False, True):
+        for level in LEVELS:
+            hits = [
+                by_day[day].hit(level, clean) if day in by_day else None for day in track.sessions
+            ]
+            rows.append((text("clean" if clean else "actual"), *_row(hits, level)))
+    return Table(
+        id="var_backtests",
+        title=f"Backtests of VaR over the last {len(track.sessions)} sessions",
+        columns=(
+            Column(key="pnl", label="P&L", align="left"),
+            Column(key="level", label="VaR", align="left"),
+            Column(key="sessions", label="Sessions"),
+            Column(key="exceptions", label="Beyond VaR"),
+            Column(key="expected", label="Expected"),
+            Column(key="kupiec_p", label="Kupiec p"),
+            Column(key="independence_p", label="Christoffersen p"),
+            Column(key="coverage_p", label="Both p", shown=False),
+            Column(key="zone", label="Basel zone", align="left"),
+            Column(key="plus", label="Plus factor", shown=False),
+            Column(key="cumulative", label="Probability of so many or fewer", shown=False),
+            Column(key="kupiec_lr", label="Kupiec LR", shown=False),
+            Column(key="independence_lr", label="Independence LR", shown=False),
+            Column(key="coverage_lr", label="Both LR", shown=False),
+        ),
+        rows=tuple(rows),
+        note="A small p speaks against the estimate: too many or too few exceptions (Kupiec), or "
+        "exceptions that follow each other (Christoffersen). Clean P&L is that of the positions a "
+        "session opened with, without trades, fees and dividends. A test needs 50 sessions at "
+        "95 %, 100 at 97.5 % and Basel's 250 at 99 %.",
+    )
+
+
+def _row(hits: Sequence[bool | None], level: str) -> tuple[Shown, ...]:
+    known = [hit for hit in hits if hit is not None]
+    n, beyond = len(known), sum(known)
+    head = (text(f"{plain_pct(level)} %"), Count(value=n), Count(value=beyond))
+    if not n:
+        none = Missing(why=Why.NO_DATA, detail="no session has both")
+        return (*head, *[none] * 10)
+    expected = Number(value=n * (1 - Decimal(level)))
+    if n < least_sessions(level):
+        detail = f"{n} of {least_sessions(level)} sessions"
+        return (*head, expected, *[Missing(why=Why.TOO_SHORT, detail=detail)] * 9)
+    light = traffic_light(n, beyond, level)
+    proportion = kupiec(n, beyond, level)
+    pairs = transitions(hits)
+    apart: Ratio | Missing = Missing(why=Why.NO_DATA, detail="no two sessions in a row")
+    both: Ratio | Missing = apart
+    if sum(pairs):
+        apart = independence(pairs)
+        both = conditional_coverage(proportion, apart)
+    no_plus = Missing(why=Why.NOT_MEASURED, detail="defined for 250 sessions at 99 % only")
+    return (
+        *head,
+        expected,
+        *(_number(r, "p_value") for r in (proportion, apart, both)),
+        text(light.zone),
+        Number(value=Decimal(light.plus)) if light.plus else no_plus,
+        Number(value=Decimal(light.cumulative).quantize(PLACES)),
+        *(_number(r, "statistic") for r in (proportion, apart, both)),
+    )
+
+
+def _number(ratio: Ratio | Missing, name: str) -> Shown:
+    if isinstance(ratio, Missing):
+        return ratio
+    return Number(value=Decimal(getattr(ratio, name)).quantize(PLACES))
+
+
+def _chart(tests: Sequence[Backtest]) -> LinesChart:
+    marked = tuple(i for i, t in enumerate(tests) if t.is_exception(JUDGED))
     named = ", ".join(tests[i].day.isoformat() for i in marked) or "none"
+    pct = plain_pct(JUDGED)
+    limits = (t.var.get(JUDGED) for t in tests)
+    clean = Line(
+        label="Clean P&L",
+        values=tuple(None if isinstance(t.clean, Missing) else t.clean for t in tests),
+    )
     return LinesChart(
         id="var_backtest",
-        title="Net P&L against the VaR of the close before",
-        alt=f"{len(tests)} sessions; losses beyond VaR {plain_pct(LEVELS[-1])} %: {named}.",
+        title="P&L against the VaR of the close before",
+        alt=f"{len(tests)} sessions; losses beyond VaR {pct} %: {named}.",
         unit=tests[0].currency,
         labels=tuple(t.day.isoformat() for t in tests),
         lines=(
             Line(label="Net P&L", values=tuple(t.net for t in tests)),
-            *(
-                Line(
-                    label=f"−VaR {plain_pct(level)} %",
-                    values=tuple(EXACT.minus(t.var[i]) for t in tests),
-                )
-                for i, level in enumerate(LEVELS)
+            *((clean,) if any(v is not None for v in clean.values) else ()),
+            Line(
+                label=f"−VaR {pct} %",
+                values=tuple(None if var is None else EXACT.minus(var) for var in limits),
             ),
         ),
         marked=marked,
-        marked_label=f"loss beyond VaR {plain_pct(LEVELS[-1])} %",
+        marked_label=f"loss beyond VaR {pct} %",
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ..facts import MEASURES, fact_from
 from ..measures import Measure
@@ -133,6 +134,14 @@ class Facts:
         seen = [x.day for x in self.earlier.days] or [d.day for d in (*self.before, *self.days)]
         return self.earlier.began or seen[0]
 
+    def sealed(self, name: str) -> list[tuple[date, Mapping[str, Any] | None]]:
+        """(day, fact as it is sealed) of every sealed day, those of excerpts among them.
+
+        For who needs little of many of them.
+        """
+        old = [(x.day, _as_sealed(x.facts.get(name))) for x in self.earlier.days]
+        return [*old, *((day.day, day.facts.get(name)) for day in (*self.before, *self.days))]
+
     def merged(self, measure: Measure[Any]) -> Any:
         """The period's fact, or the Missing that speaks for all its days."""
         pairs = self.of(measure)
@@ -166,3 +175,10 @@ class Facts:
             return alerts
         known = incidents if isinstance(incidents, Missing) else incidents.incidents
         return with_incidents(alerts, known)
+
+
+def _as_sealed(fact: bytes | Missing | None) -> Mapping[str, Any] | None:
+    """A fact of an excerpt as the JSON that it was sealed as."""
+    if isinstance(fact, Missing):
+        return fact.model_dump(mode="json")
+    return None if fact is None else cast(Mapping[str, Any], json.loads(fact))

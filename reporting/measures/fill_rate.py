@@ -2,19 +2,53 @@
 
 An order is a chain of cancel/replace; it counts on the business day on which its last order became
 final, so that days merge without counting anything twice. Rejected orders never reached a market:
-they are counted apart, by reason. Quantities are summed by instrument, never across units.
+they are counted apart, by reason. Quantities are summed by instrument, never across units; by hour,
+agent, size and venue stands the value at the arrival price instead, by currency.
+
+The times from placing to the first and to the last fill are kept as sketches that merge exactly and
+have a stated error (:mod:`reporting.book.execution.sketch`).
 
 Source: measures.md "Fill rate".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from ..model import EXACT, Count, Exact, Frame, Frames, Missing, Ratio, Shown, Value, Why
-from ..page import Column, Figure, Section, Table, Target, Verdict, text
+from ..book.execution.merging import joined_groups, joined_latencies
+from ..book.execution.orders import SIZE_NAMES
+from ..book.execution.sketch import ERROR_PCT, merged
+from ..book.execution.values import ExecutionDay, LatencyRow, OrderGroup
+from ..model import (
+    EXACT,
+    Count,
+    Duration,
+    Exact,
+    Frame,
+    Frames,
+    Missing,
+    Ratio,
+    Shown,
+    Value,
+    Why,
+    exact_sum,
+    plain,
+)
+from ..page import (
+    Chart,
+    Column,
+    Figure,
+    HeatChart,
+    HeatRow,
+    Section,
+    Table,
+    Target,
+    Verdict,
+    text,
+)
 from ..periods import TradingDay
 from . import Context, Measure
 
@@ -41,10 +75,17 @@ class FillRateCell(Value):
 
 
 class FillRateFact(Value):
-    """Counts and quantities; the rates are derived. ``working`` is as of the last day's end."""
+    """Counts and quantities; the rates are derived. ``working`` is as of the last day's end.
+
+    ``measured_orders`` are the accepted orders of days on which groups and latencies were asked
+    for; days sealed before that have none.
+    """
 
     cells: tuple[FillRateCell, ...]
     working: int
+    measured_orders: int = 0
+    groups: tuple[OrderGroup, ...] = ()
+    latencies: tuple[LatencyRow, ...] = ()
 
     @property
     def accepted(self) -> tuple[FillRateCell, ...]:
@@ -55,6 +96,7 @@ class FillRateFact(Value):
 def of_day(day: TradingDay, frames: Frames) -> FillRateFact | Missing:
     """Orders done in the session; none at all is ``no orders``, not 100 %."""
     orders, working, instruments = frames["orders"], frames["working"], frames["instruments"]
+    more = frames.get("execution")
     for frame in (orders, working, instruments):
         if isinstance(frame, Missing):
             return frame
@@ -80,21 +122,35 @@ def of_day(day: TradingDay, frames: Frames) -> FillRateFact | Missing:
         for row in orders.table.to_dict("records")
     ]
     # The source's collation is its own; ours is the same everywhere.
-    return FillRateFact(
+    fact = FillRateFact(
         cells=tuple(sorted(found, key=lambda c: c.key)),
         working=int(working.table["orders"].iloc[0]),
+    )
+    if not isinstance(more, ExecutionDay):
+        return fact
+    return fact.model_copy(
+        update={
+            "measured_orders": sum(c.orders for c in fact.accepted),
+            "groups": more.groups,
+            "latencies": more.latencies,
+        }
     )
 
 
 def merge(days: Sequence[tuple[Any, FillRateFact]]) -> FillRateFact:
     """Counts and quantities add up by cell; orders still working are those of the last day."""
-    merged: dict[tuple[str, ...], FillRateCell] = {}
+    cells: dict[tuple[str, ...], FillRateCell] = {}
     for _, fact in days:
         for cell in fact.cells:
-            seen = merged.get(cell.key)
-            merged[cell.key] = cell if seen is None else _joined(seen, cell)
+            seen = cells.get(cell.key)
+            cells[cell.key] = cell if seen is None else _joined(seen, cell)
+    facts = [fact for _, fact in days]
     return FillRateFact(
-        cells=tuple(merged[key] for key in sorted(merged)), working=days[-1][1].working
+        cells=tuple(cells[key] for key in sorted(cells)),
+        working=facts[-1].working,
+        measured_orders=sum(f.measured_orders for f in facts),
+        groups=joined_groups(row for f in facts for row in f.groups),
+        latencies=joined_latencies(row for f in facts for row in f.latencies),
     )
 
 
@@ -134,6 +190,23 @@ def in_part(cells: Sequence[FillRateCell]) -> Ratio:
 
 def _share(part: int, whole: int) -> Ratio:
     return Ratio(numerator=Decimal(part), denominator=Decimal(whole))
+
+
+def by_value(groups: Iterable[OrderGroup]) -> Ratio:
+    """Σ filled / Σ ordered at the arrival price; the caller keeps to one currency."""
+    groups = tuple(groups)
+    return Ratio(
+        numerator=exact_sum(g.filled for g in groups),
+        denominator=exact_sum(g.ordered for g in groups),
+    )
+
+
+def latency(rows: Iterable[LatencyRow], to: str, share: Fraction) -> Duration | Missing:
+    """A quantile of the time from placing to the first or last fill, in whole milliseconds."""
+    found = merged(row.sketch for row in rows if row.to == to).quantile(share)
+    if found is None:
+        return Missing(why=Why.NO_DATA, detail="no order was filled")
+    return Duration(ms=round(found))
 
 
 def verdict_of(ratio: Ratio, target: Target | None) -> Verdict | None:
@@ -190,13 +263,212 @@ def section(
                 label="Still working at the end",
                 value=Count(value=fact.working, unit="orders"),
             ),
+            *_chain_figures(fact, context.base),
         ),
-        tables=(_table(fact), _rejects(fact)),
-        notes=(
-            "A cancel/replace chain is one order, counted on the day its last order became final. "
-            "Quantity filled over quantity ordered is by instrument: units are never mixed.",
+        charts=_charts(fact),
+        tables=(_table(fact), *_cuts(fact, context.base), _rejects(fact)),
+        notes=_notes(fact),
+    )
+
+
+MEDIAN, P95 = Fraction(1, 2), Fraction(19, 20)
+
+
+def _currencies(fact: FillRateFact, base: str) -> list[str]:
+    """Currencies in which any order has a value, the base first."""
+    found = {g.currency for g in fact.groups if g.by == "hour" and g.valued}
+    return sorted(found, key=lambda c: (c != base, c))
+
+
+def _chain_figures(fact: FillRateFact, base: str) -> tuple[Figure, ...]:
+    """Value filled, replacements, cancels and latencies; none on days of older seals."""
+    groups = [g for g in fact.groups if g.by == "hour"]
+    if not groups:
+        return ()
+    orders, replaced = sum(g.orders for g in groups), sum(g.replaced for g in groups)
+    figures = [
+        Figure(
+            id=f"fill_rate.value.{currency}",
+            label=f"Value filled, {currency} at arrival",
+            value=by_value(g for g in groups if g.currency == currency),
+        )
+        for currency in _currencies(fact, base)
+    ]
+    figures += [
+        Figure(
+            id="fill_rate.cancelled",
+            label="Orders cancelled",
+            value=_share(sum(g.cancelled for g in groups), orders),
+        ),
+        Figure(
+            id="fill_rate.replaced",
+            label="Orders replaced at least once",
+            value=_share(replaced, orders),
+            note=_replaces(sum(g.replaces for g in groups), replaced),
+        ),
+    ]
+    words = {"first": "first", "last": "last"}
+    figures += [
+        Figure(
+            id=f"fill_rate.{to}_fill_{name}_ms",
+            label=f"To the {words[to]} fill, {label}",
+            value=latency(fact.latencies, to, share),
+        )
+        for to in words
+        for name, label, share in (("p50", "median", MEDIAN), ("p95", "p95", P95))
+    ]
+    return tuple(figures)
+
+
+def _replaces(replaces: int, replaced: int) -> str:
+    if not replaced:
+        return ""
+    per = Fraction(replaces, replaced)
+    return f"{replaces} replacements, {float(round(per, 2)):.2f} each"
+
+
+def _charts(fact: FillRateFact) -> tuple[Chart, ...]:
+    """Orders filled in full by hour and agent."""
+    cells: dict[tuple[str, str], list[OrderGroup]] = {}
+    for group in fact.groups:
+        if group.by == "hour":
+            cells.setdefault((group.agent, group.key), []).append(group)
+    if not cells:
+        return ()
+    orders_of: dict[str, int] = {}
+    for (agent, _), groups in cells.items():
+        orders_of[agent] = orders_of.get(agent, 0) + sum(g.orders for g in groups)
+    busiest = sorted(orders_of, key=lambda a: (-orders_of[a], a))[:HEAT_ROWS]
+    met = [int(hour) for _, hour in cells]
+    hours = [f"{hour:02d}" for hour in range(min(met), max(met) + 1)]
+    rows = []
+    for agent in sorted(busiest):
+        shares: list[Decimal | None] = []
+        for hour in hours:
+            groups = cells.get((agent, hour), [])
+            orders = sum(g.orders for g in groups)
+            full = sum(g.orders_full for g in groups)
+            shares.append(Decimal(round(Fraction(full * 1000, orders))) / 10 if orders else None)
+        rows.append(HeatRow(label=agent or "no agent", values=tuple(shares)))
+    return (
+        HeatChart(
+            id="fill_rate.heat",
+            title="Orders filled in full by agent and hour of placing",
+            alt="Share of orders filled in full, for each agent and local hour of placing",
+            unit="% of orders",
+            labels=tuple(hours),
+            rows=tuple(rows),
         ),
     )
+
+
+#: Agents in the heat map, those with most orders.
+HEAT_ROWS = 12
+
+
+def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
+    """One table of all cuts: by agent, venue, size and hour."""
+    if not fact.groups:
+        return ()
+    cuts: list[tuple[str, str, list[OrderGroup]]] = []
+    for label, by, name in (
+        ("Agent", "hour", "agent"), ("Venue", "venue", "key"), ("Size", "size", "key"),
+        ("Hour", "hour", "key"),
+    ):  # fmt: skip
+        groups: dict[str, list[OrderGroup]] = {}
+        for group in fact.groups:
+            if group.by == by:
+                groups.setdefault(getattr(group, name), []).append(group)
+        order = SIZE_NAMES if by == "size" else tuple(sorted(groups))
+        cuts += [(label, key, groups[key]) for key in order if key in groups]
+    filled = {
+        currency: exact_sum(
+            g.filled for g in fact.groups if g.by == "venue" and g.currency == currency
+        )
+        for currency in _currencies(fact, base)
+    }
+    rows: list[tuple[Shown, ...]] = []
+    for label, key, found in cuts:
+        for currency in sorted({g.currency for g in found}, key=lambda c: (c != base, c)):
+            mine = [g for g in found if g.currency == currency]
+            agents = [r for r in fact.latencies if label == "Agent" and r.agent == key]
+            rows.append(
+                (
+                    text(label),
+                    text(key or f"no {label.lower()}"),
+                    text(currency or "unknown"),
+                    Count(value=sum(g.orders for g in mine)),
+                    _share(sum(g.orders_full for g in mine), sum(g.orders for g in mine)),
+                    _share(sum(g.orders_any for g in mine), sum(g.orders for g in mine)),
+                    _value(label, mine, filled.get(currency)),
+                    *(
+                        latency(agents, to, share)
+                        if label == "Agent"
+                        else Missing(why=Why.NOT_MEASURED, detail="by agent only")
+                        for to in ("first", "last")
+                        for share in (MEDIAN, P95)
+                    ),
+                    Count(value=sum(g.cancelled for g in mine)),
+                    Count(value=sum(g.replaced for g in mine)),
+                    Count(value=sum(g.replaces for g in mine)),
+                )
+            )
+    return (
+        Table(
+            id="fill_rate_cuts",
+            title="Fill rates by agent, venue, size and hour",
+            columns=(
+                Column(key="cut", label="By", align="left"),
+                Column(key="key", label="", align="left"),
+                Column(key="currency", label="Currency", align="left"),
+                Column(key="orders", label="Orders"),
+                Column(key="full", label="In full"),
+                Column(key="any", label="Any fill"),
+                Column(key="value", label="By value"),
+                Column(key="first_fill_p50_ms", label="First fill, median", shown=False),
+                Column(key="first_fill_p95_ms", label="First fill, p95", shown=False),
+                Column(key="last_fill_p50_ms", label="Last fill, median", shown=False),
+                Column(key="last_fill_p95_ms", label="Last fill, p95", shown=False),
+                Column(key="cancelled", label="Cancelled", shown=False),
+                Column(key="replaced", label="Replaced", shown=False),
+                Column(key="replaces", label="Replacements", shown=False),
+            ),
+            rows=tuple(rows),
+            top=18,  # hours come last, and stand in the heat map
+            note="By value: filled over ordered at the arrival price; of a venue, its share of all "
+            "that was filled. An order counts at every venue that filled it; one without a fill "
+            "has no venue. Size: quantity at the arrival price, in its currency.",
+        ),
+    )
+
+
+def _value(label: str, groups: Sequence[OrderGroup], filled: Decimal | None) -> Ratio | Missing:
+    if not sum(g.valued for g in groups):
+        return Missing(why=Why.NO_DATA, detail="no arrival price")
+    if label == "Venue":
+        return Ratio(
+            numerator=exact_sum(g.filled for g in groups), denominator=filled or Decimal(0)
+        )
+    return by_value(groups)
+
+
+def _notes(fact: FillRateFact) -> tuple[str, ...]:
+    notes = [
+        "A cancel/replace chain is one order, counted on the day its last order became final. "
+        "Quantity filled over quantity ordered is by instrument: units are never mixed.",
+    ]
+    if fact.groups:
+        notes.append(
+            "Times to the first and last fill run from placing the chain's first order, of orders "
+            f"with any fill; within {plain(ERROR_PCT)} % of themselves."
+        )
+    orders = sum(c.orders for c in fact.accepted)
+    if fact.measured_orders < orders:
+        notes.append(
+            f"Of {orders} orders {orders - fact.measured_orders} are of days sealed before value, "
+            "replacements and latencies were measured; they are in none of these."
+        )
+    return tuple(notes)
 
 
 def _table(fact: FillRateFact) -> Table:
@@ -260,7 +532,7 @@ FILL_RATE: Measure[FillRateFact] = Measure(
     title="Fill rate",
     unit="%",
     every_day=False,
-    reads=("orders", "working", "instruments"),
+    reads=("orders", "working", "instruments", "execution"),
     fact=FillRateFact,
     of_day=of_day,
     merge=merge,

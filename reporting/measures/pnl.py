@@ -1,25 +1,44 @@
-"""Profit and loss, first in first out, to the last unit.
+"""Profit and loss, to the last unit, whatever the lot method.
 
 Per account × instrument the lots give realised and unrealised P&L; per strategy × agent × account ×
 instrument the own cash and the own position at the mark give the result. Both foot to one total:
 
-    realised + change of unrealised − fees + FX  =  change of cash + change of market value
+    realised + change of unrealised + dividends + funding − fees + FX
+        =  change of cash + change of market value
+
+where cash is without deposits and withdrawals, which are no result.
 
 Native amounts merge over days by keeping the first opening and the last closing. In base currency
 the result is Σ V₁·fx₁ − V₀·fx₀ with V = cash + market value; it splits into what was earned in
 the currency, at the closing rate, and FX on what had been earned before: V₀·(fx₁ − fx₀).
+
+The explanation is worked out for each session by itself, in base currency at that session's rates,
+and merges by adding: a period's carried P&L is the sum of its sessions', where a merged total is
+translated at the last rate. Both ways give the same net.
 
 Source of the definitions: measures.md "P&L"; clean P&L as in Basel MAR32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Context as Arithmetic
 from typing import Any
 
-from ..book import BookDay, Cell, Holding, MarkUsed
+from ..book import (
+    NO_EXPLANATION,
+    NO_FEE_ITEMS,
+    BookDay,
+    Cell,
+    FeeItem,
+    Holding,
+    MarkUsed,
+    Method,
+    Move,
+)
+from ..book.payments import NOT_ITEMISED
 from ..model import (
     EXACT,
     Count,
@@ -35,10 +54,15 @@ from ..model import (
     Text,
     Value,
     Why,
+    exact_sum,
+    plain,
 )
-from ..page import BarsChart, Column, Figure, Line, Point, Section, Table, Verdict, text
+from ..page import BarsChart, Column, Figure, Line, Point, Section, Table, Target, Verdict, text
 from ..periods import TradingDay
 from . import Context, Measure
+
+#: Rounds where a page does, with digits enough for any amount.
+ROUNDING = Arithmetic(prec=100, rounding=ROUND_HALF_EVEN)
 
 
 class FxRate(Value):
@@ -50,8 +74,52 @@ class FxRate(Value):
     source: str
 
 
+class MethodChange(Value):
+    """A change of the lot method, in effect from the opening book of ``day``."""
+
+    day: date
+    before: Method
+    after: Method
+
+
+#: What explains a result; each is an amount of an :class:`Explained`, and they add up to its total.
+COMPONENTS = ("carried", "intraday", "corrections", "fees", "funding", "dividends", "fx")
+
+
+class Explained(Value):
+    """What one cell's result comes from, in base currency; amounts of sessions add up.
+
+    ``fees`` are negative where paid; ``funding`` has interest and charges in it. ``total`` is told
+    by cash and value. Not ``known`` where a session had no mark: then all amounts are 0.
+    """
+
+    strategy: str
+    agent: str
+    account: str
+    instrument: str
+    currency: Currency
+    carried: Exact = Decimal(0)
+    intraday: Exact = Decimal(0)
+    corrections: Exact = Decimal(0)
+    fees: Exact = Decimal(0)
+    funding: Exact = Decimal(0)
+    dividends: Exact = Decimal(0)
+    fx: Exact = Decimal(0)
+    total: Exact = Decimal(0)
+    known: bool = True
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The cell that it is of."""
+        return (self.strategy, self.agent, self.account, self.instrument, self.currency)
+
+
 class PnlFact(Value):
-    """Sufficient statistics of P&L; every figure is derived from them."""
+    """Sufficient statistics of P&L; every figure is derived from them.
+
+    ``methods`` are those that lots were kept by, in order. What older days were not asked for is
+    Missing in them.
+    """
 
     base: Currency
     cells: tuple[Cell, ...]
@@ -59,6 +127,15 @@ class PnlFact(Value):
     fx: tuple[FxRate, ...]
     marks: tuple[MarkUsed, ...]
     fills: int
+    methods: tuple[Method, ...] = ("fifo",)
+    changes: tuple[MethodChange, ...] = ()
+    fee_items: tuple[FeeItem, ...] | Missing = NO_FEE_ITEMS
+    explained: tuple[Explained, ...] | Missing = NO_EXPLANATION
+
+    @property
+    def method(self) -> Method:
+        """How lots were kept at the close."""
+        return self.methods[-1]
 
 
 class Totals(Value):
@@ -73,11 +150,13 @@ class Totals(Value):
     value_change: Exact
     identity_gap: Exact
     unvalued: tuple[str, ...] = ()
+    dividends: Exact = Decimal(0)
+    funding: Exact = Decimal(0)
 
     @property
     def gross(self) -> Decimal:
-        """Before fees, without FX on earlier results."""
-        return EXACT.add(self.realised, self.unrealised)
+        """Before fees, without FX on earlier results; with dividends and funding."""
+        return exact_sum([self.realised, self.unrealised, self.dividends, self.funding])
 
 
 def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
@@ -93,22 +172,85 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
     # Every quoted currency, used or not: one that is first traded later in a period has to have
     # the period's opening rate.
     currencies = sorted({c.currency for c in book.cells} | {*first} | {*last})
+    fx = tuple(
+        FxRate(
+            currency=c,
+            open=Decimal(1) if c == base else first.get(c, (None, ""))[0],
+            close=Decimal(1) if c == base else last.get(c, (None, ""))[0],
+            source="base currency" if c == base else last.get(c, (None, ""))[1],
+        )
+        for c in currencies
+    )
+    method, before = book.closing.method, book.method_before
+    changes = (MethodChange(day=day.day, before=before, after=method),) if before else ()
     return PnlFact(
         base=base,
         cells=book.cells,
         holdings=book.holdings,
-        fx=tuple(
-            FxRate(
-                currency=c,
-                open=Decimal(1) if c == base else first.get(c, (None, ""))[0],
-                close=Decimal(1) if c == base else last.get(c, (None, ""))[0],
-                source="base currency" if c == base else last.get(c, (None, ""))[1],
-            )
-            for c in currencies
-        ),
+        fx=fx,
         marks=book.marks,
         fills=book.fills,
+        methods=(method,),
+        changes=changes,
+        fee_items=book.fee_items,
+        explained=_explained(book, fx, base),
     )
+
+
+def _explained(book: BookDay, fx: Sequence[FxRate], base: str) -> tuple[Explained, ...] | Missing:
+    """What each cell's result of the session comes from, in base; cells that did nothing left out.
+
+    Missing where a rate is that the total needs.
+    """
+    rates_of = {rate.currency: rate for rate in fx}
+    moved = {move.key: move for move in book.moves}
+    rows = []
+    for cell in book.cells:
+        rate, move = rates_of[cell.currency], moved.get(cell.key)
+        unknown = _unvalued(cell) or (move is not None and move.carried is None)
+        before = EXACT.add(cell.cash_open, cell.value_open or Decimal(0))
+        if not unknown and (rate.close is None or (rate.open is None and before)):
+            return Missing(why=Why.NO_DATA, detail=f"no rate {cell.currency}/{base}")
+        found = _nothing(cell.key)
+        if unknown:
+            rows.append(found.model_copy(update={"known": False}))
+            continue
+        found = found.model_copy(update=_explained_cell(cell, move, before, rate))
+        if found != _nothing(cell.key):
+            rows.append(found)
+    return tuple(rows)
+
+
+def _nothing(key: tuple[str, ...]) -> Explained:
+    strategy, agent, account, instrument, currency = key
+    return Explained(
+        strategy=strategy, agent=agent, account=account, instrument=instrument, currency=currency
+    )
+
+
+def _explained_cell(
+    cell: Cell, move: Move | None, before: Decimal, rate: FxRate
+) -> dict[str, Decimal]:
+    close = rate.close or Decimal(0)
+    opening = close if rate.open is None else rate.open
+    native = {
+        "carried": move.carried if move else None,
+        "intraday": move.intraday if move else None,
+        "corrections": move.corrections if move else None,
+        "fees": EXACT.minus(cell.fees),
+        "funding": _funding(cell),
+        "dividends": cell.dividends,
+    }
+    after = EXACT.add(cell.cash_close, cell.value_close or Decimal(0))
+    return {
+        **{name: EXACT.multiply(amount or Decimal(0), close) for name, amount in native.items()},
+        "fx": EXACT.multiply(before, EXACT.subtract(close, opening)),
+        "total": EXACT.subtract(EXACT.multiply(after, close), EXACT.multiply(before, opening)),
+    }
+
+
+def _funding(cell: Cell) -> Decimal:
+    return exact_sum([cell.funding, cell.interest, cell.charges])
 
 
 def rates(table: Any, base: str) -> dict[str, tuple[Decimal, str]]:
@@ -134,7 +276,61 @@ def merge(days: Sequence[tuple[Any, PnlFact]]) -> PnlFact:
         fx=_merged_fx(facts),
         marks=facts[-1].marks,
         fills=sum(f.fills for f in facts),
+        methods=tuple(dict.fromkeys(m for f in facts for m in f.methods)),
+        changes=tuple(c for f in facts for c in f.changes),
+        fee_items=_merged_items(facts),
+        explained=_merged_explained(facts),
     )
+
+
+def _merged_items(facts: Sequence[PnlFact]) -> tuple[FeeItem, ...] | Missing:
+    """Items added up; the fees of days that were not itemised count as such beside others."""
+    items: list[FeeItem] = []
+    missing: Missing | None = None
+    measured = False
+    for fact in facts:
+        if not isinstance(fact.fee_items, Missing):
+            measured = True
+            items += fact.fee_items
+            continue
+        missing = missing or fact.fee_items
+        items += [
+            FeeItem(
+                strategy=c.strategy,
+                agent=c.agent,
+                account=c.account,
+                instrument=c.instrument,
+                kind=NOT_ITEMISED,
+                currency=c.currency,
+                amount=c.fees,
+            )
+            for c in fact.cells
+            if c.fees
+        ]
+    if missing is not None and not measured:
+        return missing
+    return _merged(
+        items, lambda a, b: a.model_copy(update={"amount": EXACT.add(a.amount, b.amount)})
+    )
+
+
+def _join_items(a: FeeItem, b: FeeItem) -> FeeItem:
+    return b.model_copy(update={"amount": EXACT.add(a.amount, b.amount)})
+
+
+def _merged_explained(facts: Sequence[PnlFact]) -> tuple[Explained, ...] | Missing:
+    rows: list[Explained] = []
+    for fact in facts:
+        if isinstance(fact.explained, Missing):
+            return fact.explained
+        rows += fact.explained
+    return _merged(rows, _join_explained)
+
+
+def _join_explained(a: Explained, b: Explained) -> Explained:
+    names = (*COMPONENTS, "total")
+    sums = {name: EXACT.add(getattr(a, name), getattr(b, name)) for name in names}
+    return b.model_copy(update={**sums, "known": a.known and b.known})
 
 
 def _merged(rows: Iterable[Any], join: Callable[[Any, Any], Any]) -> tuple[Any, ...]:
@@ -144,14 +340,18 @@ def _merged(rows: Iterable[Any], join: Callable[[Any, Any], Any]) -> tuple[Any, 
     return tuple(merged[key] for key in sorted(merged))
 
 
+#: What a cell adds up over sessions.
+FLOWS = (
+    *("bought", "sold", "adjusted", "realised", "fees"),
+    *("dividends", "funding", "interest", "charges"),
+)
+
+
 def _join_cells(a: Cell, b: Cell) -> Cell:
     return b.model_copy(
         update={
             "fills": a.fills + b.fills,
-            "bought": EXACT.add(a.bought, b.bought),
-            "sold": EXACT.add(a.sold, b.sold),
-            "realised": EXACT.add(a.realised, b.realised),
-            "fees": EXACT.add(a.fees, b.fees),
+            **{name: EXACT.add(getattr(a, name), getattr(b, name)) for name in FLOWS},
             "cash_open": a.cash_open,
             "value_open": a.value_open,
         }
@@ -189,6 +389,7 @@ def totals(fact: PnlFact, cells: Sequence[Cell] | None = None) -> Totals | Missi
     fx = {rate.currency: rate for rate in fact.fx}
     unvalued = sorted({c.instrument for c in fact.cells if _unvalued(c)})
     realised = fees = on_fx = cash = value = unrealised = Decimal(0)
+    dividends = funding = Decimal(0)
     for cell in chosen:
         if cell.instrument in unvalued:
             continue
@@ -199,6 +400,8 @@ def totals(fact: PnlFact, cells: Sequence[Cell] | None = None) -> Totals | Missi
         opening = rate.open if rate.open is not None else rate.close
         realised = EXACT.add(realised, EXACT.multiply(cell.realised, rate.close))
         fees = EXACT.add(fees, EXACT.multiply(cell.fees, rate.close))
+        dividends = EXACT.add(dividends, EXACT.multiply(cell.dividends, rate.close))
+        funding = EXACT.add(funding, EXACT.multiply(_funding(cell), rate.close))
         d_cash = EXACT.subtract(cell.cash_close, cell.cash_open)
         d_value = EXACT.subtract(cell.value_close or Decimal(0), cell.value_open or Decimal(0))
         cash = EXACT.add(cash, EXACT.multiply(d_cash, rate.close))
@@ -206,7 +409,8 @@ def totals(fact: PnlFact, cells: Sequence[Cell] | None = None) -> Totals | Missi
         on_fx = EXACT.add(on_fx, EXACT.multiply(before, EXACT.subtract(rate.close, opening)))
     # What cash and value say; by lots the same must come out, which is the cash identity.
     by_cash = EXACT.add(cash, value)
-    unrealised = EXACT.subtract(EXACT.add(by_cash, fees), realised)
+    earned = exact_sum([realised, dividends, funding])
+    unrealised = EXACT.subtract(EXACT.add(by_cash, fees), earned)
     gap = Decimal(0)
     if whole:
         by_lots = _unrealised_by_lots(fact, unvalued)
@@ -221,6 +425,8 @@ def totals(fact: PnlFact, cells: Sequence[Cell] | None = None) -> Totals | Missi
         value_change=value,
         identity_gap=gap,
         unvalued=tuple(unvalued),
+        dividends=dividends,
+        funding=funding,
     )
 
 
@@ -229,7 +435,7 @@ def _unvalued(row: Cell | Holding) -> bool:
 
 
 def _unrealised_by_lots(fact: PnlFact, unvalued: Sequence[str]) -> Decimal:
-    """Change of (market value − FIFO cost) over all holdings, in base at closing rates."""
+    """Change of (market value − cost of lots) over all holdings, in base at closing rates."""
     close = {rate.currency: rate.close for rate in fact.fx}
     total = Decimal(0)
     for h in fact.holdings:
@@ -245,15 +451,19 @@ def _unrealised_by_lots(fact: PnlFact, unvalued: Sequence[str]) -> Decimal:
 def section(
     fact: PnlFact | Missing, days: Sequence[tuple[Any, PnlFact | Missing]], context: Context
 ) -> Section:
-    """Headline, identity, breakdowns and, over several days, the daily series."""
+    """Headline, identity, breakdowns, explanation and, over several days, the daily series."""
     if isinstance(fact, Missing):
         return Section(id="pnl", title=PNL.title, summary=f"P&L is missing: {fact}.")
     total = totals(fact)
     if isinstance(total, Missing):
         return Section(id="pnl", title=PNL.title, summary=f"P&L in base is missing: {total}.")
     series = daily_net(days)
-    figures = _figures(fact, total, series)
+    explanation = _explanation(fact, total)
+    limit = context.targets.get("pnl_residual")
+    within = _within(explanation, limit, days)
     charts = (_chart(series, fact.base),) if len(series) > 1 else ()
+    if isinstance(explanation, Explanation):
+        charts = (*charts, _explained_chart(explanation, fact.base))
     direction = "gained" if total.net >= 0 else "lost"
     return Section(
         id="pnl",
@@ -261,18 +471,175 @@ def section(
         summary=f"The book {direction} money net of fees; the cash identity holds to the last unit."
         if not total.identity_gap
         else "The cash identity does not hold: see the difference below.",
-        verdict=Verdict.MISSED if total.identity_gap else None,
-        figures=figures,
+        verdict=Verdict.MISSED if total.identity_gap or within is Verdict.MISSED else None,
+        figures=(
+            *_figures(fact, total, series),
+            _residual_figure(fact, explanation, limit, within),
+        ),
         charts=charts,
         tables=(
             _identity_table(fact, total),
+            _explained_table(fact, total, explanation),
             *(_by(fact, name, label) for name, label in BREAKDOWNS),
             _cells_table(fact),
+            _fees_table(fact, total),
             _marks_table(fact),
             _fx_table(fact),
         ),
-        notes=_notes(fact, total),
+        notes=_notes(fact, total, explanation),
     )
+
+
+# The explanation on the page -----------------------------------------------------------------
+
+
+class Explanation(Value):
+    """The explanation of a period's net P&L, in base; ``parts`` in the order of COMPONENTS.
+
+    ``left_out`` are instruments of cells for which some session had no mark; ``unexplained`` is
+    what these are of the net. ``residual`` is the net less all: 0 unless something is wrong.
+    """
+
+    parts: tuple[Exact, ...]
+    unexplained: Exact
+    residual: Exact
+    left_out: tuple[str, ...]
+
+
+def _explanation(fact: PnlFact, total: Totals) -> Explanation | Missing:
+    """What explains the net of the whole fact."""
+    if isinstance(fact.explained, Missing):
+        return fact.explained
+    return _explanation_of(fact, total, fact.cells, {row.key: row for row in fact.explained})
+
+
+def _explanation_of(
+    fact: PnlFact, total: Totals, cells: Sequence[Cell], rows: Mapping[tuple[str, ...], Explained]
+) -> Explanation:
+    """What explains ``total``, which is of ``cells``, from the fact's rows by cell."""
+    found = [rows[cell.key] for cell in cells if cell.key in rows]
+    unknown = {row.key for row in found if not row.known}
+    gone = [c for c in cells if c.key in unknown and c.instrument not in total.unvalued]
+    lost = totals(fact, gone) if gone else None
+    unexplained = lost.net if isinstance(lost, Totals) else Decimal(0)
+    told = [row for row in found if row.known and row.instrument not in total.unvalued]
+    parts = tuple(exact_sum(getattr(row, name) for row in told) for name in COMPONENTS)
+    return Explanation(
+        parts=parts,
+        unexplained=unexplained,
+        residual=EXACT.subtract(EXACT.subtract(total.net, unexplained), exact_sum(parts)),
+        left_out=tuple(sorted({c.instrument for c in gone})),
+    )
+
+
+def _within(
+    explanation: Explanation | Missing,
+    limit: Target | None,
+    days: Sequence[tuple[Any, PnlFact | Missing]],
+) -> Verdict:
+    """Whether the residual is within its limit; unknown where a session of the period is not."""
+    if isinstance(explanation, Missing):
+        return Verdict.UNKNOWN
+    most = limit.value if limit is not None else Decimal(0)
+    if EXACT.abs(explanation.residual) <= most:
+        return Verdict.MET
+    gaps = any(isinstance(f, Missing) and f.why is not Why.NO_SESSION for _, f in days)
+    return Verdict.UNKNOWN if gaps else Verdict.MISSED
+
+
+def _residual_figure(
+    fact: PnlFact, explanation: Explanation | Missing, limit: Target | None, within: Verdict
+) -> Figure:
+    name, label = "pnl.residual", "Unexplained residual"
+    if isinstance(explanation, Missing):
+        return Figure(id=name, label=label, value=explanation)
+    amount = _money(fact, explanation.residual)
+    return Figure(id=name, label=label, value=amount, target=limit, verdict=within)
+
+
+#: The words for COMPONENTS, in their order.
+COMPONENT_LABELS = (
+    "Carried: opening positions, opening to closing mark",
+    "Intraday: fills as first recorded, price to closing mark",
+    "Corrections and busts",
+    "Fees",
+    "Funding, interest and charges",
+    "Dividends",
+    "FX on earlier results",
+)
+
+
+def _explained_table(fact: PnlFact, total: Totals, explanation: Explanation | Missing) -> Table:
+    columns = (
+        Column(key="item", label="", align="left"),
+        Column(key="amount", label="Amount"),
+    )
+    name, title = "pnl_explain", "P&L explain"
+    if isinstance(explanation, Missing):
+        return Table(
+            id=name, title=title, columns=columns, rows=((text("Explanation"), explanation),)
+        )
+    rows = [
+        (text(label), _money(fact, amount))
+        for label, amount in zip(COMPONENT_LABELS, explanation.parts, strict=True)
+    ]
+    if explanation.unexplained:
+        rows.append((text("Not explained: no mark"), _money(fact, explanation.unexplained)))
+    rows.append((text("Residual"), _money(fact, explanation.residual)))
+    note = "Over several sessions each line is the sum of theirs, at each session's rates."
+    return _footed(
+        Table(
+            id=name,
+            title=title,
+            columns=columns,
+            rows=tuple(rows),
+            total=(text("Net P&L"), _money(fact, total.net)),
+            note=note,
+        )
+    )
+
+
+def _explained_chart(explanation: Explanation, base: str) -> BarsChart:
+    labels = ("Carried", "Intraday", "Corrections", "Fees", "Funding", "Dividends", "FX")
+    running, steps = Decimal(0), []
+    for amount in explanation.parts:
+        running = EXACT.add(running, amount)
+        steps.append(running)
+    told = "; ".join(f"{n} {v:.2f}" for n, v in zip(labels, explanation.parts, strict=True))
+    return BarsChart(
+        id="pnl_explain",
+        title="P&L explain",
+        alt=f"{told}; sum {running:.2f} {base}.",
+        unit=base,
+        labels=labels,
+        bars=Line(label="P&L", values=explanation.parts),
+        lines=(Line(label="Sum so far", values=tuple(steps)),),
+    )
+
+
+def _footed(table: Table) -> Table:
+    """The table, with a note where its cents as shown do not add up to its total's.
+
+    Every amount is rounded by itself, so that it reads the same wherever it stands; shifting a
+    cent to make a column foot would make two tables contradict each other.
+    """
+    off = []
+    for i, (column, whole) in enumerate(zip(table.columns, table.total or (), strict=False)):
+        cells = [row[i] for row in table.rows]
+        if not column.shown or not isinstance(whole, Money):
+            continue
+        shown = exact_sum(_cents(c.amount) for c in cells if isinstance(c, Money))
+        if gap := EXACT.subtract(_cents(whole.amount), shown):
+            off.append(f"{column.label} {plain(gap)} {whole.currency}")
+    if not off:
+        return table
+    note = f"Rounding, total less the rows as shown: {', '.join(off)}. The CSV has exact amounts."
+    return table.model_copy(update={"note": f"{table.note} {note}".strip()})
+
+
+def _cents(amount: Decimal) -> Decimal:
+    """As a page shows it; EXACT would refuse to round."""
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_EVEN, ROUNDING)
 
 
 BREAKDOWNS = (
@@ -300,11 +667,20 @@ def _figures(fact: PnlFact, total: Totals, series: list[Point]) -> tuple[Figure,
     def figure(key: str, label: str, amount: Decimal, **more: Any) -> Figure:
         return Figure(id=f"pnl.{key}", label=label, value=_money(fact, amount), **more)
 
+    beside = [
+        figure(key, label, amount)
+        for key, label, amount in (
+            ("dividends", "Dividends", total.dividends),
+            ("funding", "Funding, interest and charges", total.funding),
+        )
+        if amount
+    ]
     return (
         figure("net", "Net P&L", total.net, series=tuple(series)),
         figure("gross", "Gross P&L", total.gross),
-        figure("realised", "Realised (FIFO)", total.realised),
+        figure("realised", f"Realised ({_methods(fact)})", total.realised),
         figure("unrealised", "Change of unrealised", total.unrealised),
+        *beside,
         figure("fees", "Fees", total.fees),
         figure("fx", "FX on earlier results", total.fx),
         Figure(id="pnl.fills", label="Fills", value=Count(value=fact.fills, unit="fills")),
@@ -314,6 +690,14 @@ def _figures(fact: PnlFact, total: Totals, series: list[Point]) -> tuple[Figure,
             value=Count(value=len(fact.marks), unit="positions"),
         ),
     )
+
+
+METHOD_WORDS = {"fifo": "FIFO", "lifo": "LIFO", "hifo": "HIFO", "average": "average cost"}
+
+
+def _methods(fact: PnlFact) -> str:
+    """The lot methods of the period, for a label."""
+    return ", then ".join(METHOD_WORDS[method] for method in fact.methods)
 
 
 def _identity_table(fact: PnlFact, total: Totals) -> Table:
@@ -328,8 +712,16 @@ def _identity_table(fact: PnlFact, total: Totals) -> Table:
             Column(key="amount", label="Amount"),
         ),
         rows=(
-            row("Realised P&L (FIFO)", total.realised),
+            row(f"Realised P&L ({_methods(fact)})", total.realised),
             row("+ Change of unrealised P&L", total.unrealised),
+            *(
+                row(f"+ {label}", amount)
+                for label, amount in (
+                    ("Dividends", total.dividends),
+                    ("Funding, interest and charges", total.funding),
+                )
+                if amount
+            ),
             row("− Fees", EXACT.minus(total.fees)),
             row(
                 "= Change of cash and market value",
@@ -344,6 +736,9 @@ def _identity_table(fact: PnlFact, total: Totals) -> Table:
         note="The unrealised side is computed twice, from lots and from cash; both must agree.",
     )
 
+
+#: What a table has for an empty name: no strategy, no agent, no instrument.
+NOBODY = "—"
 
 PNL_COLUMNS = (
     Column(key="net", label="Net"),
@@ -371,13 +766,15 @@ def _by(fact: PnlFact, name: str, label: str) -> Table:
     groups: dict[str, list[Cell]] = {}
     for cell in fact.cells:
         groups.setdefault(getattr(cell, name), []).append(cell)
-    rows = [(text(key), *_pnl_row(fact, cells)) for key, cells in groups.items()]
-    return Table(
-        id=f"pnl_by_{label}",
-        title=f"P&L by {label}",
-        columns=(Column(key=label, label=label.capitalize(), align="left"), *PNL_COLUMNS),
-        rows=tuple(sorted(rows, key=_biggest_first)),
-        total=(text("Total"), *_pnl_row(fact, fact.cells)),
+    rows = [(text(key or NOBODY), *_pnl_row(fact, cells)) for key, cells in groups.items()]
+    return _footed(
+        Table(
+            id=f"pnl_by_{label}",
+            title=f"P&L by {label}",
+            columns=(Column(key=label, label=label.capitalize(), align="left"), *PNL_COLUMNS),
+            rows=tuple(sorted(rows, key=_biggest_first)),
+            total=(text("Total"), *_pnl_row(fact, fact.cells)),
+        )
     )
 
 
@@ -392,23 +789,80 @@ def _cells_table(fact: PnlFact) -> Table:
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for c in fact.cells:
         groups.setdefault((c.strategy, c.agent, c.symbol, c.account), []).append(c)
+    told = {} if isinstance(fact.explained, Missing) else {r.key: r for r in fact.explained}
     rows = []
     for key, cells in sorted(groups.items()):
-        rows.append((*map(text, key), *_pnl_row(fact, cells)))
-    return Table(
-        id="pnl_cells",
-        title="P&L by strategy, agent, instrument and account",
-        columns=(
-            Column(key="strategy", label="Strategy", align="left"),
-            Column(key="agent", label="Agent", align="left"),
-            Column(key="instrument", label="Instrument", align="left"),
-            Column(key="account", label="Account", align="left"),
-            *PNL_COLUMNS,
-        ),
-        rows=tuple(rows),
-        total=(text("Total"), text(""), text(""), text(""), *_pnl_row(fact, fact.cells)),
-        top=15,
+        names = (text(name or NOBODY) for name in key)
+        rows.append((*names, *_pnl_row(fact, cells), *_explained_row(fact, cells, told)))
+    whole = (*_pnl_row(fact, fact.cells), *_explained_row(fact, fact.cells, told))
+    return _footed(
+        Table(
+            id="pnl_cells",
+            title="P&L by strategy, agent, instrument and account",
+            columns=(
+                Column(key="strategy", label="Strategy", align="left"),
+                Column(key="agent", label="Agent", align="left"),
+                Column(key="instrument", label="Instrument", align="left"),
+                Column(key="account", label="Account", align="left"),
+                *PNL_COLUMNS,
+                *EXPLAINED_COLUMNS,
+            ),
+            rows=tuple(rows),
+            total=(text("Total"), text(""), text(""), text(""), *whole),
+            top=15,
+        )
     )
+
+
+#: Details of the cells' table, beside fees and FX at each session's rates.
+EXPLAINED_COLUMNS = tuple(
+    Column(key=name, label=name.capitalize().replace("Fx", "FX"), shown=False)
+    for name in (*(f"explained_{name}" for name in COMPONENTS), "residual")
+)
+
+
+def _explained_row(
+    fact: PnlFact, cells: Sequence[Cell], told: Mapping[tuple[str, ...], Explained]
+) -> tuple[Shown, ...]:
+    """The explanation of some cells, for the CSV."""
+    total = totals(fact, cells)
+    gone = next((x for x in (fact.explained, total) if isinstance(x, Missing)), None)
+    if gone is not None or isinstance(total, Missing):
+        return (gone or Missing(why=Why.NO_DATA),) * len(EXPLAINED_COLUMNS)
+    found = _explanation_of(fact, total, cells, told)
+    return tuple(_money(fact, amount) for amount in (*found.parts, found.residual))
+
+
+def _fees_table(fact: PnlFact, total: Totals) -> Table:
+    """Fees by kind and currency; translated at the closing rates they add up to the fees above."""
+    columns = (
+        Column(key="kind", label="Kind", align="left"),
+        Column(key="amount", label="Amount"),
+        Column(key="base", label=f"In {fact.base}"),
+    )
+    whole = (text("Fees"), text(""), _money(fact, total.fees))
+    if isinstance(fact.fee_items, Missing):
+        row = (text("Kinds of fees"), fact.fee_items, _money(fact, total.fees))
+        return Table(id="pnl_fees", title="Fees by kind", columns=columns, rows=(row,), total=whole)
+    close = {rate.currency: rate.close for rate in fact.fx}
+    sums: dict[tuple[str, str], Decimal] = {}
+    for item in fact.fee_items:
+        if item.instrument not in total.unvalued:
+            key = (item.kind, item.currency)
+            sums[key] = EXACT.add(sums.get(key, Decimal(0)), item.amount)
+    rows = []
+    for (kind, currency), amount in sorted(sums.items()):
+        rate = close.get(currency)
+        if not amount:
+            continue
+        missing = Missing(why=Why.NO_DATA, detail=f"no rate {currency}/{fact.base}")
+        shown = missing if rate is None else _money(fact, EXACT.multiply(amount, rate))
+        rows.append((text(kind or NOBODY), Money(amount=amount, currency=currency), shown))
+    rows.sort(key=lambda row: EXACT.minus(row[2].amount) if isinstance(row[2], Money) else 0)
+    table = Table(
+        id="pnl_fees", title="Fees by kind", columns=columns, rows=tuple(rows), total=whole
+    )
+    return _footed(table)
 
 
 def _marks_table(fact: PnlFact) -> Table:
@@ -493,15 +947,38 @@ def _chart(series: Sequence[Point], base: str) -> BarsChart:
     )
 
 
-def _notes(fact: PnlFact, total: Totals) -> tuple[str, ...]:
+LOTS_WORDS = {
+    "fifo": "first in, first out",
+    "lifo": "last in, first out",
+    "hifo": "highest price first",
+    "average": "average cost, one lot with its total cost",
+}
+
+
+def _notes(fact: PnlFact, total: Totals, explanation: Explanation | Missing) -> tuple[str, ...]:
     notes = [
-        "Lots: first in, first out by account and instrument; realised P&L stands with the "
+        f"Lots: {LOTS_WORDS[fact.method]}, by account and instrument; realised P&L stands with the "
         "strategy whose fill closes the lot. Positive fees are cost.",
         f"Native amounts are translated to {fact.base} at the closing rate; FX on earlier results "
         "is the change of that rate on everything earned before and kept in the currency.",
     ]
+    for change in fact.changes:
+        kept = (
+            "became one lot each at their total cost"
+            if change.after == "average"
+            else "stayed as they were"
+        )
+        notes.append(
+            f"The lot method changed from {METHOD_WORDS[change.before]} to "
+            f"{METHOD_WORDS[change.after]} with the opening book of {change.day.isoformat()}; "
+            f"open lots {kept}. Realised and unrealised P&L together are the same under both."
+        )
     if total.unvalued:
         notes.append(f"Left out, because no mark was ever recorded: {', '.join(total.unvalued)}.")
+    if isinstance(explanation, Explanation):
+        if explanation.left_out:
+            unmarked = ", ".join(explanation.left_out)
+            notes.append(f"Not explained, because a session had no mark: {unmarked}.")
     return tuple(notes)
 
 
@@ -515,5 +992,5 @@ PNL: Measure[PnlFact] = Measure(
     of_day=of_day,
     merge=merge,
     section=section,
-    reference="FIFO lots; cash identity (measures.md, P&L)",
+    reference="lots by the method in force; cash identity; explain (measures.md, P&L)",
 )

@@ -1,20 +1,46 @@
-"""Slippage against the arrival price, weighted by notional; positive is cost to us.
+"""What trading cost against where the market was; positive is cost to us, weighted by notional.
 
-    slippage_bps = Σ side × (price − arrival) × quantity × multiplier
-                   ─────────────────────────────────────────────────── × 10,000
-                         Σ arrival × quantity × multiplier
+    cost_bps = Σ side × (price − benchmark) × quantity × multiplier
+               ────────────────────────────────────────────────────── × 10,000
+                      Σ |benchmark| × quantity × multiplier
 
-Both sums are kept exactly, by currency of the notional. Fills whose order has no arrival price are
-not in the figure; their share is printed as coverage. Source: Kissell, "The Science of Algorithmic
-Trading" (2013), arrival cost; Perold (1988).
+Benchmarks: the price at the decision and at arrival of the order chain, the mid at the fill (the
+last quote at or before it), the market's VWAP while the chain was in it, and the mid 1, 10 and 60 s
+after the fill. Both sums are kept exactly, by currency of the notional. Fills that lack a benchmark
+are not in its figure; their share is printed as coverage. Medians and 95th percentiles come from
+sketches that merge exactly and have a stated error (:mod:`reporting.book.execution.sketch`).
+
+Implementation shortfall is of order chains, on the day on which they became final
+(:mod:`reporting.book.execution.shortfall`).
+
+Source: Kissell, "The Science of Algorithmic Trading" (2013); Perold (1988).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
+from ..book.execution.merging import (
+    joined_absent,
+    joined_benchmarks,
+    joined_hours,
+    joined_shortfall,
+    joined_sketches,
+)
+from ..book.execution.sketch import ERROR_PCT, Sketch, bounds
+from ..book.execution.values import (
+    BENCHMARKS,
+    NEEDS,
+    BenchmarkSum,
+    ExecutionDay,
+    HourRow,
+    ShortfallCell,
+    SketchRow,
+)
 from ..model import (
     EXACT,
     Bps,
@@ -25,19 +51,36 @@ from ..model import (
     Frames,
     Missing,
     Money,
+    Number,
     Ratio,
     Shown,
     Value,
     Why,
     exact_sum,
+    plain,
 )
-from ..page import Column, Figure, Section, Table, Target, Verdict, text
+from ..page import (
+    BarsChart,
+    Chart,
+    Column,
+    Figure,
+    Line,
+    Section,
+    Table,
+    Target,
+    Verdict,
+    text,
+)
 from ..periods import TradingDay
 from . import Context, Measure
 
 
 class SlippageCell(Value):
-    """Sums of one strategy × agent × account × instrument × venue, in the notional's currency."""
+    """Sums of one strategy × agent × account × instrument × venue, in the notional's currency.
+
+    ``fills_covered``, ``cost`` and ``arrival_notional`` are against the arrival price;
+    ``benchmarks`` has the others, of days since they are measured.
+    """
 
     strategy: str
     agent: str
@@ -51,6 +94,7 @@ class SlippageCell(Value):
     notional: Exact
     cost: Exact
     arrival_notional: Exact
+    benchmarks: tuple[BenchmarkSum, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -59,21 +103,44 @@ class SlippageCell(Value):
             self.strategy, self.agent, self.account, self.instrument, self.currency, self.venue,
         )  # fmt: skip
 
+    def against(self, benchmark: str) -> BenchmarkSum | None:
+        """The sums against one benchmark; None where no fill has it."""
+        if benchmark == "arrival":
+            return BenchmarkSum(
+                benchmark=benchmark,
+                fills=self.fills_covered,
+                cost=self.cost,
+                notional=self.arrival_notional,
+            )
+        return next((b for b in self.benchmarks if b.benchmark == benchmark), None)
+
 
 class SlippageFact(Value):
-    """Costs and notionals by cell; the basis points are derived."""
+    """Costs and notionals by cell; the basis points are derived.
+
+    ``measured_fills`` are those of days on which more than the arrival price was asked for; days
+    sealed before that have 0. ``absent`` names the views that a ledger did not have.
+    """
 
     cells: tuple[SlippageCell, ...]
+    measured_fills: int = 0
+    sketches: tuple[SketchRow, ...] = ()
+    hours: tuple[HourRow, ...] = ()
+    shortfall: tuple[ShortfallCell, ...] = ()
+    quote_max_age_s: int | None = None
+    absent: tuple[tuple[str, Missing], ...] = ()
 
 
 def of_day(day: TradingDay, frames: Frames) -> SlippageFact | Missing:
-    """Sums over the session's fills; a session without fills is ``no trades``."""
+    """Sums over the session's fills and final chains; without either it is ``no trades``."""
     cells, instruments = frames["slippage"], frames["instruments"]
+    more = frames.get("execution")
     for frame in (cells, instruments):
         if isinstance(frame, Missing):
             return frame
     assert isinstance(cells, Frame) and isinstance(instruments, Frame)
-    if cells.table.empty:
+    made = more if isinstance(more, ExecutionDay) else None
+    if cells.table.empty and not (made and made.shortfall):
         return Missing(why=Why.NO_TRADES, detail=f"no fill on {day.day}")
     symbol = dict(zip(instruments.table["instrument_id"], instruments.table["symbol"], strict=True))
     found = [
@@ -82,7 +149,7 @@ def of_day(day: TradingDay, frames: Frames) -> SlippageFact | Missing:
             agent=row["agent"],
             account=row["account_id"],
             instrument=row["instrument_id"],
-            symbol=symbol.get(row["instrument_id"], row["instrument_id"]),
+            symbol=symbol[row["instrument_id"]],
             currency=row["currency"],
             venue=row["venue"],
             fills=int(row["fills"]),
@@ -90,51 +157,89 @@ def of_day(day: TradingDay, frames: Frames) -> SlippageFact | Missing:
             notional=row["notional"],
             cost=row["cost"],
             arrival_notional=row["arrival_notional"],
+            benchmarks=row.get("benchmarks", ()),
         )
         for row in cells.table.to_dict("records")
     ]
     # The source's collation is its own; ours is the same everywhere.
-    return SlippageFact(cells=tuple(sorted(found, key=lambda c: c.key)))
+    ordered = tuple(sorted(found, key=lambda c: c.key))
+    if made is None:
+        return SlippageFact(cells=ordered)
+    return SlippageFact(
+        cells=ordered,
+        measured_fills=sum(c.fills for c in ordered),
+        sketches=made.sketches,
+        hours=made.hours,
+        shortfall=made.shortfall,
+        quote_max_age_s=made.quote_max_age_s,
+        absent=made.absent,
+    )
 
 
 def merge(days: Sequence[tuple[Any, SlippageFact]]) -> SlippageFact:
-    """Every column adds up."""
-    merged: dict[tuple[str, ...], SlippageCell] = {}
+    """Everything adds up: fills, costs, notionals, weights of the sketches, shortfalls."""
+    cells: dict[tuple[str, ...], list[SlippageCell]] = {}
     for _, fact in days:
         for cell in fact.cells:
-            seen = merged.get(cell.key)
-            merged[cell.key] = cell if seen is None else _joined(seen, cell)
-    return SlippageFact(cells=tuple(merged[key] for key in sorted(merged)))
+            cells.setdefault(cell.key, []).append(cell)
+    facts = [fact for _, fact in days]
+    ages = [f.quote_max_age_s for f in facts if f.quote_max_age_s is not None]
+    return SlippageFact(
+        cells=tuple(_joined(cells[key]) for key in sorted(cells)),
+        measured_fills=sum(f.measured_fills for f in facts),
+        sketches=joined_sketches(row for f in facts for row in f.sketches),
+        hours=joined_hours(row for f in facts for row in f.hours),
+        shortfall=joined_shortfall(row for f in facts for row in f.shortfall),
+        quote_max_age_s=ages[-1] if ages else None,
+        absent=joined_absent(row for f in facts for row in f.absent),
+    )
 
 
-def _joined(a: SlippageCell, b: SlippageCell) -> SlippageCell:
-    return b.model_copy(
+def _joined(cells: Sequence[SlippageCell]) -> SlippageCell:
+    """Cells of one key as one."""
+    if len(cells) == 1:
+        return cells[0]
+    return cells[-1].model_copy(
         update={
-            "fills": a.fills + b.fills,
-            "fills_covered": a.fills_covered + b.fills_covered,
-            "notional": EXACT.add(a.notional, b.notional),
-            "cost": EXACT.add(a.cost, b.cost),
-            "arrival_notional": EXACT.add(a.arrival_notional, b.arrival_notional),
+            **{n: sum(getattr(c, n) for c in cells) for n in ("fills", "fills_covered")},
+            **{
+                n: exact_sum(getattr(c, n) for c in cells)
+                for n in ("notional", "cost", "arrival_notional")
+            },
+            "benchmarks": joined_benchmarks(b for c in cells for b in c.benchmarks),
         }
     )
 
 
-def bps(cells: Iterable[SlippageCell]) -> Bps:
-    """Cost over arrival notional; the caller keeps to one currency."""
+def bps(cells: Iterable[SlippageCell], benchmark: str = "arrival") -> Bps:
+    """Cost over notional at a benchmark; the caller keeps to one currency."""
     cost = notional = Decimal(0)
     for cell in cells:
-        cost = EXACT.add(cost, cell.cost)
-        notional = EXACT.add(notional, cell.arrival_notional)
+        found = cell.against(benchmark)
+        if found is not None:
+            cost = EXACT.add(cost, found.cost)
+            notional = EXACT.add(notional, found.notional)
     return Bps(cost=cost, notional=notional)
 
 
-def coverage(cells: Iterable[SlippageCell]) -> Ratio:
-    """Fills with an arrival price over all fills."""
+def coverage(cells: Iterable[SlippageCell], benchmark: str = "arrival") -> Ratio:
+    """Fills that have the benchmark over all fills."""
     covered = fills = 0
     for cell in cells:
-        covered += cell.fills_covered
+        found = cell.against(benchmark)
+        covered += found.fills if found is not None else 0
         fills += cell.fills
     return Ratio(numerator=Decimal(covered), denominator=Decimal(fills))
+
+
+def shortfall_bps(cells: Iterable[ShortfallCell]) -> Bps:
+    """Implementation shortfall over what was ordered at the decision price, of one currency."""
+    cost = notional = Decimal(0)
+    for cell in cells:
+        parts = (cell.delay_perold, cell.trading, cell.opportunity_perold, cell.fees)
+        cost = EXACT.add(cost, exact_sum(parts))
+        notional = EXACT.add(notional, cell.notional)
+    return Bps(cost=cost, notional=notional)
 
 
 def verdict_of(measured: Bps, target: Target | None) -> Verdict | None:
@@ -153,30 +258,41 @@ def section(
     days: Sequence[tuple[Any, SlippageFact | Missing]],
     context: Context,
 ) -> Section:
-    """The figure of each currency with its coverage, then by instrument, strategy and venue."""
+    """The figure of each currency with its coverage, all benchmarks, shortfall, breakdowns."""
     if isinstance(fact, Missing):
         return Section(id="slippage", title=SLIPPAGE.title, summary=f"No slippage: {fact}.")
     target = context.targets.get("slippage_bps")
-    currencies = sorted({c.currency for c in fact.cells}, key=lambda c: (c != context.base, c))
-    figures = []
+    traded = {c.currency for c in fact.cells} | {c.currency for c in fact.shortfall}
+    currencies = sorted(traded, key=lambda c: (c != context.base, c))
+    figures, more = [], []
     verdicts = []
     for currency in currencies:
         cells = [c for c in fact.cells if c.currency == currency]
-        measured = bps(cells)
-        verdict = verdict_of(measured, target)
-        verdicts.append(verdict)
-        figures.append(
-            Figure(
-                id=f"slippage.{currency}",
-                label=f"Slippage, {currency} notional",
-                value=measured,
-                target=target,
-                verdict=verdict,
+        if cells:
+            measured = bps(cells)
+            verdict = verdict_of(measured, target)
+            verdicts.append(verdict)
+            figures.append(
+                Figure(
+                    id=f"slippage.{currency}",
+                    label=f"Slippage, {currency} notional",
+                    value=measured,
+                    target=target,
+                    verdict=verdict,
+                )
             )
-        )
+        ended = [c for c in fact.shortfall if c.currency == currency]
+        if ended:
+            more.append(
+                Figure(
+                    id=f"slippage.shortfall_bps.{currency}",
+                    label=f"Implementation shortfall, {currency}",
+                    value=_shortfall_shown(ended),
+                )
+            )
     covered = coverage(fact.cells)
     missed = any(v is Verdict.MISSED for v in verdicts)
-    unknown = any(v is Verdict.UNKNOWN for v in verdicts)
+    unknown = not verdicts or any(v is Verdict.UNKNOWN for v in verdicts)
     return Section(
         id="slippage",
         title=SLIPPAGE.title,
@@ -190,14 +306,237 @@ def section(
         else Verdict.MET,
         figures=(
             *figures,
+            *more,
             Figure(id="slippage.coverage", label="Fills with an arrival price", value=covered),
         ),
-        tables=tuple(_by(fact, name, label) for name, label in BREAKDOWNS),
-        notes=(
-            "Positive basis points are cost to us, weighted by notional at the arrival price of the"
-            " order chain. Currencies are never added up.",
+        tables=(
+            *_benchmarks(fact, currencies),
+            *_shortfall(fact, currencies),
+            *(_by(fact, name, label) for name, label in BREAKDOWNS),
+        ),
+        charts=_charts(fact, (*currencies, context.base)[0]),
+        notes=_notes(fact),
+    )
+
+
+# Benchmarks ----------------------------------------------------------------------------------
+
+SHARES = (("median", Fraction(1, 2)), ("p95", Fraction(19, 20)))
+
+
+def quantile(sketch: Sketch | None, share: Fraction) -> Number | Missing:
+    """A quantile of the basis points, weighted by notional, to 0.01 bps."""
+    found = None if sketch is None else sketch.quantile(share)
+    if found is None:
+        return Missing(why=Why.NO_DATA, detail="no fill has this benchmark")
+    return Number(value=found.quantize(Decimal("0.01")), unit="bps")
+
+
+def _sketch(fact: SlippageFact, benchmark: str, currency: str) -> Sketch | None:
+    for row in fact.sketches:
+        if (row.benchmark, row.currency) == (benchmark, currency):
+            return row.sketch
+    return None
+
+
+def _benchmarks(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ...]:
+    """Every benchmark that could be had, a row each currency; none on days of older seals."""
+    absent = {name for name, _ in fact.absent}
+    rows: list[tuple[Shown, ...]] = []
+    for currency in currencies:
+        cells = [c for c in fact.cells if c.currency == currency]
+        for name, words in BENCHMARKS.items():
+            covered = coverage(cells, name)
+            if not covered.numerator and (NEEDS.get(name) in absent or not fact.measured_fills):
+                continue
+            measured, sketch = bps(cells, name), _sketch(fact, name, currency)
+            nothing = Missing(why=Why.NO_DATA, detail="no fill has this benchmark")
+            rows.append(
+                (
+                    text(words),
+                    text(currency),
+                    nothing if measured.value is None else measured,
+                    *(quantile(sketch, share) for _, share in SHARES),
+                    *(
+                        Money(amount=amount, currency=currency) if covered.numerator else nothing
+                        for amount in (measured.cost, measured.notional)
+                    ),
+                    covered,
+                )
+            )
+    if not fact.measured_fills:
+        return ()
+    return (
+        Table(
+            id="slippage_by_benchmark",
+            title="Cost against each benchmark",
+            columns=(
+                Column(key="benchmark", label="Benchmark", align="left"),
+                Column(key="currency", label="Currency", align="left"),
+                Column(key="mean", label="Mean"),
+                Column(key="median", label="Median"),
+                Column(key="p95", label="p95"),
+                Column(key="cost", label="Cost"),
+                Column(key="notional", label="Notional at the benchmark", shown=False),
+                Column(key="coverage", label="Coverage"),
+            ),
+            rows=tuple(rows),
+            note=f"Median and p95 are weighted by notional too, within {plain(ERROR_PCT)} % of "
+            "themselves or 0.02 bps. Coverage: share of the fills that have the benchmark.",
         ),
     )
+
+
+# Shortfall -----------------------------------------------------------------------------------
+
+COMPONENTS = (
+    ("Delay", "delay_perold", "delay_kissell"),
+    ("Trading", "trading", "trading"),
+    ("Opportunity", "opportunity_perold", "opportunity_kissell"),
+    ("Fees", "fees", "fees"),
+)
+NO_CHAIN = Missing(
+    why=Why.NOT_MEASURED,
+    detail="no chain has a decision price, an arrival price and a mid at its end",
+)
+
+
+def _shortfall_shown(cells: Sequence[ShortfallCell]) -> Bps | Missing:
+    found = shortfall_bps(cells)
+    return NO_CHAIN if found.value is None else found
+
+
+def _shortfall(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ...]:
+    """Both splits, a row a component, of each currency in which a chain is covered."""
+    rows: list[tuple[Shown, ...]] = []
+    for currency in currencies:
+        cells = [c for c in fact.shortfall if c.currency == currency and c.covered]
+        if not cells:
+            continue
+        covered = sum(c.covered for c in cells)
+        chains = sum(c.chains for c in fact.shortfall if c.currency == currency)
+        notional = exact_sum(c.notional for c in cells)
+        totals = [Decimal(0), Decimal(0)]
+        lines = []
+        for words, *names in COMPONENTS:
+            amounts = [exact_sum(getattr(c, name) for c in cells) for name in names]
+            totals = [EXACT.add(t, a) for t, a in zip(totals, amounts, strict=True)]
+            lines.append((words, amounts))
+        for words, (perold, kissell) in (*lines, ("Total", totals)):
+            rows.append(
+                (
+                    text(words),
+                    Money(amount=perold, currency=currency),
+                    Bps(cost=perold, notional=notional),
+                    Money(amount=kissell, currency=currency),
+                    Bps(cost=kissell, notional=notional),
+                    Ratio(numerator=Decimal(covered), denominator=Decimal(chains)),
+                )
+            )
+    if not rows:
+        return ()
+    return (
+        Table(
+            id="slippage_shortfall",
+            title="Implementation shortfall of the orders done",
+            columns=(
+                Column(key="component", label="Component", align="left"),
+                Column(key="perold", label="Perold"),
+                Column(key="perold_bps", label="Perold, bps"),
+                Column(key="kissell", label="Kissell"),
+                Column(key="kissell_bps", label="Kissell, bps"),
+                Column(key="coverage", label="Orders covered"),
+            ),
+            rows=tuple(rows),
+            note="Basis points of what was ordered, at the decision price. Covered are orders with "
+            "a decision price, an arrival price and, if not filled in full, a mid at their end.",
+        ),
+    )
+
+
+# Charts --------------------------------------------------------------------------------------
+
+#: Bounds of the bars of the distribution, in basis points.
+BARS = tuple(Fraction(b) for b in ("-20", "-10", "-5", "-2", "-1", "0", "1", "2", "5", "10", "20"))
+
+
+def _charts(fact: SlippageFact, currency: str) -> tuple[Chart, ...]:
+    """How slippage to arrival spreads, and by hour of the day, of the base currency."""
+    sketch = _sketch(fact, "arrival", currency)
+    if sketch is None or not sketch.total:
+        return ()
+    weights = [Decimal(0)] * (len(BARS) + 1)
+    for bucket, weight in sketch.weights:
+        middle = sum(bounds(bucket)) / 2
+        at = sum(middle >= b for b in BARS)
+        weights[at] = EXACT.add(weights[at], weight)
+    shares = [_percent(weight, sketch.total) for weight in weights]
+    labels = [f"< {BARS[0]}", *(f"{a}…{b}" for a, b in pairwise(BARS))]
+    charts: list[Chart] = [
+        BarsChart(
+            id="slippage.distribution",
+            title=f"Slippage to arrival, share of the {currency} notional",
+            alt=f"Share of notional by basis points of slippage; {labels[0]} to ≥ {BARS[-1]} bps",
+            unit="% of notional, by bps",
+            labels=(*labels, f"≥ {BARS[-1]}"),
+            bars=Line(label="share of notional", values=tuple(shares)),
+        )
+    ]
+    hours = [h for h in fact.hours if h.currency == currency and h.notional]
+    if len(hours) > 1:
+        span = range(min(h.hour for h in hours), max(h.hour for h in hours) + 1)
+        by_hour = {h.hour: _percent(h.cost, h.notional, 10_000) for h in hours}
+        charts.append(
+            BarsChart(
+                id="slippage.by_hour",
+                title=f"Slippage to arrival by hour of the day, {currency}",
+                alt="Basis points of slippage for each local hour; positive is cost",
+                unit="bps",
+                labels=tuple(f"{hour:02d}" for hour in span),
+                bars=Line(label="slippage", values=tuple(by_hour.get(hour) for hour in span)),
+            )
+        )
+    return tuple(charts)
+
+
+def _percent(part: Decimal, whole: Decimal, times: int = 100) -> Decimal:
+    """part / whole × times to two digits, for drawing."""
+    share = Fraction(part) / Fraction(whole) * times
+    return Decimal(round(share * 100)).scaleb(-2)
+
+
+# Words ---------------------------------------------------------------------------------------
+
+
+def _notes(fact: SlippageFact) -> tuple[str, ...]:
+    notes = [
+        "Positive basis points are cost to us, weighted by notional at the benchmark. Currencies "
+        "are never added up.",
+    ]
+    fills = sum(c.fills for c in fact.cells)
+    if fact.measured_fills < fills:
+        notes.append(
+            f"Of {fills} fills {fills - fact.measured_fills} are of days sealed before other "
+            "benchmarks than the arrival price were measured; they are in no figure of those."
+        )
+    if fact.quote_max_age_s is not None:
+        notes.append(
+            f"A mid is of the last quote at or before its time; one older than "
+            f"{fact.quote_max_age_s} s counts as none. Interval VWAP runs from arrival, or the "
+            "start of the session, to the last fill or the order's end."
+        )
+    for name, why in fact.absent:
+        lost = [words.lower() for b, words in BENCHMARKS.items() if NEEDS.get(b) == name]
+        if name == "quotes":
+            lost.append("shortfall of orders not filled in full")
+        notes.append(f"{', '.join(lost).capitalize()}: {why}.".replace(" vwap", " VWAP"))
+    apart: dict[str, Decimal] = {}
+    for fee in (f for c in fact.shortfall for f in c.fees_apart):
+        apart[fee.currency] = EXACT.add(apart.get(fee.currency, Decimal(0)), fee.amount)
+    if apart:
+        words = ", ".join(f"{plain(amount)} {name}" for name, amount in sorted(apart.items()))
+        notes.append(f"Fees in another currency than the notional's are in no shortfall: {words}.")
+    return tuple(notes)
 
 
 BREAKDOWNS = (("symbol", "instrument"), ("strategy", "strategy"), ("venue", "venue"))
@@ -211,17 +550,19 @@ def _by(fact: SlippageFact, name: str, label: str) -> Table:
     for (currency, key), cells in sorted(groups.items(), key=lambda g: (g[0][1], g[0][0])):
         notional = exact_sum(c.notional for c in cells)
         cost = exact_sum(c.cost for c in cells)
-        measured = bps(cells)
         rows.append(
             (
                 text(key),
                 Count(value=sum(c.fills for c in cells)),
                 Money(amount=notional, currency=currency),
-                measured
-                if measured.value is not None
-                else Missing(why=Why.NO_DATA, detail="no arrival price"),
+                _or_missing(bps(cells), "no arrival price"),
                 Money(amount=cost, currency=currency),
                 coverage(cells),
+                *(
+                    _or_missing(bps(cells, benchmark), "no fill has this benchmark")
+                    for benchmark in BENCHMARKS
+                    if benchmark != "arrival"
+                ),
             )
         )
     return Table(
@@ -234,9 +575,20 @@ def _by(fact: SlippageFact, name: str, label: str) -> Table:
             Column(key="slippage", label="Slippage"),
             Column(key="cost", label="Cost"),
             Column(key="coverage", label="Coverage"),
+            *(
+                Column(key=f"{benchmark}_bps", label=f"{words}, bps", shown=False)
+                for benchmark, words in BENCHMARKS.items()
+                if benchmark != "arrival"
+            ),
         ),
         rows=tuple(rows),
     )
+
+
+def _or_missing(measured: Bps, detail: str) -> Bps | Missing:
+    if measured.value is None:
+        return Missing(why=Why.NO_DATA, detail=detail)
+    return measured
 
 
 SLIPPAGE: Measure[SlippageFact] = Measure(
@@ -244,10 +596,11 @@ SLIPPAGE: Measure[SlippageFact] = Measure(
     title="Slippage",
     unit="bps",
     every_day=False,
-    reads=("slippage", "instruments"),
+    reads=("slippage", "instruments", "execution"),
     fact=SlippageFact,
     of_day=of_day,
     merge=merge,
     section=section,
-    reference="notional-weighted arrival cost (Kissell 2013; Perold 1988)",
+    reference="notional-weighted cost against seven benchmarks and implementation shortfall "
+    "(Kissell 2013; Perold 1988)",
 )

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from .. import __version__
-from ..book import EMPTY_BOOK, Book, BookDay
+from ..book import EMPTY_BOOK, Book, BookDay, Method
 from ..document import NO_GAP
 from ..errors import NotReady, SourceUnavailable, UsageError, ValidationFailed
 from ..facts import MEASURES, fact_from, facts_of, worked_out
@@ -26,6 +26,7 @@ from ..policy.maintenance import Occurrence
 from ..seal import SealedDay, canonical, digest
 from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
+from ..sources.ledger import QUOTE_MAX_AGE_S
 from ..store import SealedRow, Writer
 from .service import Progress, Service, sealed_day, silent, stored_book
 
@@ -125,6 +126,8 @@ class _Closer:
     book_changed: bool = False  # whether the last close revised the closing book of its day
     known_at: datetime | None = None  # until when late events were looked for, if not until now
     pending: list[tuple[SealedDay, bytes]] = field(default_factory=list)
+    #: What the lots of a day's opening book were kept by, where the day changed it.
+    method_before: dict[date, Method | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.given = self.reason  # what late events give as a reason is not of every day
@@ -327,6 +330,16 @@ class _Closer:
                 **({"flash": True} if draft.flash else {}),
             },
         )
+        if before := self.method_before.get(draft.day):
+            writer.log(
+                "lot method changed",
+                {
+                    "day": draft.day.isoformat(),
+                    "revision": draft.revision,
+                    "from": before,
+                    "to": self.service.policy.lot_method(draft.day),
+                },
+            )
 
     def _read(
         self, day: TradingDay, before: SealedDay | None
@@ -354,10 +367,12 @@ class _Closer:
         frames |= metrics
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
         if day.is_session:
-            made = worked_out(day, frames, self._opening(day))
+            method = self.service.policy.lot_method(day.day)
+            made = worked_out(day, frames, self._opening(day), method)
             frames |= made
             if isinstance(made["book"], BookDay):
                 findings += made["book"].findings
+                self.method_before[day.day] = made["book"].method_before
         findings += [x for f in frames.values() if isinstance(f, Frame) for x in f.findings]
         if before is not None:
             # What is not read again stays with the day, as it was sealed.
@@ -374,12 +389,14 @@ class _Closer:
         self, day: TradingDay
     ) -> tuple[Mapping[str, Frame | Value], tuple[Finding, ...]]:
         policy = self.service.policy
+        age = policy.targets(day.day).get("quote_max_age_s")
         try:
             return self.service.ledger.read(
                 day,
                 self.now,
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
+                quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
             )
         except SourceUnavailable as error:
             if not self.allow_gaps:

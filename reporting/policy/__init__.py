@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -23,6 +23,7 @@ from .indicators import Objective, State
 from .maintenance import Maintenance, parse_maintenance
 from .openslo import parse_objectives
 from .operations import Operations, parse_operations
+from .risk import RiskPolicy, parse_risk
 
 
 class Threshold(Value):
@@ -36,6 +37,14 @@ class Threshold(Value):
     source: str
 
 
+class LotMethod(Value):
+    """How lots are kept from a date on, until a later line."""
+
+    since: date = Field(alias="from")
+    method: Literal["fifo", "lifo", "hifo", "average"]
+    source: str
+
+
 @dataclass(frozen=True)
 class Policy:
     """Everything the numbers are judged by, with the digest of the texts it was read from."""
@@ -45,6 +54,8 @@ class Policy:
     operations: Operations
     maintenance: Maintenance
     digest: str
+    lot_methods: tuple[LotMethod, ...] = ()
+    risk: RiskPolicy = field(default_factory=RiskPolicy)
 
     def states(self) -> tuple[Objective, ...]:
         """What the uptime measure reads: objectives whose indicator is a series of up and down.
@@ -94,6 +105,11 @@ class Policy:
                 )
         return found
 
+    def lot_method(self, on: date) -> Literal["fifo", "lifo", "hifo", "average"]:
+        """How the book of a session keeps its lots; first in, first out if no line says how."""
+        past = [line for line in self.lot_methods if line.since <= on]
+        return max(past, key=lambda line: line.since).method if past else "fifo"
+
     def number(self, threshold: str, on: date) -> Decimal:
         """The value of a threshold that must be there; raises :class:`ValidationFailed`."""
         target = self.targets(on).get(threshold)
@@ -105,7 +121,11 @@ class Policy:
 
 
 def parse_policy(
-    thresholds: str, objectives: Mapping[str, str], operations: str = "", maintenance: str = ""
+    thresholds: str,
+    objectives: Mapping[str, str],
+    operations: str = "",
+    maintenance: str = "",
+    risk: str = "",
 ) -> Policy:
     """A policy from the text of the TOML files and of each objectives file, by file name.
 
@@ -113,10 +133,12 @@ def parse_policy(
     """
     try:
         table = tomllib.loads(thresholds)
-        rows = table.pop("threshold", [])
-        if not isinstance(rows, list):
-            raise ValidationFailed("the policy file's 'threshold' is wrong: expected [[threshold]]")
-        parsed = tuple(Threshold.model_validate(row, by_alias=True) for row in rows)
+        rows = {name: table.pop(name, []) for name in ("threshold", "lot_method")}
+        for name, found in rows.items():
+            if not isinstance(found, list):
+                raise ValidationFailed(f"the policy file's {name!r} is wrong: expected [[{name}]]")
+        parsed = tuple(Threshold.model_validate(row, by_alias=True) for row in rows["threshold"])
+        methods = tuple(LotMethod.model_validate(row, by_alias=True) for row in rows["lot_method"])
     except tomllib.TOMLDecodeError as error:
         raise ValidationFailed(f"the policy file is not TOML: {error}") from None
     except ValidationError as error:
@@ -125,7 +147,13 @@ def parse_policy(
         raise ValidationFailed(f"the policy file's {where!r} is wrong: {first['msg']}") from None
     if table:
         raise ValidationFailed(
-            f"the policy file has unknown tables {sorted(table)}; expected [[threshold]] only"
+            f"the policy file has unknown tables {sorted(table)}; expected [[threshold]] and "
+            "[[lot_method]] only"
+        )
+    dates = [line.since for line in methods]
+    if twice := sorted({d for d in dates if dates.count(d) > 1}):
+        raise ValidationFailed(
+            f"the policy file has two lot methods from {twice[0]}; expected one line a date"
         )
     in_force: set[tuple[str, date]] = set()
     for line in parsed:
@@ -135,7 +163,7 @@ def parse_policy(
             )
         in_force.add((line.id, line.since))
     named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
-    texts = [thresholds, *named, operations, maintenance]
+    texts = [thresholds, *named, operations, maintenance, risk]
     catalogue = parse_objectives(objectives)
     watched = {o.id for o in catalogue if isinstance(o.indicator, State)}
     return Policy(
@@ -144,4 +172,6 @@ def parse_policy(
         operations=parse_operations(operations),
         maintenance=parse_maintenance(maintenance, watched),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+        lot_methods=methods,
+        risk=parse_risk(risk),
     )

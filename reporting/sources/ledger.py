@@ -26,9 +26,12 @@ from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, epoch
 from ..periods import TradingDay
 from ..postgres import Database, Query, Session, column_types, queries
 from ..resources import resource
+from .ledger_market import MARKET_TRADES, QUOTES, quotes_frame, quotes_window, trades_frame
 
 SOURCE = "ledger"
-FILES = ("pnl", "var", "fill_rate", "reconciliation")
+#: How old a quote may be, where policy does not say.
+QUOTE_MAX_AGE_S = 60
+FILES = ("pnl", "var", "slippage", "fill_rate", "reconciliation")
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 TIME = pa.timestamp("us", tz="UTC")
@@ -65,6 +68,16 @@ ORDERS = {
     "done_us": TIME,
     "recorded_us": TIME,
 }
+EARLIER = {
+    "order_id": pa.string(),
+    "venue": TEXT,
+    "fee_currency": TEXT,
+    "quantity": pa.string(),
+    "amount": pa.string(),
+    "fee": pa.string(),
+    "first_us": TIME,
+    "last_us": TIME,
+}
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -74,9 +87,13 @@ FRAMES = {
     "fx_open": "fx_rates",
     "mark_history": "mark_history",
     "fx_history": "fx_history",
+    "split_history": "split_history",
     "order_rows": "orders",
     "earlier_fills": "earlier_fills",
+    "quotes": "quotes",
+    "market_trades": "market_trades",
     "replaced_fills": "replaced_fills",
+    "correcting_fills": "correcting_fills",
     "fee_items": "fee_items",
     "corporate_actions": "corporate_actions",
     "cash_flows": "cash_flows",
@@ -87,16 +104,19 @@ FRAMES = {
 OPTIONAL = {
     "fee_items": "fees",
     "corporate_actions": "corporate_actions",
+    "split_history": "corporate_actions",
     "cash_flows": "cash_flows",
     "reported_positions": "reported_positions",
     "reported_cash": "reported_cash",
 }
-
-
-#: What else may come late, by query: a statement of the close is often sent the morning after.
+#: The query that finds late events of an optional view, by the view.
 LATE = {
-    "first_late_positions": "reported_positions",
-    "first_late_cash": "reported_cash",
+    "fees": "first_late_fee",
+    "corporate_actions": "first_late_action",
+    "cash_flows": "first_late_flow",
+    # A statement of the close is often sent the morning after.
+    "reported_positions": "first_late_positions",
+    "reported_cash": "first_late_cash",
 }
 
 
@@ -117,12 +137,19 @@ class Ledger:
         return {name: query.sql for name, query in self._queries.items()}
 
     def read(
-        self, day: TradingDay, known_at: datetime, *, window: int, minimum: int
+        self,
+        day: TradingDay,
+        known_at: datetime,
+        *,
+        window: int,
+        minimum: int,
+        quote_max_age_s: int = QUOTE_MAX_AGE_S,
     ) -> tuple[Frames, tuple[Finding, ...]]:
         """All frames of a session as known at ``known_at``, from one snapshot.
 
-        ``window`` and ``minimum`` are the sessions of history that VaR wants and needs. A session
-        with neither fills nor orders nor marks of its own is an empty source: Missing.
+        ``window`` and ``minimum`` are the sessions of history that VaR wants and needs; a quote
+        older than ``quote_max_age_s`` counts as none. A session with neither fills nor orders nor
+        marks of its own is an empty source: Missing.
         """
         assert day.trading is not None
         # Twice the window in calendar days, and a month: holidays can't eat up the history.
@@ -156,19 +183,59 @@ class Ledger:
                 "earlier_fills": self._earlier(session, at, orders),
             }
             frames["fills"], findings = booked.result()
+            frames |= self._market(session, at, frames, quote_max_age_s)
         pa.default_memory_pool().release_unused()
         if _is_empty(frames, day):
             gone = Missing(why=Why.EMPTY, detail=f"no fill, order or mark for {day.day}")
             return dict.fromkeys(frames, gone), findings
         return frames, findings
 
+    def _market(
+        self,
+        session: Session,
+        at: Mapping[str, Any],
+        frames: Mapping[str, Frame | Missing],
+        quote_max_age_s: int,
+    ) -> dict[str, Frame | Missing]:
+        """Quotes and market trades of what was traded or ordered in the session."""
+        traded: set[str] = set()
+        for name in ("fills", "order_rows"):
+            frame = frames[name]
+            assert isinstance(frame, Frame)
+            traded |= set(frame.table["instrument_id"].cat.categories)
+        have = column_types(session, "ledger")
+        found: dict[str, Frame | Missing] = {
+            view: Missing(why=Why.NOT_MEASURED, detail=f"the ledger has no view ledger.{view}")
+            for view in ("quotes", "market_trades")
+        }
+        named = {"known_at": at["known_at"], "instruments": sorted(traded)}
+        if "quotes" in have:
+            query = self._queries["quotes"]
+            period = quotes_window(at["start"], at["end"], quote_max_age_s)
+            columns = _Columns(QUOTES, ("mid_doubled",))
+            for batch in session.batches(query, QUOTES, **named, **period):
+                columns.take(batch)
+            table, scales = columns.frame()
+            coverage = self._coverage(query, len(table), {})
+            found["quotes"] = quotes_frame(table, scales, coverage, quote_max_age_s)
+        if "market_trades" in have:
+            query = self._queries["market_trades"]
+            period = {"start": at["start"], "end": at["end"]}
+            columns = _Columns(MARKET_TRADES, ("price", "quantity"))
+            for batch in session.batches(query, MARKET_TRADES, **named, **period):
+                columns.take(batch)
+            table, scales = columns.frame()
+            coverage = self._coverage(query, len(table), {})
+            found["market_trades"] = trades_frame(table, scales, coverage)
+        return found
+
     def first_late_event(self, after: datetime, known_at: datetime, before: datetime) -> Any:
         """Earliest business time before ``before`` that was recorded in (after, known_at]."""
-        asked = {"after": after, "known_at": known_at, "before": before}
+        span = {"after": after, "known_at": known_at, "before": before}
         with self._database.snapshot() as session:
             have = column_types(session, "ledger")
-            names = ["first_late_event", *(n for n, view in LATE.items() if view in have)]
-            found = [session.rows(self._queries[name], **asked)[0]["at"] for name in names]
+            names = ["first_late_event", *(name for view, name in LATE.items() if view in have)]
+            found = [session.rows(self._queries[name], **span)[0]["at"] for name in names]
         return min((at for at in found if at is not None), default=None)
 
     def first_activity(self, known_at: datetime) -> datetime | None:
@@ -233,7 +300,8 @@ class Ledger:
         # Opening rates are those before the session began.
         opening = {**at, "end": at["start"]}
         frames["fx_open"] = self._frame(session, "fx_rates", control["fx_open"], **opening)
-        frames["replaced_fills"] = self._frame(session, "replaced_fills", {}, **at)
+        for name in ("replaced_fills", "correcting_fills"):
+            frames[name] = self._frame(session, name, {}, **at)
         have = column_types(session, "ledger")
         for name, view in OPTIONAL.items():
             frames[name] = (
@@ -293,10 +361,9 @@ class Ledger:
         query = self._queries["earlier_fills"]
         start_us = epoch_ms(at["start"]) * 1000
         old = orders.table.loc[orders.table["placed_us"] < start_us, "order_id"].unique().tolist()
-        types = {"order_id": pa.string(), "quantity": pa.string()}
-        columns = _Columns(types, ("quantity",))
+        columns = _Columns(EARLIER, ("quantity", "amount", "fee"))
         named = {"start": at["start"], "known_at": at["known_at"], "order_ids": old}
-        for batch in session.batches(query, types, **named):
+        for batch in session.batches(query, EARLIER, **named):
             columns.take(batch)
         frame, scales = columns.frame()
         return Frame(frame, self._coverage(query, len(frame), scales))
@@ -412,7 +479,7 @@ def _duplicates(fill_id: pa.ChunkedArray) -> Finding:
 def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:
     """Whether the ledger holds nothing at all of this session."""
     assert day.trading is not None
-    for name in ("fills", "order_rows"):
+    for name in ("fills", "order_rows", "corporate_actions", "cash_flows"):
         frame = frames[name]
         if isinstance(frame, Frame) and len(frame.table):
             return False

@@ -154,6 +154,49 @@ def rates_frame(rates: Mapping[str, str], base: str = "USD") -> Frame:
     )  # fmt: skip
 
 
+def action(name: str, kind: str, number: str | None, when: datetime, **more: Any) -> dict[str, Any]:
+    """A row of corporate actions; ``number`` is the ratio, the amount or the settlement price."""
+    value = None if number is None else Decimal(number)
+    return {
+        "action_id": name, "instrument_id": "AAA", "kind": kind,
+        "ratio": value if kind == "split" else None,
+        "amount": None if kind == "split" else value,
+        "currency": "USD" if kind == "dividend" else None, "effective_at": when, **more,
+    }  # fmt: skip
+
+
+def flow(name: str, kind: str, amount: str | None, **more: Any) -> dict[str, Any]:
+    """A row of cash flows."""
+    return {
+        "flow_id": name, "account_id": "acc1", "instrument_id": None, "strategy": "trend",
+        "agent": "alpha", "kind": kind, "amount": None if amount is None else Decimal(amount),
+        "currency": "USD", "paid_at": at(MONDAY, 3600), **more,
+    }  # fmt: skip
+
+
+def fee_item(kind: str, amount: str, **more: Any) -> dict[str, Any]:
+    """A row of fee items, summed as the ledger's query does."""
+    return {
+        "account_id": "acc1", "instrument_id": "AAA", "strategy": "trend", "agent": "alpha",
+        "kind": kind, "currency": "USD", "amount": Decimal(amount), "items": 1, **more,
+    }  # fmt: skip
+
+
+def small_fills(fills: Sequence[Fill], kind: str = "new") -> Frame:
+    """Fills as the frames of replaced and of correcting ones have them."""
+    return table_frame(
+        [
+            {
+                "fill_id": f.fill_id, "account_id": f.account, "instrument_id": f.instrument,
+                "strategy": f.strategy, "agent": f.agent, "side": f.side,
+                "quantity": Decimal(f.quantity), "price": Decimal(f.price), "executed_at": f.when,
+                "kind": kind,
+            }
+            for f in fills
+        ]
+    )  # fmt: skip
+
+
 # The oracle ----------------------------------------------------------------------------------
 
 

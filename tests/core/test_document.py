@@ -126,10 +126,14 @@ def test_the_var_of_the_close_before_is_the_one_that_counts() -> None:
     limits = [(day(0), var(day(0), "40", "45")), (day(1), var(day(1), "60", "70")),
               (day(2), var(day(2), "1", "1"))]  # fmt: skip
     found = backtests(losses, limits, day(0), "24/7")
-    assert [(t.day, t.var) for t in found] == [(day(1), (40, 45)), (day(2), (60, 70))]
+    assert [(t.day, t.var) for t in found] == [
+        (day(1), {"0.95": 40, "0.99": 45}), (day(2), {"0.95": 60, "0.99": 70}),
+    ]  # fmt: skip
     # −50 is beyond Monday's 40 and 45; on Wednesday it is within Tuesday's 60, whatever
     # Wednesday's own close says.
-    assert [(t.is_exception(0), t.is_exception(1)) for t in found] == [(True, True), (False, False)]
+    assert [[t.is_exception(x) for x in ("0.95", "0.99")] for t in found] == [
+        [True, True], [False, False],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_a_loss_of_exactly_var_is_no_exception(net: str, exception: bool) -> Non
         day(0),
         "24/7",
     )
-    assert [t.is_exception(1) for t in found] == [exception]
+    assert [t.is_exception("0.99") for t in found] == [exception]
 
 
 def test_no_estimate_before_or_no_result_is_no_test() -> None:

@@ -17,6 +17,7 @@ from reporting.periods import (
     month_span,
     next_session,
     previous_session,
+    quarter_span,
     sessions_between,
     span,
     trading_day,
@@ -159,9 +160,26 @@ def test_months(day: str, last: int) -> None:
     assert (month.label, month.first.day, month.last.day) == (day[:7], 1, last)
 
 
+@pytest.mark.parametrize(
+    ("day", "label", "first", "last"),
+    [
+        ("2026-01-01", "2026-Q1", "2026-01-01", "2026-03-31"),
+        ("2026-05-17", "2026-Q2", "2026-04-01", "2026-06-30"),
+        ("2026-09-30", "2026-Q3", "2026-07-01", "2026-09-30"),
+        ("2025-12-31", "2025-Q4", "2025-10-01", "2025-12-31"),
+    ],
+)
+def test_quarters(day: str, label: str, first: str, last: str) -> None:
+    quarter = quarter_span(date.fromisoformat(day))
+    found = (quarter.label, quarter.first.isoformat(), quarter.last.isoformat())
+    assert found == (label, first, last)
+    assert quarter.title.startswith(f"Quarter {label[-1]} of {label[:4]}: ")
+
+
 @settings(deadline=None)
 @given(
-    st.dates(date(2001, 1, 1), date(2027, 12, 31)), st.sampled_from(["daily", "weekly", "monthly"])
+    st.dates(date(2001, 1, 1), date(2027, 12, 31)),
+    st.sampled_from(["daily", "weekly", "monthly", "quarterly"]),
 )
 def test_every_day_of_a_period_names_the_same_period(day: date, kind: str) -> None:
     period = span(kind, day)

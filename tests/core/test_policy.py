@@ -86,6 +86,51 @@ def test_what_is_wrong_with_the_file_is_named(text: str, named: str) -> None:
         parse_policy(text, {})
 
 
+LOTS = """
+[[lot_method]]
+from = 2026-02-01
+method = "lifo"
+source = "board, January 2026"
+
+[[lot_method]]
+from = 2025-01-01
+method = "average"
+source = "tax"
+"""
+
+
+@pytest.mark.parametrize(
+    ("day", "method"),
+    [
+        (date(2024, 12, 31), "fifo"),  # no line says otherwise
+        (date(2025, 1, 1), "average"),
+        (date(2026, 1, 31), "average"),
+        (date(2026, 2, 1), "lifo"),
+    ],
+)
+def test_the_latest_lot_method_in_force_wins(day: date, method: str) -> None:
+    assert parse_policy(TWO + LOTS, {}).lot_method(day) == method
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (
+            LOTS.replace('"lifo"', '"LIFO"'),
+            "'method' is wrong.*'hifo' or 'average'",
+        ),
+        (LOTS.replace('source = "tax"', ""), "source"),
+        (LOTS.replace("from = 2026-02-01", ""), "from"),
+        (LOTS.replace("2026-02-01", "2025-01-01"), "two lot methods from 2025-01-01"),
+        ("lot_method = 5\n", "lot_method"),
+        (LOTS.replace("[[lot_method]]", "[[lot_methods]]"), "lot_methods"),
+    ],
+)
+def test_a_lot_method_that_is_wrong_is_named(text: str, named: str) -> None:
+    with pytest.raises(ValidationFailed, match=named):
+        parse_policy(text, {})
+
+
 def test_two_thresholds_of_one_date_are_refused() -> None:
     with pytest.raises(ValidationFailed, match=r"slippage_bps.*2025-01-01"):
         parse_policy(TWO.replace("2026-02-01", "2025-01-01"), {})

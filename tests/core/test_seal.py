@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+import rfc8785
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import reporting
@@ -207,6 +210,40 @@ def sealed(**changes: object) -> SealedDay:
         closing_book="",
     )  # fmt: skip
     return day.model_copy(update=changes)
+
+
+ANY_TEXT = st.text(st.characters(), max_size=6)  # half characters too
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**54), 2**54)
+    | st.sampled_from([2**53 - 1, 2**53, -(2**53) + 1, -(2**53)])
+    | st.floats()
+    | ANY_TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(ANY_TEXT | st.integers(0, 9), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(ANY_JSON)
+@example({"\ufb33": 1, "\U0001f600": 2})  # UTF-16 has them the other way round
+@example({"a": ['\x00\x1f\x7f\x85\u2028\ufeff"\\/<', True, 1, None, {}, [], ()]})
+@example({"b": 1, "a": {"d": 1, "c": 2}})
+@example("\ud800")
+@example({"\ud800": 1})
+@example([2**53 - 1, 1e21, -0.0])
+def test_canonical_bytes_are_those_of_rfc8785(value: Any) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            canonical(value)
+    else:
+        assert canonical(value) == expected
 
 
 def test_canonical_json_is_sorted_and_bare() -> None:

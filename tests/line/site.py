@@ -28,6 +28,8 @@ CLOSED = "http://127.0.0.1:1"
 CLOSED_DATABASE = "postgresql://reader:hunter2-secret@127.0.0.1:1/ledger"
 SECRET = "hunter2-secret"
 LAST = date(2025, 12, 7)
+#: The worker's name, part of the name of every database it makes; "" where there is only one.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 def at(text: str) -> datetime:

@@ -17,7 +17,7 @@ from reporting import pipeline
 from reporting.page import Document
 
 from ..integration import fx_orders
-from .site import ROOT, Server, Site
+from .site import ROOT, WORKER, Server, Site
 
 pytestmark = pytest.mark.skipif(
     bool(fx_orders.ABSENT), reason=f"the real FX orders are not at hand: {fx_orders.ABSENT}"
@@ -32,13 +32,14 @@ def rows(table: str) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def fx_ledger(server: Server) -> Iterator[str]:
     """A database with the orders behind the contract."""
-    server.run("create database fx")
-    connection = psycopg2.connect(server.database("fx"))
+    name = f"fx{WORKER}"
+    server.run(f"create database {name}")
+    connection = psycopg2.connect(server.database(name))
     with connection:
         fx_orders.load(connection)
     connection.close()
-    yield "fx"
-    server.drop("fx")
+    yield name
+    server.drop(name)
 
 
 @pytest.fixture

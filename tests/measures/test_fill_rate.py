@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reporting.charts import chart_svg
+from reporting.facts import fact_from
 from reporting.measures import Context
 from reporting.measures.fill_rate import (
     FILL_RATE,
@@ -25,11 +27,12 @@ from reporting.measures.fill_rate import (
     section,
     verdict_of,
 )
-from reporting.model import Count, Missing, Ratio, Why
+from reporting.model import Count, Duration, Frame, Missing, Ratio, Why
 from reporting.page import Target, Verdict
 from reporting.periods import day_span
 from reporting.seal import canonical
 
+from ..book import executed as e
 from ..book.drawn import MONDAY, Instrument, instruments_frame, table_frame, trading_day
 
 
@@ -244,5 +247,134 @@ def test_the_average_of_daily_rates_is_another_number() -> None:
 
 
 def test_the_measure_names_its_parts() -> None:
-    assert FILL_RATE.reads == ("orders", "working", "instruments")
+    assert FILL_RATE.reads == ("orders", "working", "instruments", "execution")
     assert FILL_RATE.every_day is False
+
+
+# Groups, chains and latencies ----------------------------------------------------------------
+
+
+def full(story: e.Story, day: Any = None) -> FillRateFact | Missing:
+    """A fact as the close makes it: of the executions of a story."""
+    made = e.executed(story, day)
+    frames = {
+        "orders": Frame(made.orders, e.coverage(len(made.orders))),
+        "working": table_frame([{"orders": made.working}]),
+        "instruments": instruments_frame(*story.instruments),
+        "execution": made.day,
+    }
+    return of_day(day or e.days_from(), frames)
+
+
+NOON = 12 * 3_600
+STORY = e.Story(
+    fills=[
+        e.Execution("1", "a", e.us(NOON + 1), 1, "4", "101"),
+        e.Execution("2", "b", e.us(NOON + 16), 1, "6", "102", venue="Y"),
+        e.Execution("3", "c", e.us(NOON + 3_602), 1, "5", "100", agent="beta"),
+    ],
+    orders=[
+        e.Order("a", 1, "10", e.us(NOON), e.us(NOON + 9), "replaced", None, "100"),
+        e.Order("b", 1, "10", e.us(NOON + 9), e.us(NOON + 20), "filled", None, "100", "a"),
+        e.Order("c", 1, "20", e.us(NOON + 3_600), e.us(NOON + 3_700), "cancelled", None, "100",
+                agent="beta"),
+        e.Order("d", 1, "99", e.us(NOON), e.us(NOON + 1), "rejected", None, "100", reason="limit"),
+    ],
+)  # fmt: skip
+
+
+def cuts(found: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    (table,) = (t for t in found.tables if t.id == "fill_rate_cuts")
+    keys = [c.key for c in table.columns]
+    return {(r[0].text, r[1].text): dict(zip(keys, r, strict=True)) for r in table.rows}
+
+
+def ratio(part: str | int, whole: str | int) -> Ratio:
+    return Ratio(numerator=Decimal(part), denominator=Decimal(whole))
+
+
+def test_by_agent_venue_size_and_hour_the_three_rates_stand_together() -> None:
+    rows = cuts(page(full(STORY)))
+    assert list(rows) == [
+        ("Agent", "alpha"), ("Agent", "beta"), ("Venue", "X"), ("Venue", "Y"),
+        ("Size", "1,000 to 10,000"), ("Hour", "12"), ("Hour", "13"),
+    ]  # fmt: skip
+    three = {k: (r["full"], r["any"], r["value"]) for k, r in rows.items()}
+    assert three["Agent", "alpha"] == (ratio(1, 1), ratio(1, 1), ratio(1000, 1000))
+    assert three["Agent", "beta"] == (ratio(0, 1), ratio(1, 1), ratio(500, 2000))
+    assert three["Size", "1,000 to 10,000"] == (ratio(1, 2), ratio(2, 2), ratio(1500, 3000))
+    # A venue's share of what was filled: (4 + 5) and 6 of 15, at 100.
+    assert three["Venue", "X"] == (ratio(1, 2), ratio(2, 2), ratio(900, 1500))
+    assert three["Venue", "Y"] == (ratio(1, 1), ratio(1, 1), ratio(600, 1500))
+    assert three["Hour", "12"] == three["Agent", "alpha"]
+
+
+def test_chains_and_latencies() -> None:
+    found = page(full(STORY))
+    figures = {f.id: f for f in found.figures}
+    assert figures["fill_rate.value.USD"].value == ratio(1500, 3000)
+    assert figures["fill_rate.cancelled"].value == ratio(1, 2)
+    assert figures["fill_rate.replaced"].value == ratio(1, 2)
+    assert figures["fill_rate.replaced"].note == "1 replacements, 1.00 each"
+    # First fills after 1 s and 2 s, last ones after 2 s and 16 s; the lower one is the median.
+    for name, exact_ms in (
+        ("first_fill_p50_ms", 1_000), ("first_fill_p95_ms", 2_000),
+        ("last_fill_p50_ms", 2_000), ("last_fill_p95_ms", 16_000),
+    ):  # fmt: skip
+        value = figures[f"fill_rate.{name}"].value
+        assert isinstance(value, Duration)
+        assert abs(value.ms - exact_ms) <= exact_ms * Fraction(32, 1000)
+    beta = cuts(found)["Agent", "beta"]
+    assert abs(beta["first_fill_p50_ms"].ms - 2_000) <= 64
+    assert (beta["cancelled"].value, beta["replaces"].value) == (1, 0)
+
+
+def test_the_heat_map_shows_every_number_and_marks_what_is_none() -> None:
+    (chart,) = page(full(STORY)).charts
+    assert chart.labels == ("12", "13")
+    assert [(r.label, r.values) for r in chart.rows] == [
+        ("alpha", (Decimal(100), None)),
+        ("beta", (None, Decimal(0))),
+    ]
+    svg = chart_svg(chart)
+    assert svg == chart_svg(chart)
+    assert ">100</text>" in svg and ">0</text>" in svg and ">none</text>" in svg
+    assert svg.count("<title>alpha, 13: none</title>") == 1
+
+
+def test_hostile_names_do_not_leave_their_text() -> None:
+    fills = [replace(f, agent='<script>"') for f in STORY.fills]
+    orders = [replace(o, agent='<script>"') for o in STORY.orders]
+    (chart,) = page(full(replace(STORY, fills=fills, orders=orders))).charts
+    assert "<script>" not in chart_svg(chart)
+
+
+def test_a_day_sealed_before_still_loads_and_says_what_it_lacks() -> None:
+    old = known(DRAWN)
+    raw = old.model_dump(mode="json", exclude_defaults=True)
+    assert set(raw) == {"cells", "working"}
+    loaded = fact_from(FILL_RATE, raw)
+    assert loaded == old
+    alone = page(loaded)
+    assert not any(t.id == "fill_rate_cuts" for t in alone.tables) and not alone.charts
+    assert "fill_rate.cancelled" not in {f.id for f in alone.figures}
+    new = full(STORY)
+    assert isinstance(new, FillRateFact)
+    both = page(merge([(MONDAY, loaded), (MONDAY + timedelta(1), new)]))
+    assert any("Of 7 orders 5 are of days sealed before" in note for note in both.notes)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.booleans().flatmap(lambda crossing: e.stories(days=3, crossing=crossing)))
+def test_merge_of_full_days_is_the_period(story: e.Story) -> None:
+    dates = [MONDAY + timedelta(n) for n in range(3)]
+    days = [(day, full(story, e.days_from(day))) for day in dates]
+    facts = [(day, fact) for day, fact in days if isinstance(fact, FillRateFact)]
+    whole = full(story, e.days_from(MONDAY, 3))
+    if isinstance(whole, Missing):
+        assert not facts
+    else:
+        # What is at work is so at an instant: of the last day, which has other orders in it.
+        same = {"working": whole.working}
+        assert canonical(merge(facts).model_copy(update=same)) == canonical(whole)
+        assert fact_from(FILL_RATE, whole.model_dump(mode="json")) == whole

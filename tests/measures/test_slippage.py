@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reporting.facts import fact_from
 from reporting.measures import Context
 from reporting.measures.slippage import (
+    SLIPPAGE,
     SlippageFact,
     bps,
     coverage,
@@ -23,11 +25,12 @@ from reporting.measures.slippage import (
     section,
     verdict_of,
 )
-from reporting.model import EXACT, Bps, Missing, Ratio, Why
+from reporting.model import EXACT, Bps, Frame, Missing, Ratio, Why
 from reporting.page import Target, Verdict
 from reporting.periods import day_span
 from reporting.seal import canonical
 
+from ..book import executed as e
 from ..book.drawn import MONDAY, Instrument, instruments_frame, table_frame, trading_day
 
 
@@ -241,3 +244,146 @@ def test_the_average_of_daily_figures_is_another_number() -> None:
     tuesday = known([Execution(1, "99", "100", "100")])  # 0 bps on 9,900
     month = merge([(MONDAY, monday), (MONDAY + timedelta(1), tuesday)])
     assert bps(month.cells).value == Fraction(1, 100 + 9_900) * 10_000  # 1 bps, not (100 + 0) / 2
+
+
+# All benchmarks ------------------------------------------------------------------------------
+
+
+def full(story: e.Story, day: Any = None) -> SlippageFact | Missing:
+    """A fact as the close makes it: of the executions of a story."""
+    made = e.executed(story, day)
+    frames = {
+        "slippage": Frame(made.slippage, e.coverage(len(made.slippage))),
+        "instruments": instruments_frame(*story.instruments),
+        "execution": made.day,
+    }
+    return of_day(day or e.days_from(), frames)
+
+
+NOON = 12 * 3_600
+STORY = e.Story(
+    fills=[
+        e.Execution("1", "o", e.us(NOON + 1), 1, "300", "40.05", fee="10"),
+        e.Execution("2", "o", e.us(NOON + 2), 1, "400", "40.05", fee="7"),
+        e.Execution("3", None, e.us(1), 1, "1", "40.00"),
+    ],
+    orders=[
+        e.Order("o", 1, "1000", e.us(NOON), e.us(NOON + 9), "cancelled", "40.00", "40.04"),
+    ],
+    quotes=[e.Quote(e.us(NOON), "40.03", "40.05"), e.Quote(e.us(NOON + 8), "40.07", "40.09")],
+)
+
+
+def rows_of(found: Any, table: str) -> dict[str, list[Any]]:
+    (one,) = (t for t in found.tables if t.id == table)
+    return {row[0].text: list(row) for row in one.rows}
+
+
+def test_every_benchmark_has_a_row_with_mean_median_p95_cost_and_coverage() -> None:
+    fact = full(STORY)
+    rows = rows_of(page(fact), "slippage_by_benchmark")
+    assert list(rows) == [
+        "Decision price", "Arrival price", "Mid at the fill", "Mid 1 s after the fill",
+        "Mid 10 s after the fill", "Mid 60 s after the fill",
+    ]  # fmt: skip
+    _, currency, mean, median, p95, cost, notional, covered = rows["Arrival price"]
+    assert (currency.text, cost.amount, notional.amount) == ("USD", 700 * Decimal("0.01"), 28_028)
+    assert mean.value == Fraction(7, 28_028) * 10_000
+    # All of it is at 0.01 / 40.04, 2.4975 bps; a bucket is an eighth of a bp wide there.
+    assert median == p95 and abs(median.value - Decimal("2.4975")) < Decimal("0.07")
+    assert covered == Ratio(numerator=Decimal(2), denominator=Decimal(3))
+    assert rows["Mid at the fill"][7].numerator == 2
+    # One second after each fill a quote followed within a minute; ten seconds after, none did.
+    assert rows["Mid 1 s after the fill"][7].numerator == 2
+    assert rows["Mid 10 s after the fill"][7].numerator == 0
+    assert isinstance(rows["Mid 10 s after the fill"][2], Missing)
+
+
+def test_both_splits_of_the_shortfall_and_its_figure() -> None:
+    found = page(full(STORY))
+    rows = rows_of(found, "slippage_shortfall")
+    money = {name: (row[1].amount, row[3].amount) for name, row in rows.items()}
+    assert money == {
+        "Delay": (28, 40), "Trading": (7, 7), "Opportunity": (24, 12), "Fees": (17, 17),
+        "Total": (76, 76),
+    }  # fmt: skip
+    (figure,) = (f for f in found.figures if f.id == "slippage.shortfall_bps.USD")
+    assert figure.value == Bps(cost=Decimal(76), notional=Decimal(40_000))
+    assert figure.value.value == 19  # reference-numbers.json: total_bps 19.0
+
+
+def test_what_the_ledger_has_not_is_one_line_and_no_row() -> None:
+    found = page(full(replace(STORY, quotes=None)))
+    assert list(rows_of(found, "slippage_by_benchmark")) == ["Decision price", "Arrival price"]
+    assert not any(t.id == "slippage_shortfall" for t in found.tables)
+    lines = [note for note in found.notes if "not measured" in note]
+    assert len(lines) == 2 and all(line.count("Mid at the fill") <= 1 for line in lines)
+    assert any(line.startswith("Interval VWAP: not measured") for line in lines)
+
+
+def test_medians_differ_from_means() -> None:
+    fills = [e.Execution(str(n), "o", e.us(NOON + n), 1, "1", "100") for n in range(9)]
+    fills.append(e.Execution("9", "o", e.us(NOON + 9), 1, "1", "110"))
+    order = e.Order("o", 1, "10", e.us(NOON), e.us(NOON + 99), "filled", None, "100")
+    rows = rows_of(page(full(e.Story(fills, [order]))), "slippage_by_benchmark")
+    _, _, mean, median, p95, *_ = rows["Arrival price"]
+    assert (mean.value, median.value) == (Fraction(10, 1000) * 10_000, 0)
+    assert abs(p95.value - 1000) <= Decimal("0.031") * 1000
+
+
+def test_a_day_sealed_before_still_loads_and_says_what_it_lacks() -> None:
+    old = known([Execution(1, "1", "101", "100")])
+    raw = old.model_dump(mode="json", exclude_defaults=True)
+    assert set(raw) == {"cells"} and "benchmarks" not in raw["cells"][0]
+    loaded = fact_from(SLIPPAGE, raw)
+    assert loaded == old
+    alone = page(loaded)
+    assert not any(t.id == "slippage_by_benchmark" for t in alone.tables)
+    new = full(STORY)
+    assert isinstance(new, SlippageFact)
+    both = page(merge([(MONDAY, loaded), (MONDAY + timedelta(1), new)]))
+    assert any("Of 4 fills 1 are of days sealed before" in note for note in both.notes)
+    assert rows_of(both, "slippage_by_benchmark")["Decision price"][7] == Ratio(
+        numerator=Decimal(2), denominator=Decimal(4)
+    )
+
+
+def test_the_distribution_and_the_hours_are_drawn_from_all_of_the_notional() -> None:
+    charts = {c.id: c for c in page(full(STORY)).charts}
+    bars = dict(
+        zip(charts["slippage.distribution"].labels, charts["slippage.distribution"].bars.values,
+            strict=True)
+    )  # fmt: skip
+    assert bars["2…5"] == 100 and sum(bars.values()) == 100
+    assert set(charts) == {"slippage.distribution"}  # one hour alone is no course of a day
+
+
+def test_fees_apart_are_said() -> None:
+    fills = [replace(f, fee_currency="EUR") for f in STORY.fills]
+    found = page(full(replace(STORY, fills=fills)))
+    assert rows_of(found, "slippage_shortfall")["Fees"][1].amount == 0
+    assert any(note.endswith("in no shortfall: 17 EUR.") for note in found.notes)
+
+
+def test_a_session_of_ended_orders_alone_has_their_shortfall_and_unknown_slippage() -> None:
+    fact = full(replace(STORY, fills=[]))
+    assert isinstance(fact, SlippageFact) and fact.cells == ()
+    found = page(fact, {"slippage_bps": target("2")})
+    assert found.verdict is Verdict.UNKNOWN
+    # 1000 × (40.08 − 40.00), by whichever split.
+    assert rows_of(found, "slippage_shortfall")["Total"][1].amount == 80
+
+
+@settings(deadline=None, max_examples=15)
+@given(e.stories(days=3))
+def test_merge_of_full_days_is_the_period(story: e.Story) -> None:
+    dates = [MONDAY + timedelta(n) for n in range(3)]
+    days = [(day, full(story, e.days_from(day))) for day in dates]
+    facts = [(day, fact) for day, fact in days if isinstance(fact, SlippageFact)]
+    whole = full(story, e.days_from(MONDAY, 3))
+    if isinstance(whole, Missing):
+        assert not facts
+    else:
+        assert canonical(merge(facts)) == canonical(whole)
+        assert canonical(merge([(MONDAY, merge(facts[:1])), *facts[1:]])) == canonical(whole)
+        assert fact_from(SLIPPAGE, whole.model_dump(mode="json")) == whole

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from reporting.book.session import trade
 from reporting.measures import Context
 from reporting.measures.var import (
     VarFact,
-    historical,
     merge,
     of_day,
     plain_pct,
@@ -27,6 +27,7 @@ from reporting.measures.var import (
 )
 from reporting.model import Missing, Money, Why, epoch_ms
 from reporting.periods import day_span
+from reporting.risk.historical import historical as of_outcomes
 
 from ..book.drawn import (
     MONDAY,
@@ -40,6 +41,10 @@ from ..book.drawn import (
     table_frame,
     trading_day,
 )
+
+
+def historical(losses: np.ndarray, level: str) -> tuple[float, float]:
+    return of_outcomes(-losses, level)
 
 
 def sample(n: int) -> np.ndarray:
@@ -198,7 +203,7 @@ def test_a_long_position_loses_when_the_price_falls() -> None:
 def test_a_short_position_loses_when_the_price_rises() -> None:
     day = day_of(estimate([Fill("1", -1, "3", "90")], {"AAA": HALVED}))
     assert (day.gross, day.net) == (300, -300)
-    assert [level.var for level in day.levels] == [300, 300]
+    assert [level.var for level in day.levels] == [300, 300, 300]
 
 
 def test_prices_and_rates_move_together() -> None:
@@ -206,7 +211,7 @@ def test_prices_and_rates_move_together() -> None:
     fx = {"EUR": ["1.25", "1.00", "1.00"]}
     day = day_of(estimate([Fill("1", 1, "1", "90", "BBB")], {"BBB": ["100", "110", "110"]}, fx=fx))
     assert day.net == 110
-    assert [level.var for level in day.levels] == [Decimal("13.20"), Decimal("13.20")]
+    assert [level.var for level in day.levels] == [Decimal("13.20")] * 3
 
 
 def test_a_hedge_takes_away_the_risk() -> None:
@@ -234,7 +239,7 @@ def test_only_the_window_counts() -> None:
     day = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, window=3))
     # The halving is four returns back: the worst of the last three is −10 %.
     assert day.observations == 3
-    assert [level.var for level in day.levels] == [30, 30]
+    assert [level.var for level in day.levels] == [30] * 3
 
 
 def test_an_instrument_without_history_is_left_out_and_named() -> None:
@@ -246,6 +251,11 @@ def test_an_instrument_without_history_is_left_out_and_named() -> None:
     context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
     found = section(VarFact(days=(day,)), [(MONDAY, VarFact(days=(day,)))], context)
     assert any("BBB" in note for note in found.notes)
+
+
+def test_a_fee_in_a_currency_without_a_rate_leaves_no_position_out() -> None:
+    day = day_of(estimate([Fill("1", 1, "3", "90", fee="1", fee_currency="CHF")], {"AAA": HALVED}))
+    assert (day.left_out, day.net) == ((), 300)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +286,7 @@ def test_a_day_without_a_mark_is_not_a_return_of_zero() -> None:
         )
     )
     assert day.observations == 2
-    assert [level.var for level in day.levels] == [Decimal(64) * 20 / 100] * 2
+    assert [level.var for level in day.levels] == [Decimal(64) * 20 / 100] * 3
 
 
 def test_a_ledger_of_one_currency_needs_no_rates() -> None:
@@ -322,7 +332,7 @@ def test_days_stay_a_series() -> None:
     figures = {f.id: f for f in found.figures}
     assert figures["var.var_99"].value == Money(amount=Decimal(50), currency="USD")  # the last
     assert [p.value for p in figures["var.var_99"].series] == [150, 50]
-    (by_day,) = found.tables
+    by_day = next(t for t in found.tables if t.id == "var_by_day")
     assert by_day.total is not None
     assert by_day.total[1] == Money(amount=Decimal(150), currency="USD")  # the largest
 
@@ -330,3 +340,259 @@ def test_days_stay_a_series() -> None:
 @pytest.mark.parametrize(("level", "pct"), [("0.99", "99"), ("0.975", "97.5"), ("0.9", "90")])
 def test_levels_in_words(level: str, pct: str) -> None:
     assert plain_pct(level) == pct
+
+
+# Methods, components and clean P&L -------------------------------------------------------------
+
+
+def rows(series: Sequence[str]) -> list[Fraction]:
+    """Returns of a series of prices, in fractions."""
+    prices = [Fraction(p) for p in series]
+    return [b / a - 1 for a, b in pairwise(prices)]
+
+
+def walk(seed: int, n: int = 151) -> list[str]:
+    steps = np.random.default_rng(seed).standard_t(4, size=n - 1) / 60
+    return [f"{p:.4f}" for p in 100 * np.cumprod(np.concatenate([[1.0], 1 + steps]))]
+
+
+SERIES = {"AAA": walk(1), "BBB": walk(2)}
+FX = {"EUR": walk(3)}
+BOOK = [
+    Fill("1", 1, "300", "90"),
+    Fill("2", -1, "100", "90", strategy="carry", agent="beta"),
+    Fill("3", 1, "50", "90", "BBB", strategy="carry", agent="alpha"),
+    Fill("4", -1, "20", "90", "BBB", "acc2", strategy="carry", agent="beta"),
+]
+
+
+def big_day() -> Any:
+    return day_of(estimate(BOOK, SERIES, fx=FX, least=100))
+
+
+def test_the_outcomes_are_what_the_positions_would_have_made() -> None:
+    day = big_day()
+    fx = [Fraction(x) for x in FX["EUR"]]
+    in_usd = [str(Fraction(p) * x) for p, x in zip(SERIES["BBB"], fx, strict=True)]
+    aaa = 200 * Fraction(SERIES["AAA"][-1])
+    bbb = 30 * Fraction(in_usd[-1])
+    expected = [a * aaa + b * bbb for a, b in zip(rows(SERIES["AAA"]), rows(in_usd), strict=True)]
+    assert len(day.outcomes) == day.observations == 150
+    for outcome, amount in zip(day.outcomes, expected, strict=True):
+        assert abs(Fraction(outcome.amount) - amount) <= Fraction("0.00501")
+    assert [o.day for o in day.outcomes] == [MONDAY - timedelta(149 - i) for i in range(150)]
+    # From what is sealed alone an auditor gets the same VaR and ES: 150 × 1 % is a day and a half.
+    worst = sorted(o.amount for o in day.outcomes)
+    level = day.at("0.99")
+    assert level is not None
+    assert level.var == -worst[1]
+    assert level.es == (-(worst[0] + worst[1] / 2) / Decimal("1.5")).quantize(Decimal("0.01"))
+
+
+def test_components_of_each_kind_sum_to_the_total_to_the_cent() -> None:
+    day = big_day()
+    var, es = day.at("0.99").var, day.at("0.975").es
+    for kind in ("strategy", "agent", "instrument"):
+        shares = [s for s in day.shares if s.kind == kind]
+        assert len(shares) == 2
+        assert sum(s.part_var for s in shares) == var
+        assert sum(s.part_es for s in shares) == es
+        normal = {
+            (e.level, name): getattr(e, name)
+            for e in day.estimates
+            if e.method == "normal"
+            for name in ("var", "es")
+        }
+        assert sum(s.normal_var for s in shares) == normal["0.99", "var"]
+        assert sum(s.normal_es for s in shares) == normal["0.975", "es"]
+        assert sum(s.exposure for s in shares) == sum(p.value for p in day.positions)
+
+
+def test_alone_and_added_are_the_var_of_other_books() -> None:
+    day = big_day()
+    of = {(s.kind, s.name): s for s in day.shares}
+    only = day_of(estimate(BOOK[2:], {"BBB": SERIES["BBB"]}, fx=FX, least=100))
+    rest = day_of(estimate(BOOK[:2], {"AAA": SERIES["AAA"]}, least=100))
+    bbb = of["instrument", "BBB"]
+    assert (bbb.alone_var, bbb.alone_es) == (only.at("0.99").var, only.at("0.975").es)
+    assert bbb.added_var == day.at("0.99").var - rest.at("0.99").var
+    assert bbb.added_es == day.at("0.975").es - rest.at("0.975").es
+    trend = day_of(estimate(BOOK[:1], {"AAA": SERIES["AAA"]}, least=100))
+    assert of["strategy", "trend"].alone_var == trend.at("0.99").var
+    assert of["agent", "alpha"].gross == sum(
+        abs(p.value) for p in day.positions if p.agent == "alpha"
+    )
+    # Alone, and with nothing else in the book, is the component and what is added.
+    (whole,) = [s for s in only.shares if s.kind == "strategy"]
+    assert whole.part_es == whole.added_es == whole.alone_es == only.at("0.975").es
+
+
+def test_every_method_has_an_answer_at_every_level_or_says_why() -> None:
+    day = big_day()
+    assert {(e.method, e.level) for e in day.estimates} == {
+        (m, x)
+        for m in ("normal", "cornish_fisher", "ewma", "filtered")
+        for x in ("0.95", "0.975", "0.99")
+    }
+    found = [e for e in day.estimates if not isinstance(e.var, Missing)]
+    assert len(found) >= 9
+    assert all(e.es >= e.var for e in found)
+    # One crash among calm days: no expansion of a normal quantile fits that.
+    crash = ["100"] * 150 + ["40"] + ["40.01", "40"] * 20
+    odd = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": crash}))
+    (expanded,) = [e for e in odd.estimates if (e.method, e.level) == ("cornish_fisher", "0.99")]
+    assert isinstance(expanded.var, Missing)
+    assert "skewness" in expanded.var.detail
+    # Prices that never move: VaR is 0, which is measured, and nothing can be rescaled.
+    still = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": ["100"] * 120}))
+    assert {x.var for x in still.levels} == {0}
+    assert all(isinstance(e.var, Missing) for e in still.estimates if e.method == "filtered")
+
+
+def test_marks_from_before_a_split_count_in_units_of_today() -> None:
+    # Two for one on Sunday: 200 becomes 100, and that is no loss of half.
+    prices = {"AAA": ["200", "202", "200", "100", "101"]}
+    marks = history(prices, 250, 2)
+    marks.table["marked_at"] = [at(d, 72_000) for d in marks.table["day"]]
+    split = {"instrument_id": "AAA", "ratio": Decimal(2), "effective_at": at(MONDAY - timedelta(1))}
+    frames = {
+        "book": book_of([Fill("1", 1, "3", "90")], {"AAA": "101"}),
+        "mark_history": marks, "fx_history": table_frame([]),
+        "fx_rates": table_frame([], base="USD"), "split_history": table_frame([split]),
+    }  # fmt: skip
+    day = day_of(of_day(trading_day(), frames))
+    # 303 × (200/202 − 1) = −3.
+    assert [level.var for level in day.levels] == [3, 3, 3]
+    unadjusted = day_of(of_day(trading_day(), {**frames, "split_history": table_frame([])}))
+    assert unadjusted.levels[0].var > 150
+
+
+TUESDAY = MONDAY + timedelta(1)
+
+
+def clean(
+    fills: Sequence[Fill],
+    prices: Mapping[str, str],
+    rates: tuple[str, str] = ("1.1", "1.2"),
+    **more: Any,
+) -> Any:
+    """Clean P&L of a Tuesday that opened with Monday's book (marked at 100), after ``fills``."""
+    monday = book_of(BOOK[:1] + BOOK[2:3], {"AAA": "100", "BBB": "100"})
+    instruments = instruments_frame(AAA, BBB)
+    second = trade(
+        monday.closing, instruments, fills_frame(fills), marks_frame(prices), epoch_ms(at(TUESDAY))
+    )
+    frames = {
+        "book": second, "mark_history": history(SERIES, 250, 2),
+        "fx_history": fx_history(FX), "fx_rates": rates_frame({"EUR": rates[1]}),
+        "fx_open": rates_frame({"EUR": rates[0]}), "instruments": instruments,
+        "marks": marks_frame(prices), **more,
+    }  # fmt: skip
+    return day_of(of_day(trading_day(), frames)).clean
+
+
+def test_clean_pnl_is_that_of_the_opening_positions_at_closing_marks() -> None:
+    marks = {"AAA": "110", "BBB": "90"}
+    # 300 × (110 − 100), and 50 × (90 × 1.2 − 100 × 1.1) = 50 × −2.
+    assert clean([], marks) == 3000 - 100
+    # What is traded in the session, and its fees, do not count.
+    sold = Fill("9", -1, "250", "500", fee="77", when=at(TUESDAY, 9))
+    assert clean([sold], marks) == 3000 - 100
+
+
+def test_clean_pnl_of_a_split_is_in_new_units() -> None:
+    marks = {"AAA": "55", "BBB": "100"}
+    split = {
+        "instrument_id": "AAA",
+        "kind": "split",
+        "ratio": Decimal(2),
+        "effective_at": at(TUESDAY),
+    }
+    # 600 × 55 − 300 × 100, and 50 × 100 × (1.2 − 1.1).
+    fresh = marks_frame(marks, at(TUESDAY, 72_000))
+    actions = table_frame([split])
+    assert clean([], marks, corporate_actions=actions, marks=fresh) == 3000 + 500
+    # A mark from before the split is of the old units.
+    old = marks_frame({"AAA": "110", "BBB": "100"}, at(MONDAY, 72_000))
+    assert clean([], marks, corporate_actions=actions, marks=old) == 3000 + 500
+
+
+@pytest.mark.parametrize(
+    ("lacking", "why"),
+    [("marks", Why.NO_MARK), ("fx_open", Why.NO_DATA), ("instruments", Why.NOT_MEASURED)],
+)
+def test_clean_pnl_without_a_mark_or_a_rate_is_missing(lacking: str, why: Why) -> None:
+    more: dict[str, Any] = {
+        "marks": {"marks": marks_frame({"AAA": "110"})},
+        "fx_open": {"fx_open": rates_frame({"GBP": "1"})},
+        "instruments": {"instruments": Missing(why=Why.NOT_MEASURED)},
+    }[lacking]
+    found = clean([], {"AAA": "110", "BBB": "90"}, **more)
+    assert isinstance(found, Missing)
+    assert found.why is why
+
+
+def test_a_day_that_was_sealed_by_older_code_still_loads() -> None:
+    old = {
+        "days": [
+            {
+                "day": "2026-03-02", "base": "USD", "observations": 250, "first": "2025-03-03",
+                "last": "2026-03-02", "gross": "10", "net": "10", "left_out": [],
+                "levels": [{"level": "0.95", "var": "1", "es": "2"},
+                           {"level": "0.99", "var": "3", "es": "4"}],
+            }
+        ]
+    }  # fmt: skip
+    fact = VarFact.model_validate(old, strict=False)
+    (day,) = fact.days
+    assert isinstance(day.clean, Missing)
+    assert day.at("0.975") is None
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    both = merge([(MONDAY, fact), (TUESDAY, VarFact(days=(big_day(),)))])
+    for whole in (fact, both):
+        found = section(whole, [(MONDAY, fact)], context)
+        assert {f.id for f in found.figures} >= {"var.var_95", "var.var_99", "var.gross"}
+    (note,) = [n for n in section(fact, [(MONDAY, fact)], context).notes if "not measured" in n]
+    assert "components" in note
+
+
+def test_the_page_of_one_close() -> None:
+    fact = VarFact(days=(big_day(),))
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    found = section(fact, [(MONDAY, fact)], context)
+    tables = {t.id: t for t in found.tables}
+    assert list(tables) == ["var_methods", "var_components", "var_exposure"]
+    for table in tables.values():
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    keys = [c.key for c in tables["var_methods"].columns]
+    historical_row = dict(zip(keys, tables["var_methods"].rows[0], strict=True))
+    one, ten = historical_row["var_99"], historical_row["var_99_10d"]
+    assert isinstance(one, Money) and isinstance(ten, Money)
+    # √10 = 3.16227766…
+    assert abs(ten.amount - one.amount * Decimal("3.16227766017")) < Decimal("0.01")
+    assert len(tables["var_components"].rows) == 6
+    total = tables["var_exposure"].total
+    assert total is not None
+    net = total[4]
+    assert isinstance(net, Money)
+    assert net.amount.quantize(Decimal("0.01")) == fact.days[0].net
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price"), [("0.00000001", "0.00000000001"), ("1000000000000", "1000000000")]
+)
+def test_the_smallest_and_the_largest_positions(quantity: str, price: str) -> None:
+    series = [str(Decimal(price) * Decimal(p)) for p in HALVED]
+    fills = [Fill("1", 1, quantity, price), Fill("2", 1, quantity, price, agent="beta")]
+    day = day_of(estimate(fills, {"AAA": series}))
+    value = 2 * Decimal(quantity) * Decimal(price) * 100
+    # The worst day halves it: 10²³ dollars are 10²⁵ cents, beyond 64 bits; floats have 15 digits.
+    found = day.at("0.99")
+    assert abs(found.var - value / 2) <= max(value / 10**14, Decimal("0.005"))
+    for kind in ("strategy", "agent", "instrument"):
+        shares = [s for s in day.shares if s.kind == kind]
+        assert sum(s.part_var for s in shares) == found.var
+        assert sum(s.part_es for s in shares) == day.at("0.975").es
+    assert sum(p.value for p in day.positions) == value
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    assert section(VarFact(days=(day,)), [(MONDAY, VarFact(days=(day,)))], context).tables

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from math import sqrt
 from random import Random
 from zoneinfo import ZoneInfo
@@ -31,6 +32,11 @@ CRASH, CRASH_RETURN = date(2025, 11, 20), -0.042
 #: OELG trades and has a position, but gets no mark on the last session.
 STALE_MARK = ("OELG", LAST)
 RENAMED, RENAMED_ON = "HAZL", date(2025, 10, 20)
+#: Two new shares for one old share, from before the first trade of this session on.
+SPLIT_CODE, SPLIT_ON, SPLIT_RATIO = "DGLS", date(2025, 10, 16), 2
+#: A future that ends with this session, and what is added to the next one's price for its own.
+EXPIRING_CODE, EXPIRES_ON, BASIS_TICKS = "GRVU5", date(2025, 9, 19), -140
+NEXT_CODE = "GRVZ5"
 
 _NODES = 14  # straight pieces that a session's price path consists of
 
@@ -83,12 +89,27 @@ INSTRUMENTS = (
     # What a name can contain, a page must show as text.
     _instrument("OELG", '<b>Öl & Gas</b> "AG"', "EUR", "1 0.01 1", 51.0, 1.0, "Xetra close"),
 )
-BY_CODE = {instrument.code: instrument for instrument in INSTRUMENTS}
+#: Its price is worked out from the next future's, so it takes no dice from the others.
+EXPIRING = _instrument(
+    EXPIRING_CODE, "Grove 500 future Sep 25", "USD", "50 0.25 1", 5285.0, 1.0, "CME settle"
+)
+LISTED = (*INSTRUMENTS, EXPIRING)
+BY_CODE = {instrument.code: instrument for instrument in LISTED}
 
 
 def local_ms(day: date, clock: time, zone: str = ZONE) -> int:
     """Milliseconds since 1970 of a wall-clock time."""
     return epoch_ms(datetime.combine(day, clock, ZoneInfo(zone)))
+
+
+def local_day(at: int) -> date:
+    """The calendar day in New York that a moment lies in."""
+    return _day_of_hour(at // 3_600_000)
+
+
+@cache
+def _day_of_hour(hour: int) -> date:
+    return datetime.fromtimestamp(hour * 3_600, ZoneInfo(ZONE)).date()
 
 
 #: The demo's present, a Monday morning before the open.
@@ -100,11 +121,13 @@ def known_ms(session: date) -> int:
     return local_ms(session + timedelta(1), time(6))
 
 
+@cache
 def open_ms(session: date) -> int:
     """Start of the regular hours."""
     return local_ms(session, time(9, 30))
 
 
+@cache
 def close_ms(session: date) -> int:
     """End of the regular hours."""
     return local_ms(session, time(13) if session in EARLY_CLOSES else time(16))
@@ -122,9 +145,23 @@ def _fat(dice: Random) -> float:
     return normal(dice) * sqrt(3.0 / max(chi2, 0.05))
 
 
+def split_ratio(code: str, session: date) -> int:
+    """Units that one unit from before the split is on ``session``."""
+    return SPLIT_RATIO if code == SPLIT_CODE and session >= SPLIT_ON else 1
+
+
+def is_listed(code: str, session: date) -> bool:
+    """Whether an instrument can still be traded on ``session``."""
+    return code != EXPIRING_CODE or session <= EXPIRES_ON
+
+
 @dataclass(frozen=True)
 class Market:
-    """Closes in ticks and rates by session, and each trading session's path within the day."""
+    """Closes in ticks and rates by session, and each trading session's path within the day.
+
+    ``closes`` and ``paths`` are drawn as if no share had ever been split; ``close_ticks`` and
+    ``mid_ticks`` are what the market shows.
+    """
 
     history: tuple[date, ...]
     sessions: tuple[date, ...]
@@ -132,13 +169,18 @@ class Market:
     eurusd: dict[date, Decimal]
     paths: dict[tuple[str, date], tuple[float, ...]]
 
+    def close_ticks(self, code: str, session: date) -> int:
+        """The closing price in whole ticks, per unit of that session."""
+        return self.closes[code][session] // split_ratio(code, session)
+
     def mid_ticks(self, code: str, at: int, session: date) -> int:
         """The mid at ``at``, in whole ticks; flat outside the regular hours."""
         path = self.paths[code, session]
         opens, closes = open_ms(session), close_ms(session)
         place = min(max((at - opens) / (closes - opens), 0.0), 1.0) * _NODES
         node = min(int(place), _NODES - 1)
-        return round(path[node] + (path[node + 1] - path[node]) * (place - node))
+        unsplit = round(path[node] + (path[node + 1] - path[node]) * (place - node))
+        return unsplit // split_ratio(code, session)
 
 
 def market(seed: int) -> Market:
@@ -178,4 +220,12 @@ def market(seed: int) -> Market:
                 noise = 0.0012 * close * 4 * part * (1 - part) * normal(dice)
                 path.append(opening + (close - opening) * part + noise)
             paths[one.code, day] = tuple(path)
+
+    code, following = EXPIRING_CODE, NEXT_CODE
+    closes[code] = {
+        day: ticks + BASIS_TICKS for day, ticks in closes[following].items() if is_listed(code, day)
+    }
+    for day in sessions:
+        if is_listed(code, day):
+            paths[code, day] = tuple(node + BASIS_TICKS for node in paths[following, day])
     return Market(history, sessions, closes, eurusd, paths)

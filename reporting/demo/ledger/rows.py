@@ -93,6 +93,89 @@ class EcbFixing(NamedTuple):
     entered_at: int
 
 
+class CommissionItem(NamedTuple):
+    """A part of an execution's commission; positive is cost to us."""
+
+    exec_id: str
+    item: str
+    amount: Decimal
+    ccy: str
+    entered_at: int
+
+
+class TopOfBook(NamedTuple):
+    """The best bid and ask of one instrument at a moment."""
+
+    code: str
+    bid: Decimal
+    ask: Decimal
+    quoted_at: int
+    received_at: int
+
+
+class TapePrint(NamedTuple):
+    """A trade of anybody, us included, as the tape shows it."""
+
+    code: str
+    px: Decimal
+    size: Decimal
+    printed_at: int
+    received_at: int
+
+
+class CorporateEvent(NamedTuple):
+    """A version of what happens to an instrument: SPLIT, CASHDIV, EXPIRY or WITHDRAWN.
+
+    ``factor`` is new units for one old unit; ``per_unit`` a dividend or a settlement price.
+    """
+
+    event_id: str
+    code: str
+    what: str
+    factor: Decimal | None
+    per_unit: Decimal | None
+    ccy: str | None
+    effective_at: int
+    entered_at: int
+
+
+class CashMovement(NamedTuple):
+    """A version of a payment that is no trade: DEPOSIT, WITHDRAWAL, INTEREST or FUNDING."""
+
+    movement_id: str
+    book: str
+    code: str | None
+    strategy: str | None
+    desk: str | None
+    reason: str
+    amount: Decimal
+    ccy: str
+    paid_at: int
+    entered_at: int
+
+
+class CustodyPosition(NamedTuple):
+    """A line of a custodian's statement: what it says that we hold of one instrument."""
+
+    custodian: str
+    book: str
+    code: str
+    quantity: Decimal
+    stated_at: int
+    received_at: int
+
+
+class CustodyCash(NamedTuple):
+    """A line of a custodian's statement: what it says that we have of one currency."""
+
+    custodian: str
+    book: str
+    ccy: str
+    balance: Decimal
+    stated_at: int
+    received_at: int
+
+
 @dataclass(frozen=True)
 class Firm:
     """All rows of the sample firm. A field's name is its table's name in schema ``firm``."""
@@ -104,6 +187,13 @@ class Firm:
     executions: tuple[Execution, ...]
     closing_prices: tuple[ClosingPrice, ...]
     ecb_fixings: tuple[EcbFixing, ...]
+    commission_items: tuple[CommissionItem, ...]
+    top_of_book: tuple[TopOfBook, ...]
+    tape: tuple[TapePrint, ...]
+    corporate_events: tuple[CorporateEvent, ...]
+    cash_movements: tuple[CashMovement, ...]
+    custody_positions: tuple[CustodyPosition, ...]
+    custody_cash: tuple[CustodyCash, ...]
 
 
 #: In an order in which they can be loaded.

@@ -1,12 +1,13 @@
 """What the sample firm did: orders, their chains, executions, and what became known late.
 
 Each desk moves a position per instrument from target to target, so there are longs, shorts and
-flips through zero. All quantities are drawn as whole lots and all prices as whole ticks.
+flips through zero. All quantities are drawn as whole lots and all prices as whole ticks; the
+desks count in units from before the split, and what they send is in those of the session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -16,18 +17,23 @@ from typing import Any
 from .market import (
     BY_CODE,
     EARLY_CLOSES,
+    EXPIRING,
     INSTRUMENTS,
+    LISTED,
     RENAMED,
     RENAMED_ON,
     STALE_MARK,
     Instrument,
     Market,
     close_ms,
+    is_listed,
+    local_day,
     local_ms,
     normal,
     open_ms,
+    split_ratio,
 )
-from .rows import Child, ChildEvent, ClosingPrice, EcbFixing, Execution, Firm, Parent, Security
+from .rows import Child, ChildEvent, ClosingPrice, EcbFixing, Execution, Parent, Security
 
 #: A session with marks and no trade, order or completion.
 QUIET = date(2025, 10, 13)
@@ -74,6 +80,15 @@ DESKS = (
 )
 
 
+#: The hedge's future that is held until it expires: what was traded in it, in signed lots.
+_ROLL = Desk("hedge-overlay", "risk", "HEDGE-3", (EXPIRING.code,), 0, 0, 0)
+_ROLL_ORDERS = (
+    (date(2025, 9, 3), time(11, 5), -9),
+    (date(2025, 9, 9), time(14, 20), -4),
+    (date(2025, 9, 16), time(10, 45), 6),
+)
+
+
 @dataclass
 class _Plan:
     """One chain about to be simulated."""
@@ -89,9 +104,11 @@ class _Plan:
 class _Trading:
     """The state of the simulation; ``run`` fills the lists of rows."""
 
-    def __init__(self, seed: int, market: Market) -> None:
-        self.dice = Random(f"trading/{seed}")
+    def __init__(self, dice: Random, market: Market, mark: str = "") -> None:
+        """``mark`` tells the identifiers of one simulation from those of another."""
+        self.dice = dice
         self.market = market
+        self.mark = mark
         self.sessions = tuple(day for day in market.sessions if day != QUIET)
         self.held: dict[tuple[Desk, str], int] = {}
         self.parents: list[Parent] = []
@@ -103,6 +120,12 @@ class _Trading:
         for session in self.sessions:
             for plan in sorted(self.plans(session), key=lambda plan: plan.at):
                 self.trade(plan)
+
+    def roll(self) -> None:
+        """The orders in the future that expires."""
+        for session, clock, lots in _ROLL_ORDERS:
+            at = local_ms(session, clock)
+            self.trade(_Plan(_ROLL, EXPIRING, session, at, lots, large=True))
 
     # -- what is wanted ----------------------------------------------------------------------
 
@@ -140,7 +163,7 @@ class _Trading:
 
     def trade(self, plan: _Plan) -> None:
         """Send one chain of orders and let it end in one of the ways an order can end."""
-        parent_id = f"P{len(self.parents) + 1:06d}"
+        parent_id = f"P{self.mark}{len(self.parents) + 1:06d}"
         direction = "BUY" if plan.lots > 0 else "SELL"
         desk = plan.desk
         self.parents.append(
@@ -238,10 +261,11 @@ class _Trading:
         working: bool = True,
     ) -> str:
         """A new child; now and then the mid at its sending was not captured."""
-        child_id = f"C{len(self.children) + 1:06d}"
+        child_id = f"C{self.mark}{len(self.children) + 1:06d}"
         ticks = self.market.mid_ticks(plan.one.code, at, plan.session)
         mid = None if self.chance(0.03) else plan.one.price(ticks)
-        self.children.append(Child(child_id, parent_id, amends, plan.one.size(lots), at, mid))
+        size = plan.one.size(lots * split_ratio(plan.one.code, plan.session))
+        self.children.append(Child(child_id, parent_id, amends, size, at, mid))
         if working:
             self.event(child_id, "WORKING", at)
         return child_id
@@ -280,6 +304,7 @@ class _Trading:
         away_bps = 1.0 + 1.4 * normal(self.dice)
         ticks = max(1, round(mid * (1 + side * away_bps / 10_000)))
         venue = self.pick(("ARX", "BLUX", "CROSS", "MAKR"))
+        lots *= split_ratio(one.code, session)
         fee, currency = _fee(one, lots, ticks, venue)
         self.executions.append(
             Execution(
@@ -419,33 +444,64 @@ def _terms(row: Execution) -> dict[str, str]:
     return {"kind": row.exec_type, "quantity": format(row.size, "f"), "price": format(row.px, "f")}
 
 
-# -- the whole firm ---------------------------------------------------------------------------
+# -- all desks --------------------------------------------------------------------------------
 
 
-def trade(seed: int, market: Market) -> tuple[Firm, dict[str, Any]]:
-    """All rows of the firm's tables, and the facts planted in them."""
-    book = _Trading(seed, market)
+@dataclass(frozen=True)
+class Trades:
+    """The rows that trading leaves, in the order in which they became known."""
+
+    parents: tuple[Parent, ...]
+    children: tuple[Child, ...]
+    child_events: tuple[ChildEvent, ...]
+    executions: tuple[Execution, ...]
+
+
+def trade(seed: int, market: Market) -> tuple[Trades, dict[str, Any]]:
+    """What all desks did, and the facts planted in it."""
+    book = _Trading(Random(f"trading/{seed}"), market)
     book.run()
-    executions = sorted(book.executions, key=lambda row: row.executed_at)
-    executions = [row._replace(exec_id=f"E{n:06d}") for n, row in enumerate(executions, 1)]
-    events = book.events
-    planted = _plant_late(executions, events, book.children)
-    firm = Firm(
-        securities=tuple(_securities(market)),
-        parents=tuple(book.parents),
-        children=tuple(book.children),
-        child_events=tuple(sorted(events, key=lambda row: row.entered_at)),
+    executions = _numbered(book.executions, "")
+    planted = _plant_late(executions, book.events, book.children)
+    roll = _Trading(Random(f"roll/{seed}"), market, "F")
+    roll.roll()
+    executions += _numbered(roll.executions, "F")
+    children = (*book.children, *roll.children)
+    parents = (*book.parents, *roll.parents)
+    trades = Trades(
+        parents=tuple(_decided(Random(f"decisions/{seed}"), parents, children, market)),
+        children=children,
+        child_events=tuple(sorted(book.events + roll.events, key=lambda row: row.entered_at)),
         executions=tuple(sorted(executions, key=lambda row: row.entered_at)),
-        closing_prices=tuple(_closing_prices(market)),
-        ecb_fixings=tuple(_ecb_fixings(market)),
     )
-    return firm, planted
+    return trades, planted
 
 
-def _securities(market: Market) -> Iterator[Security]:
+def _numbered(executions: Iterable[Execution], mark: str) -> list[Execution]:
+    """In order of time, with identifiers in that order."""
+    rows = sorted(executions, key=lambda row: row.executed_at)
+    return [row._replace(exec_id=f"E{mark}{n:06d}") for n, row in enumerate(rows, 1)]
+
+
+def _decided(
+    dice: Random, parents: Iterable[Parent], children: Iterable[Child], market: Market
+) -> Iterator[Parent]:
+    """Each parent with when it was decided and the mid of that moment; either may be unknown."""
+    first: dict[str, int] = {}
+    for child in children:
+        first.setdefault(child.parent_id, child.sent_at)
+    for parent in parents:
+        at = first[parent.parent_id] - 200 - int(dice.random() * 2_801)
+        captured, kept = dice.random() >= 0.03, dice.random() >= 0.01
+        ticks = market.mid_ticks(parent.code, at, local_day(at))
+        mid = BY_CODE[parent.code].price(ticks) if captured and kept else None
+        yield parent._replace(decided_at=at if kept else None, mid_when_decided=mid)
+
+
+def securities(market: Market) -> Iterator[Security]:
     """One version of each instrument, and a second one of the one that was renamed."""
     known = local_ms(market.history[0], time(6))
-    for one in INSTRUMENTS:
+    for one in LISTED:
         yield Security(one.code, one.label, one.ccy, one.multiplier, one.tick, one.lot, known)
     one = BY_CODE[RENAMED]
     yield Security(
@@ -454,16 +510,16 @@ def _securities(market: Market) -> Iterator[Security]:
     )  # fmt: skip
 
 
-def _closing_prices(market: Market) -> Iterator[ClosingPrice]:
+def closing_prices(market: Market) -> Iterator[ClosingPrice]:
     for day in market.history:
         at = close_ms(day)
-        for minute, one in enumerate(INSTRUMENTS):
-            if (one.code, day) != STALE_MARK:
-                price = one.price(market.closes[one.code][day])
+        for minute, one in enumerate(LISTED):
+            if (one.code, day) != STALE_MARK and is_listed(one.code, day):
+                price = one.price(market.close_ticks(one.code, day))
                 yield ClosingPrice(one.code, price, one.source, at, at + (3 + minute) * _MINUTE)
 
 
-def _ecb_fixings(market: Market) -> Iterator[EcbFixing]:
+def ecb_fixings(market: Market) -> Iterator[EcbFixing]:
     for day in market.history:
         at = local_ms(day, time(16), "Europe/Berlin")
         yield EcbFixing("USD", market.eurusd[day], at, at + 5 * _MINUTE)

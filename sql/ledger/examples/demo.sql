@@ -176,3 +176,157 @@ select
     fixed_at,
     entered_at         as recorded_at
 from firm.ecb_fixings;
+
+-- What the optional views read. ---------------------------------------------------------------------
+
+create table if not exists firm.commission_items (
+    exec_id    text        not null,
+    item       text        not null,  -- commission | exchange | clearing | tax | rebate
+    amount     numeric     not null,
+    ccy        text        not null,
+    entered_at timestamptz not null
+);
+create index if not exists commission_items_exec on firm.commission_items (exec_id);
+
+create table if not exists firm.top_of_book (
+    code        text        not null,
+    bid         numeric     not null,
+    ask         numeric     not null,
+    quoted_at   timestamptz not null,
+    received_at timestamptz not null
+);
+create index if not exists top_of_book_quoted on firm.top_of_book (quoted_at);
+
+create table if not exists firm.tape (
+    code        text        not null,
+    px          numeric     not null,
+    size        numeric     not null,
+    printed_at  timestamptz not null,
+    received_at timestamptz not null
+);
+create index if not exists tape_printed on firm.tape (printed_at);
+
+create table if not exists firm.corporate_events (
+    event_id     text        not null,
+    code         text        not null,
+    what         text        not null,  -- SPLIT | CASHDIV | EXPIRY | WITHDRAWN
+    factor       numeric,               -- new units for one old unit
+    per_unit     numeric,               -- dividend, or settlement price
+    ccy          text,
+    effective_at timestamptz not null,
+    entered_at   timestamptz not null,
+    primary key (event_id, entered_at)
+);
+
+create table if not exists firm.cash_movements (
+    movement_id text        not null,
+    book        text        not null,
+    code        text,
+    strategy    text,
+    desk        text,
+    reason      text        not null,  -- DEPOSIT | WITHDRAWAL | INTEREST | FUNDING
+    amount      numeric     not null,
+    ccy         text        not null,
+    paid_at     timestamptz not null,
+    entered_at  timestamptz not null,
+    primary key (movement_id, entered_at)
+);
+
+create table if not exists firm.custody_positions (
+    custodian   text        not null,
+    book        text        not null,
+    code        text        not null,
+    quantity    numeric     not null,
+    stated_at   timestamptz not null,
+    received_at timestamptz not null,
+    primary key (custodian, book, code, stated_at, received_at)
+);
+
+create table if not exists firm.custody_cash (
+    custodian   text        not null,
+    book        text        not null,
+    ccy         text        not null,
+    balance     numeric     not null,
+    stated_at   timestamptz not null,
+    received_at timestamptz not null,
+    primary key (custodian, book, ccy, stated_at, received_at)
+);
+
+create or replace view ledger.fees as
+select
+    exec_id    as fill_id,
+    item       as kind,
+    amount,
+    ccy        as currency,
+    entered_at as recorded_at
+from firm.commission_items;
+
+create or replace view ledger.quotes as
+select
+    code        as instrument_id,
+    bid,
+    ask,
+    quoted_at,
+    received_at as recorded_at
+from firm.top_of_book;
+
+create or replace view ledger.market_trades as
+select
+    code        as instrument_id,
+    px          as price,
+    size        as quantity,
+    printed_at  as traded_at,
+    received_at as recorded_at
+from firm.tape;
+
+create or replace view ledger.corporate_actions as
+select
+    event_id   as action_id,
+    code       as instrument_id,
+    case what
+        when 'SPLIT'     then 'split'
+        when 'CASHDIV'   then 'dividend'
+        when 'EXPIRY'    then 'expiry'
+        when 'WITHDRAWN' then 'cancelled'
+        else what
+    end        as kind,
+    factor     as ratio,
+    per_unit   as amount,
+    ccy        as currency,
+    effective_at,
+    entered_at as recorded_at
+from firm.corporate_events;
+
+create or replace view ledger.cash_flows as
+select
+    movement_id as flow_id,
+    book        as account_id,
+    code        as instrument_id,
+    strategy,
+    desk        as agent,
+    lower(reason) as kind,
+    amount,
+    ccy         as currency,
+    paid_at,
+    entered_at  as recorded_at
+from firm.cash_movements;
+
+create or replace view ledger.reported_positions as
+select
+    book        as account_id,
+    code        as instrument_id,
+    quantity,
+    custodian   as source,
+    stated_at,
+    received_at as recorded_at
+from firm.custody_positions;
+
+create or replace view ledger.reported_cash as
+select
+    book        as account_id,
+    ccy         as currency,
+    balance,
+    custodian   as source,
+    stated_at,
+    received_at as recorded_at
+from firm.custody_cash;

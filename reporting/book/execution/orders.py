@@ -1,0 +1,286 @@
+"""The order chains that became final in a session: how much of them was filled, when and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+from math import ceil
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from ...model import EXACT, Finding, Frame
+from ..fifo import Ints, ints, rescale
+from ..session import CELL, SAMPLES, grouped, product, sum_by
+from .chains import Chains
+from .fills import NEVER, Filled, Units, units_of
+from .merging import joined_groups
+from .sketch import WIDTH, bucket_of, codes_of, sketch_of
+from .sums import products, summed, together
+from .values import LatencyRow, OrderGroup
+
+FINAL = ("filled", "cancelled", "rejected", "expired")
+ORDER_CELL = [*CELL, "reject_reason"]
+#: Bounds of the size buckets, in the instrument's currency at the arrival price.
+SIZES = tuple(10**power for power in range(3, 10))
+NO_SIZE = "no arrival price"
+#: In what order sizes are shown.
+SIZE_NAMES = (
+    f"below {SIZES[0]:,}",
+    *(f"{low:,} to {high:,}" for low, high in pairwise(SIZES)),
+    f"{SIZES[-1]:,} and more",
+    NO_SIZE,
+)
+#: Zones differ from UTC by whole quarters of an hour.
+QUARTER_US = 900_000_000
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+@dataclass(frozen=True)
+class Final:
+    """The chains whose last order became final in the session, rows in step; quantities scaled.
+
+    ``last`` and ``root`` are rows of the orders.
+    """
+
+    chains: Chains
+    got: Filled
+    last: Ints
+    root: Ints
+    ordered: Ints
+    filled: Ints
+    quantity_scale: int
+    units: Units  # of the orders' instruments
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The last order of each chain."""
+        return self.chains.table.iloc[self.last]
+
+    @cached_property
+    def unit(self) -> Ints:
+        """The unit of each chain's instrument."""
+        codes = self.chains.table["instrument_id"].cat.codes.to_numpy()
+        return np.asarray(self.units.by_code[codes[self.last]])
+
+    @cached_property
+    def rejected(self) -> Ints:
+        """Which chains never reached a market."""
+        return np.asarray((self.table["status"] == "rejected").to_numpy())
+
+    def subset(self, chosen: Ints) -> Final:
+        """Some of the chains."""
+        return Final(
+            self.chains, self.got, self.last[chosen], self.root[chosen], self.ordered[chosen],
+            self.filled[chosen], self.quantity_scale, self.units,
+        )  # fmt: skip
+
+
+def final_chains(
+    chains: Chains, got: Filled, orders: Frame, instruments: Frame, window_us: tuple[int, int]
+) -> Final:
+    """Every chain that became final in the window, with what it ordered and what it got."""
+    table = chains.table
+    scale_o = int(orders.coverage.control["quantity_scale"])
+    scale = max(scale_o, got.quantity_scale)
+    whole = chains.with_ancestors(rescale(got.quantity, scale - got.quantity_scale))
+    done = table["done_us"].to_numpy()
+    final = table["status"].isin(FINAL).to_numpy()
+    last = np.flatnonzero(final & (done >= window_us[0]) & (done < window_us[1]))
+    return Final(
+        chains=chains,
+        got=got,
+        last=last,
+        root=chains.root[last],
+        ordered=rescale(table["quantity"].to_numpy(), scale - scale_o)[last],
+        filled=whole[last],
+        quantity_scale=scale,
+        units=units_of(table["instrument_id"].cat.categories, instruments),
+    )
+
+
+def order_cells(final: Final) -> pd.DataFrame:
+    """Chains by cell; rejects by reason."""
+    last = final.table
+    reason = last["reject_reason"].astype(object).where(last["reject_reason"].notna(), "")
+    reason = np.where(final.rejected, np.where(reason == "", "no reason given", reason), "")
+    code, cells = grouped(last.assign(reject_reason=pd.Categorical(reason)), ORDER_CELL)
+    sums = {
+        "orders": np.ones(len(last), np.int64),
+        "orders_full": (final.filled >= final.ordered).astype(np.int64),
+        "orders_any": (final.filled > 0).astype(np.int64),
+        "ordered": final.ordered,
+        "filled": final.filled,
+    }
+    totals = {name: sum_by(code, len(cells), values) for name, values in sums.items()}
+    return pd.DataFrame(
+        [
+            {
+                **dict(zip(ORDER_CELL, key, strict=True)),
+                **{n: int(totals[n][i]) for n in ("orders", "orders_full", "orders_any")},
+                **{
+                    n: EXACT.scaleb(Decimal(int(totals[n][i])), -final.quantity_scale)
+                    for n in ("ordered", "filled")
+                },
+            }
+            for i, key in sorted(enumerate(cells), key=lambda cell: cell[1])
+        ]
+    )
+
+
+def order_groups(final: Final, orders: Frame, zone: str) -> tuple[OrderGroup, ...]:
+    """Accepted chains by hour and agent, by size, and by venue."""
+    final = final.subset(np.flatnonzero(~final.rejected))
+    chains, table = final.chains, final.table
+    price = chains.table["arrival_price"].to_numpy()[final.root]
+    price_known = chains.table["arrival_price_known"].to_numpy()[final.root]
+    # An instrument that we don't know has no currency: its orders are counted and have no value.
+    valued = price_known & (final.unit < len(final.units.units) - 1)
+    price = np.where(valued, np.abs(price), 0)
+    scale = final.quantity_scale + int(orders.coverage.control["arrival_price_scale"])
+    steps = chains.with_ancestors(np.ones(len(chains), np.int64))[final.last] - 1
+    sums = _GroupSums(final, price, valued, scale, steps)
+
+    placed = chains.table["placed_us"].to_numpy()[final.root]
+    agents = table["agent"].cat.categories.astype(str)
+    agent = table["agent"].cat.codes.to_numpy()
+    hours = local_hours(placed, zone)
+    every = np.arange(len(final.last))
+    found = sums.by(
+        "hour",
+        every,
+        [(f"{h:02d}", a) for a in ["", *agents] for h in range(24)],
+        (agent + 1) * 24 + hours,
+        final.filled,
+    )
+    sizes = [(name, "") for name in SIZE_NAMES]
+    found += sums.by("size", every, sizes, _size(final, price, valued, scale), final.filled)
+    for name, at_venue in zip(final.got.venues, final.got.at_venue, strict=True):
+        there = together(
+            [(s, part[final.last]) for s, part in chains.limbs_with_ancestors(list(at_venue))]
+        )
+        there = rescale(there, final.quantity_scale - final.got.quantity_scale)
+        some = np.flatnonzero(there > 0)
+        found += sums.by("venue", some, [(name, "")], np.zeros(len(some), np.int64), there[some])
+    return joined_groups(found)
+
+
+class _GroupSums:
+    """Sums the same columns by whatever grouping."""
+
+    def __init__(self, final: Final, price: Ints, valued: Ints, scale: int, steps: Ints) -> None:
+        self._final, self._price, self._scale = final, price, scale
+        self._columns = {
+            "orders": np.ones(len(final.last), np.int64),
+            "orders_full": (final.filled >= final.ordered).astype(np.int64),
+            "orders_any": (final.filled > 0).astype(np.int64),
+            "cancelled": (final.table["status"] == "cancelled").to_numpy().astype(np.int64),
+            "replaced": (steps > 0).astype(np.int64),
+            "replaces": steps,
+            "valued": valued.astype(np.int64),
+        }
+
+    def by(
+        self, what: str, rows: Ints, names: Sequence[tuple[str, str]], code: Ints, filled: Ints
+    ) -> list[OrderGroup]:
+        """A group for each (key, agent) of ``names`` and currency that has any of the ``rows``.
+
+        ``code`` and ``filled`` are of these rows: their place in ``names``, and how much of them
+        the group filled.
+        """
+        units, price = self._final.units.units, self._price[rows]
+        group = code * len(units) + self._final.unit[rows]
+        groups, n = len(names) * len(units), len(rows)
+        counts = {k: sum_by(group, groups, v[rows]) for k, v in self._columns.items()}
+        ordered = summed(products(self._final.ordered[rows], price, n), group, groups)
+        got = summed(products(filled, price, n), group, groups)
+        found = []
+        for at in np.flatnonzero(counts["orders"]).tolist():
+            name, unit = divmod(at, len(units))
+            key, agent = names[name]
+            found.append(
+                OrderGroup(
+                    by=what,
+                    key=key,
+                    agent=agent,
+                    currency=units[unit][0],
+                    **{k: int(v[at]) for k, v in counts.items()},
+                    ordered=self._final.units.amount(unit, int(ordered[at]), self._scale),
+                    filled=self._final.units.amount(unit, int(got[at]), self._scale),
+                )
+            )
+        return found
+
+
+def _size(final: Final, price: Ints, valued: Ints, scale: int) -> Ints:
+    """The place of each chain's size among SIZE_NAMES: quantity × arrival price × multiplier."""
+    worth = product(final.ordered, price)
+    found = np.full(len(worth), len(SIZES) + 1)
+    for unit, (_, multiplier) in enumerate(final.units.units[:-1]):
+        mine = (final.unit == unit) & valued
+        if not (mine.any() and multiplier):
+            continue
+        # The least whole number of units that reaches each bound.
+        per = Fraction(abs(multiplier)) / 10**scale
+        bounds = ints([ceil(size / per) for size in SIZES])
+        found[mine] = np.searchsorted(bounds, worth[mine], side="right")
+    return found
+
+
+def local_hours(when_us: Ints, zone: str) -> Ints:
+    """The hour of the day, in ``zone``, of each instant."""
+    quarters, where = np.unique(when_us // QUARTER_US, return_inverse=True)
+    return _hours(quarters, zone)[where]
+
+
+def hours_of_quarters(window_us: tuple[int, int], zone: str) -> Ints:
+    """The local hour of each quarter of an hour, counted from 1970, that the window touches."""
+    return _hours(np.arange(window_us[0] // QUARTER_US, -(-window_us[1] // QUARTER_US)), zone)
+
+
+def _hours(quarters: Ints, zone: str) -> Ints:
+    local = ZoneInfo(zone)
+    return np.array(
+        [(EPOCH + timedelta(seconds=900 * q)).astimezone(local).hour for q in quarters.tolist()],
+        dtype=np.int64,
+    )
+
+
+def latencies(final: Final) -> tuple[tuple[LatencyRow, ...], tuple[Finding, ...]]:
+    """Time from placing to the first and to the last fill, of every chain that was filled."""
+    chains, got = final.chains, final.got
+    first = chains.along(got.first_us, np.minimum, NEVER)[final.last]
+    last = chains.along(got.last_us, np.maximum, -1)[final.last]
+    placed = chains.table["placed_us"].to_numpy()[final.root]
+    has = (last >= 0) & ~final.rejected
+    early = has & (first < placed)
+    agent = final.table["agent"].cat.codes.to_numpy()
+    names = [*final.table["agent"].cat.categories.astype(str), ""]
+    rows = []
+    for to, when in (("first", first), ("last", last)):
+        some = np.flatnonzero(has & ~early)
+        took = (when[some] - placed[some]).astype(np.float64) / 1000.0
+        code = agent[some].astype(np.int64) % len(names) * WIDTH + codes_of(took)
+        counts = np.bincount(code, minlength=len(names) * WIDTH).reshape(len(names), WIDTH)
+        for at, name in enumerate(names):
+            met = np.flatnonzero(counts[at]).tolist()
+            if met:
+                weights = {bucket_of(c): Decimal(int(counts[at][c])) for c in met}
+                rows.append(LatencyRow(to=to, agent=name, sketch=sketch_of(weights)))
+    rows.sort(key=lambda row: (row.agent, row.to))
+    if not early.any():
+        return tuple(rows), ()
+    finding = Finding(
+        check="fill before its order was placed",
+        severity="warning",
+        count=int(early.sum()),
+        detail="orders whose first fill is earlier than placed_at; in no latency",
+        samples=tuple(final.table.loc[early, "order_id"].sort_values().head(SAMPLES)),
+    )
+    return tuple(rows), (finding,)

@@ -1,0 +1,86 @@
+"""Instruments as the book needs them, each with the mark that values it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, Inexact
+
+from ..model import EXACT, Frame, epoch_ms
+from . import Split
+
+#: Decimals of a mark from before a split where dividing by its ratio has no end.
+ADJUSTED = Decimal("1e-12")
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What is needed of an instrument; ``price`` is None where it never had a mark."""
+
+    symbol: str
+    currency: str
+    multiplier: Decimal
+    tick: Decimal
+    lot: Decimal
+    price: Decimal | None
+    source: str
+    marked_at: str
+    stale: bool
+
+    def value(self, position: Decimal) -> Decimal | None:
+        """Market value of a signed position; None if it is not flat and there is no mark."""
+        if not position:
+            return Decimal(0)
+        if self.price is None:
+            return None
+        return self.worth(position, self.price)
+
+    def worth(self, position: Decimal, price: Decimal) -> Decimal:
+        """Value of a signed position at ``price``."""
+        return EXACT.multiply(EXACT.multiply(position, price), self.multiplier)
+
+
+def known_instruments(
+    instruments: Frame, marks: Frame, session_ms: int, splits: Sequence[Split]
+) -> dict[str, Instrument]:
+    """Instruments by id. A mark from before ``session_ms`` is stale.
+
+    ``splits`` are those that marks are from before of (:func:`still_needed`): a mark is divided by
+    their ratios.
+    """
+    marked = {row["instrument_id"]: row for row in marks.table.to_dict("records")}
+    known = {}
+    for row in instruments.table.to_dict("records"):
+        name = str(row["instrument_id"])
+        mark = marked.get(name)
+        since = [s.ratio for s in splits if s.instrument == name]
+        note = ", adjusted for a split" if since else ""
+        known[name] = Instrument(
+            symbol=row["symbol"],
+            currency=row["currency"],
+            multiplier=row["multiplier"],
+            tick=row["tick"],
+            lot=row["lot"],
+            price=_adjusted(mark["price"], since) if mark else None,
+            source=mark["source"] + note if mark else "",
+            marked_at=mark["marked_at"].isoformat() if mark else "",
+            stale=mark is not None and epoch_ms(mark["marked_at"]) < session_ms,
+        )
+    return known
+
+
+def still_needed(splits: Iterable[Split], marks: Frame) -> tuple[Split, ...]:
+    """The splits that the newest mark of their instrument is from before of, or that has none."""
+    marked = {row["instrument_id"]: row["marked_at"] for row in marks.table.to_dict("records")}
+    return tuple(s for s in splits if s.instrument not in marked or marked[s.instrument] < s.at)
+
+
+def _adjusted(price: Decimal, ratios: Sequence[Decimal]) -> Decimal:
+    for ratio in ratios:
+        try:
+            price = EXACT.divide(price, ratio)
+        except Inexact:
+            rounded = EXACT.copy()
+            rounded.traps[Inexact] = False
+            price = rounded.quantize(rounded.divide(price, ratio), ADJUSTED)
+    return price

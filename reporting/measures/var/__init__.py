@@ -1,0 +1,382 @@
+"""Market risk of the closing positions, one day ahead: VaR and expected shortfall.
+
+Losses are positive. Today's positions are revalued with each of the last n daily returns of price
+and exchange rate together, which gives n outcomes, to the cent; VaR and ES are read off them by
+historical simulation, which is what backtests and limits use, and by four other methods beside it.
+What each instrument, strategy and agent has of it sums to the total. VaR of several days does not
+merge: the days stay a series.
+
+The estimators and their references are in :mod:`reporting.risk`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...book import BookDay
+from ...model import EXACT, Exact, Frame, Frames, Missing, Why, exact_sum
+from ...periods import TradingDay, sessions_between
+from ...risk import LEVELS, Floats, Tail, Wholes, whole
+from ...risk.exposure import exposure, netted
+from ...risk.historical import each, historical, parts
+from ...risk.parametric import cornish_fisher, ewma, filtered, moments, normal, normal_parts
+from .. import Measure
+from .facts import (
+    ES_LEVEL,
+    VAR_LEVEL,
+    Estimate,
+    Method,
+    Outcome,
+    Position,
+    Share,
+    VarDay,
+    VarFact,
+    VarLevel,
+)
+from .page import plain_pct, section
+
+__all__ = [
+    "ES_LEVEL",
+    "LEVELS",
+    "VAR",
+    "VAR_LEVEL",
+    "Estimate",
+    "Outcome",
+    "Position",
+    "Share",
+    "VarDay",
+    "VarFact",
+    "VarLevel",
+    "merge",
+    "of_day",
+    "plain_pct",
+    "section",
+]
+
+CENT = Decimal("0.01")
+KINDS: tuple[tuple[str, Callable[[Position], str], Callable[[Position], str]], ...] = (
+    ("strategy", lambda p: p.strategy, lambda p: p.strategy),
+    ("agent", lambda p: p.agent, lambda p: p.agent),
+    ("instrument", lambda p: p.instrument, lambda p: p.symbol),
+)
+
+
+def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
+    """Estimate at the session's close; too short a history is Missing, not a smaller number."""
+    book, marks = frames["book"], frames["mark_history"]
+    rates, latest = frames["fx_history"], frames["fx_rates"]
+    for frame in (book, marks, rates, latest):
+        if isinstance(frame, Missing):
+            return frame
+    assert isinstance(book, BookDay) and isinstance(marks, Frame)
+    assert isinstance(rates, Frame) and isinstance(latest, Frame)
+    base = str(latest.coverage.control["base"])
+    window, least = (int(marks.coverage.control[k]) for k in ("window", "minimum"))
+
+    held, left_out = _positions(book, _rates(latest.table, base))
+    splits = frames.get("split_history")
+    prices = _in_base(
+        marks.table, rates.table, splits.table if isinstance(splits, Frame) else None, held, base
+    )
+    left_out |= {p.instrument for p in held if p.instrument not in prices.columns}
+    held = tuple(p for p in held if p.instrument not in left_out)
+    values = netted(held, lambda p: p.instrument, lambda p: p.value)
+    if not any(values.values()):
+        if left_out:
+            listed = ", ".join(sorted(left_out))
+            return Missing(why=Why.NO_DATA, detail=f"no mark, rate or history of {listed}")
+        return Missing(why=Why.NO_TRADES, detail="no position is open at the close")
+    names = sorted(values)
+    # A return is from one session to the next: where a mark lacks, both its returns do.
+    sessions = sessions_between(prices.index.min(), prices.index.max(), day.calendar)
+    daily = prices[names].reindex(pd.Index(sessions))
+    returns = daily.pct_change(fill_method=None).dropna().tail(window)
+    if len(returns) < least:
+        return Missing(
+            why=Why.TOO_SHORT,
+            detail=f"{len(returns)} common returns of {len(names)} instruments, {least} are needed",
+        )
+    matrix = returns.to_numpy()
+    # Cents from here on: what is ranked is what is sealed, so equal losses are equal everywhere.
+    exact = matrix @ np.array([float(values[n]) * 100 for n in names])
+    outcomes = np.rint(exact)
+    whole_book = exposure(values.values())
+    return VarFact(
+        days=(
+            VarDay(
+                day=day.day,
+                base=base,
+                observations=len(returns),
+                first=returns.index[0],
+                last=returns.index[-1],
+                gross=whole_book.gross.quantize(CENT),
+                net=whole_book.net.quantize(CENT),
+                levels=tuple(_level(outcomes, level) for level in LEVELS),
+                left_out=tuple(sorted(left_out)),
+                estimates=_estimates(outcomes),
+                positions=held,
+                shares=_shares(held, names, matrix, exact),
+                outcomes=tuple(
+                    Outcome(day=on, amount=_cents(amount))
+                    for on, amount in zip(returns.index, whole(outcomes), strict=True)
+                ),
+                clean=_clean(book, frames, base),
+            ),
+        )
+    )
+
+
+def _cents(amount: Any) -> Decimal:
+    """Whole cents as an amount."""
+    return Decimal(int(amount)).scaleb(-2)
+
+
+def _rounded(amount: float) -> Decimal:
+    return _cents(whole(np.array([amount]))[0])
+
+
+def _rates(table: pd.DataFrame, base: str) -> dict[str, Decimal]:
+    """Worth of one unit of each currency in base."""
+    found = {row["base"]: row["rate"] for row in table.to_dict("records") if row["quote"] == base}
+    return {**found, base: Decimal(1)}
+
+
+def _positions(book: BookDay, rate: Mapping[str, Decimal]) -> tuple[tuple[Position, ...], set[str]]:
+    """Market value in base by strategy, agent and instrument; instruments without mark or rate."""
+    found: dict[tuple[str, ...], Position] = {}
+    left_out: set[str] = set()
+    for cell in book.cells:
+        if not cell.position_close:
+            continue
+        if cell.value_close is None or cell.currency not in rate:
+            left_out.add(cell.instrument)
+            continue
+        key = (cell.strategy, cell.agent, cell.instrument)
+        before = found[key].value if key in found else Decimal(0)
+        value = EXACT.add(before, EXACT.multiply(cell.value_close, rate[cell.currency]))
+        found[key] = Position(
+            strategy=cell.strategy,
+            agent=cell.agent,
+            instrument=cell.instrument,
+            symbol=cell.symbol,
+            currency=cell.currency,
+            value=value,
+        )
+    kept = (found[key] for key in sorted(found))
+    return tuple(p for p in kept if p.value and p.instrument not in left_out), left_out
+
+
+def _in_base(
+    marks: pd.DataFrame,
+    rates: pd.DataFrame,
+    splits: pd.DataFrame | None,
+    held: Sequence[Position],
+    base: str,
+) -> pd.DataFrame:
+    """Price × exchange rate by day and instrument, as floats; a gap stays a gap."""
+    currency = {p.instrument: p.currency for p in held}
+    # A source without rows gives no columns either.
+    marks = marks.reindex(columns=["instrument_id", "day", "price", "marked_at"])
+    rates = rates.reindex(columns=["base", "quote", "day", "rate"])
+    of_held = marks[marks["instrument_id"].isin(list(currency))]
+    of_held = of_held.assign(price=of_held["price"].astype(float))
+    if splits is not None and len(splits):
+        of_held = _in_units_of_today(of_held, splits)
+    prices = of_held.pivot(index="day", columns="instrument_id", values="price")
+    to_base = rates[rates["quote"] == base]
+    fx = to_base.assign(rate=to_base["rate"].astype(float)).pivot(
+        index="day", columns="base", values="rate"
+    )
+    for name in list(prices.columns):
+        if currency[name] == base:
+            continue
+        if currency[name] not in fx.columns:
+            prices = prices.drop(columns=name)
+        else:
+            prices[name] = prices[name] * fx[currency[name]].reindex(prices.index)
+    return prices
+
+
+def _in_units_of_today(marks: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """Marks from before a split, in the units after it: two for one is no loss of half."""
+    price = marks["price"].copy()
+    for split in splits.to_dict("records"):
+        old = (marks["instrument_id"] == split["instrument_id"]) & (
+            marks["marked_at"] < split["effective_at"]
+        )
+        price[old] /= float(split["ratio"])
+    return marks.assign(price=price)
+
+
+def _level(outcomes: Floats, level: str) -> VarLevel:
+    found = historical(outcomes, level)
+    return VarLevel(level=level, var=_rounded(found.var), es=_rounded(found.es))
+
+
+def _estimates(outcomes: Floats) -> tuple[Estimate, ...]:
+    """VaR and ES by every method beside historical simulation."""
+    of, rescaled = moments(outcomes) if len(outcomes) > 1 else None, filtered(outcomes)
+    alone = Missing(why=Why.TOO_SHORT, detail="one return has no spread")
+    turns = Missing(
+        why=Why.NO_DATA,
+        detail="the expansion is no quantile with "
+        + (f"skewness {of.skew:.2f} and excess kurtosis {of.kurtosis:.2f}" if of else ""),
+    )
+    still = Missing(why=Why.NO_DATA, detail="no return of the window moves the positions")
+    found: list[tuple[Method, str, Tail | Missing]] = []
+    for level in LEVELS:
+        expanded = cornish_fisher(of, level) if of else None
+        found += [
+            ("normal", level, normal(of, level) if of else alone),
+            ("cornish_fisher", level, (expanded or turns) if of else alone),
+            ("ewma", level, ewma(outcomes, level)),
+            (
+                "filtered",
+                level,
+                still if rescaled is None else historical(np.rint(rescaled), level),
+            ),
+        ]
+    return tuple(
+        Estimate(
+            method=method,
+            level=level,
+            var=tail if isinstance(tail, Missing) else _rounded(tail.var),
+            es=tail if isinstance(tail, Missing) else _rounded(tail.es),
+        )
+        for method, level, tail in found
+    )
+
+
+def _shares(
+    held: Sequence[Position], names: Sequence[str], matrix: Floats, exact: Floats
+) -> tuple[Share, ...]:
+    """What each strategy, agent and instrument has of VaR and ES."""
+    column = {name: i for i, name in enumerate(names)}
+    found: list[Share] = []
+    for kind, key, label in KINDS:
+        of: dict[str, list[Position]] = {}
+        for p in held:
+            of.setdefault(key(p), []).append(p)
+        keys = sorted(of)
+        own = [netted(of[name], lambda p: p.instrument, lambda p: p.value) for name in keys]
+        amounts = np.zeros((len(keys), len(names)))
+        for row, values in enumerate(own):
+            for name, value in values.items():
+                amounts[row, column[name]] = float(value) * 100
+        if kind == "instrument":
+            by_part = matrix * amounts.diagonal()
+        else:
+            by_part = matrix @ amounts.T
+        var, es = (_parted(by_part, exact, at) for at in (VAR_LEVEL, ES_LEVEL))
+        for name, values, of_var, of_es in zip(keys, own, var, es, strict=True):
+            total = exposure(values.values())
+            found.append(
+                Share(
+                    kind=kind,  # type: ignore[arg-type]
+                    name=name,
+                    label=label(of[name][0]),
+                    exposure=total.net,
+                    gross=total.gross,
+                    **{f"{what}_var": amount[0] for what, amount in of_var.items()},
+                    **{f"{what}_es": amount[1] for what, amount in of_es.items()},
+                )
+            )
+    return tuple(found)
+
+
+def _parted(by_part: Floats, exact: Floats, level: str) -> list[dict[str, tuple[Decimal, Decimal]]]:
+    """(VaR, ES) of every part at one level: component, added, alone, and normal component."""
+    outcomes = np.rint(exact)
+    total = parts(by_part, outcomes, level)
+    alone = each(np.rint(by_part), level)
+    without = each(np.rint(exact[:, None] - by_part), level)
+    # Python's integers: a difference of what fits into 64 bits may not.
+    added = [
+        np.array([amount - int(x) for x in whole(rest)], dtype=object)
+        for amount, rest in zip((total.var, total.es), without, strict=True)
+    ]
+    gauss = normal_parts(outcomes, by_part, level) if len(outcomes) > 1 else total
+    columns: dict[str, tuple[Wholes, Wholes]] = {
+        "part": (total.var_parts, total.es_parts),
+        "added": (added[0], added[1]),
+        "alone": (whole(alone[0]), whole(alone[1])),
+        "normal": (gauss.var_parts, gauss.es_parts),
+    }
+    return [
+        {what: (_cents(var[i]), _cents(es[i])) for what, (var, es) in columns.items()}
+        for i in range(by_part.shape[1])
+    ]
+
+
+def _clean(book: BookDay, frames: Frames, base: str) -> Exact | Missing:
+    """The session's P&L had nothing been traded: what it opened with, at closing marks and rates.
+
+    Without fees and dividends. A position without a mark or a rate on either side is no P&L of 0.
+    """
+    needed = [frames.get(name) for name in ("instruments", "marks", "fx_open", "fx_rates")]
+    for frame in needed:
+        if not isinstance(frame, Frame):
+            gone = Missing(why=Why.NOT_MEASURED, detail="its frames were not read")
+            return frame if isinstance(frame, Missing) else gone
+    instruments, marks, opening, closing = (f.table for f in needed if isinstance(f, Frame))
+    multiplier = dict(zip(instruments["instrument_id"], instruments["multiplier"], strict=True))
+    marked = {row["instrument_id"]: row for row in marks.to_dict("records")}
+    before, after = _rates(opening, base), _rates(closing, base)
+    split = _split_today(frames.get("corporate_actions"))
+    total = Decimal(0)
+    for h in book.holdings:
+        if not h.position_open:
+            continue
+        if h.value_open is None or h.instrument not in marked:
+            return Missing(why=Why.NO_MARK, detail=f"no mark of {h.symbol} at both closes")
+        if h.currency not in before or h.currency not in after:
+            return Missing(why=Why.NO_DATA, detail=f"no rate {h.currency}/{base} at both closes")
+        mark, units = marked[h.instrument], h.position_open
+        for at, ratio in split.get(h.instrument, ()):
+            if mark["marked_at"] >= at:  # else the mark is still of the old units
+                units = EXACT.multiply(units, ratio)
+        worth = EXACT.multiply(EXACT.multiply(units, multiplier[h.instrument]), mark["price"])
+        total = exact_sum(
+            (
+                total,
+                EXACT.multiply(worth, after[h.currency]),
+                EXACT.minus(EXACT.multiply(h.value_open, before[h.currency])),
+            )
+        )
+    return total
+
+
+def _split_today(actions: object) -> dict[str, list[tuple[datetime, Decimal]]]:
+    """The splits of the session by instrument: when, and new units for one old unit."""
+    found: dict[str, list[tuple[datetime, Decimal]]] = {}
+    if isinstance(actions, Frame):
+        for row in actions.table.to_dict("records"):
+            if row["kind"] == "split":
+                split = (row["effective_at"], row["ratio"])
+                found.setdefault(row["instrument_id"], []).append(split)
+    return found
+
+
+def merge(days: Sequence[tuple[Any, VarFact]]) -> VarFact:
+    """VaR does not merge: the series of its days is kept."""
+    return VarFact(days=tuple(d for _, fact in days for d in fact.days))
+
+
+VAR: Measure[VarFact] = Measure(
+    name="var",
+    title="Risk",
+    unit="money",
+    every_day=False,
+    reads=("book", "mark_history", "fx_history", "fx_rates"),
+    fact=VarFact,
+    of_day=of_day,
+    merge=merge,
+    section=section,
+    reference="historical simulation; ES after Acerbi and Tasche (2002); see reporting.risk",
+)
