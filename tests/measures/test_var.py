@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reporting.book import EMPTY_BOOK, BookDay
+from reporting.book import EMPTY_BOOK, Beside, BookDay
 from reporting.book.session import trade
 from reporting.measures import Context
 from reporting.measures.var import (
@@ -33,6 +33,7 @@ from ..book.drawn import (
     MONDAY,
     Fill,
     Instrument,
+    action,
     at,
     fills_frame,
     instruments_frame,
@@ -473,20 +474,24 @@ TUESDAY = MONDAY + timedelta(1)
 def clean(
     fills: Sequence[Fill],
     prices: Mapping[str, str],
-    rates: tuple[str, str] = ("1.1", "1.2"),
+    *,
+    splits: Sequence[Mapping[str, Any]] = (),
+    marked_at: Any = None,
     **more: Any,
 ) -> Any:
-    """Clean P&L of a Tuesday that opened with Monday's book (marked at 100), after ``fills``."""
+    """Clean P&L of a Tuesday that opened with Monday's book (marked at 100), after ``fills``.
+
+    A euro was worth 1.1 at the opening and is worth 1.2 at the close.
+    """
     monday = book_of(BOOK[:1] + BOOK[2:3], {"AAA": "100", "BBB": "100"})
-    instruments = instruments_frame(AAA, BBB)
+    marks = marks_frame(prices, marked_at or at(TUESDAY, 72_000))
     second = trade(
-        monday.closing, instruments, fills_frame(fills), marks_frame(prices), epoch_ms(at(TUESDAY))
-    )
+        monday.closing, instruments_frame(AAA, BBB), fills_frame(fills), marks,
+        epoch_ms(at(TUESDAY)), beside=Beside(actions=table_frame(splits)),
+    )  # fmt: skip
     frames = {
-        "book": second, "mark_history": history(SERIES, 250, 2),
-        "fx_history": fx_history(FX), "fx_rates": rates_frame({"EUR": rates[1]}),
-        "fx_open": rates_frame({"EUR": rates[0]}), "instruments": instruments,
-        "marks": marks_frame(prices), **more,
+        "book": second, "mark_history": history(SERIES, 250, 2), "fx_history": fx_history(FX),
+        "fx_rates": rates_frame({"EUR": "1.2"}), "fx_open": rates_frame({"EUR": "1.1"}), **more,
     }  # fmt: skip
     return day_of(of_day(trading_day(), frames)).clean
 
@@ -497,37 +502,32 @@ def test_clean_pnl_is_that_of_the_opening_positions_at_closing_marks() -> None:
     assert clean([], marks) == 3000 - 100
     # What is traded in the session, and its fees, do not count.
     sold = Fill("9", -1, "250", "500", fee="77", when=at(TUESDAY, 9))
-    assert clean([sold], marks) == 3000 - 100
+    opened = Fill("8", 1, "5", "90", "BBB", agent="gamma", when=at(TUESDAY, 9))
+    assert clean([sold, opened], marks) == 3000 - 100
 
 
 def test_clean_pnl_of_a_split_is_in_new_units() -> None:
-    marks = {"AAA": "55", "BBB": "100"}
-    split = {
-        "instrument_id": "AAA",
-        "kind": "split",
-        "ratio": Decimal(2),
-        "effective_at": at(TUESDAY),
-    }
+    split = action("s", "split", "2", at(TUESDAY, 9))
     # 600 × 55 − 300 × 100, and 50 × 100 × (1.2 − 1.1).
-    fresh = marks_frame(marks, at(TUESDAY, 72_000))
-    actions = table_frame([split])
-    assert clean([], marks, corporate_actions=actions, marks=fresh) == 3000 + 500
+    assert clean([], {"AAA": "55", "BBB": "100"}, splits=[split]) == 3000 + 500
     # A mark from before the split is of the old units.
-    old = marks_frame({"AAA": "110", "BBB": "100"}, at(MONDAY, 72_000))
-    assert clean([], marks, corporate_actions=actions, marks=old) == 3000 + 500
+    old = {"AAA": "110", "BBB": "100"}
+    assert clean([], old, splits=[split], marked_at=at(TUESDAY, 5)) == 3000 + 500
 
 
 @pytest.mark.parametrize(
-    ("lacking", "why"),
-    [("marks", Why.NO_MARK), ("fx_open", Why.NO_DATA), ("instruments", Why.NOT_MEASURED)],
+    ("marks", "more", "why"),
+    [
+        ({"AAA": "110"}, {}, Why.NO_MARK),
+        ({"AAA": "110", "BBB": "90"}, {"fx_open": rates_frame({"GBP": "1"})}, Why.NO_DATA),
+        ({"AAA": "110", "BBB": "90"}, {"fx_open": Missing(why=Why.UNREACHABLE)}, Why.UNREACHABLE),
+    ],
+    ids=["no mark", "no opening rate", "no rates at all"],
 )
-def test_clean_pnl_without_a_mark_or_a_rate_is_missing(lacking: str, why: Why) -> None:
-    more: dict[str, Any] = {
-        "marks": {"marks": marks_frame({"AAA": "110"})},
-        "fx_open": {"fx_open": rates_frame({"GBP": "1"})},
-        "instruments": {"instruments": Missing(why=Why.NOT_MEASURED)},
-    }[lacking]
-    found = clean([], {"AAA": "110", "BBB": "90"}, **more)
+def test_clean_pnl_without_a_mark_or_a_rate_is_missing(
+    marks: dict[str, str], more: dict[str, Any], why: Why
+) -> None:
+    found = clean([], marks, **more)
     assert isinstance(found, Missing)
     assert found.why is why
 

@@ -12,7 +12,6 @@ The estimators and their references are in :mod:`reporting.risk`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ...book import BookDay
-from ...model import EXACT, Exact, Frame, Frames, Missing, Why, exact_sum
+from ...model import EXACT, Exact, Frame, Frames, Missing, Why
 from ...periods import TradingDay, sessions_between
 from ...risk import LEVELS, Floats, Tail, Wholes, whole
 from ...risk.exposure import exposure, netted
@@ -319,48 +318,26 @@ def _clean(book: BookDay, frames: Frames, base: str) -> Exact | Missing:
 
     Without fees and dividends. A position without a mark or a rate on either side is no P&L of 0.
     """
-    needed = [frames.get(name) for name in ("instruments", "marks", "fx_open", "fx_rates")]
-    for frame in needed:
-        if not isinstance(frame, Frame):
-            gone = Missing(why=Why.NOT_MEASURED, detail="its frames were not read")
-            return frame if isinstance(frame, Missing) else gone
-    instruments, marks, opening, closing = (f.table for f in needed if isinstance(f, Frame))
-    multiplier = dict(zip(instruments["instrument_id"], instruments["multiplier"], strict=True))
-    marked = {row["instrument_id"]: row for row in marks.to_dict("records")}
-    before, after = _rates(opening, base), _rates(closing, base)
-    split = _split_today(frames.get("corporate_actions"))
+    opening, closing = frames.get("fx_open"), frames["fx_rates"]
+    if not isinstance(opening, Frame) or not isinstance(closing, Frame):
+        gone = Missing(why=Why.NOT_MEASURED, detail="opening rates were not read")
+        return opening if isinstance(opening, Missing) else gone
+    before, after = _rates(opening.table, base), _rates(closing.table, base)
+    carried = {move.key: move.carried for move in book.moves}
     total = Decimal(0)
-    for h in book.holdings:
-        if not h.position_open:
-            continue
-        if h.value_open is None or h.instrument not in marked:
-            return Missing(why=Why.NO_MARK, detail=f"no mark of {h.symbol} at both closes")
-        if h.currency not in before or h.currency not in after:
-            return Missing(why=Why.NO_DATA, detail=f"no rate {h.currency}/{base} at both closes")
-        mark, units = marked[h.instrument], h.position_open
-        for at, ratio in split.get(h.instrument, ()):
-            if mark["marked_at"] >= at:  # else the mark is still of the old units
-                units = EXACT.multiply(units, ratio)
-        worth = EXACT.multiply(EXACT.multiply(units, multiplier[h.instrument]), mark["price"])
-        total = exact_sum(
-            (
-                total,
-                EXACT.multiply(worth, after[h.currency]),
-                EXACT.minus(EXACT.multiply(h.value_open, before[h.currency])),
-            )
-        )
+    for cell in book.cells:
+        if cell.value_open is not None and not cell.value_open:
+            continue  # flat at the opening
+        moved = carried.get(cell.key)
+        if cell.value_open is None or moved is None:
+            return Missing(why=Why.NO_MARK, detail=f"no mark of {cell.symbol} at both closes")
+        if cell.currency not in before or cell.currency not in after:
+            return Missing(why=Why.NO_DATA, detail=f"no rate {cell.currency}/{base} at both closes")
+        # Worth at the closing rate less worth at the opening one.
+        worth = EXACT.multiply(EXACT.add(cell.value_open, moved), after[cell.currency])
+        was = EXACT.multiply(cell.value_open, before[cell.currency])
+        total = EXACT.add(total, EXACT.subtract(worth, was))
     return total
-
-
-def _split_today(actions: object) -> dict[str, list[tuple[datetime, Decimal]]]:
-    """The splits of the session by instrument: when, and new units for one old unit."""
-    found: dict[str, list[tuple[datetime, Decimal]]] = {}
-    if isinstance(actions, Frame):
-        for row in actions.table.to_dict("records"):
-            if row["kind"] == "split":
-                split = (row["effective_at"], row["ratio"])
-                found.setdefault(row["instrument_id"], []).append(split)
-    return found
 
 
 def merge(days: Sequence[tuple[Any, VarFact]]) -> VarFact:
