@@ -36,7 +36,8 @@ def strategy_sections(facts: Facts, span: Span) -> tuple[Section, ...]:
     paged: list[Record] = []
     notes = []
     for kind, plural in (("agent", "agents"), ("strategy", "strategies")):
-        every = [r for r in records if r.kind == kind]
+        # What nobody is named for (interest on an account) has a row above and no page.
+        every = [r for r in records if r.kind == kind and r.name.strip()]
         biggest = {r.name for r in sorted(every, key=lambda r: (-abs(r.net), r.name))[:MOST_PAGES]}
         paged += [r for r in every if r.name in biggest]
         if len(biggest) < len(every):
