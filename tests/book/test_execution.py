@@ -263,6 +263,17 @@ def test_the_interval_runs_from_arrival_to_the_last_fill_or_the_end() -> None:
     agrees(story)
 
 
+@pytest.mark.parametrize(("units", "vwap"), [("1", "100"), ("3", "100.000002")])
+def test_a_vwap_is_rounded_half_to_even(units: str, vwap: str) -> None:
+    # 100 + 0.01 × 1 / 20000 is 100.0000005, and with three units 100.0000015.
+    rest = str(20_000 - int(units))
+    tape = [Trade(us(NOON), "100", rest), Trade(us(NOON), "100.01", units)]
+    story = Story([Execution("1", "o", us(NOON + 5), 1, "1", "100")], [ONE], None, tape)
+    (row,) = executed(story).slippage.to_dict("records")
+    assert [b.notional for b in row["benchmarks"]] == [Decimal(vwap)]
+    agrees(story)
+
+
 def test_an_order_of_earlier_days_is_compared_to_this_sessions_market() -> None:
     tape = [Trade(us(NOON, -1), "1", "9"), Trade(us(3), "100", "1")]
     old = replace(ONE, placed=us(NOON, -1), done=-1, status="working")
