@@ -289,8 +289,8 @@ def test_a_vwap_is_rounded_half_to_even(units: str, vwap: str) -> None:
 @pytest.mark.parametrize("instrument", ["AAA", "BBB"])
 def test_an_order_of_earlier_days_is_compared_to_this_sessions_market(instrument: str) -> None:
     tape = [
-        Trade(us(NOON, -1), "1", "9", instrument),
         Trade(us(NOON + 7_200), "7", "9"),  # of AAA, which stands before BBB on the line
+        Trade(us(NOON, -1), "1", "9", instrument),
         Trade(us(3), "100", "1", instrument),
     ]
     old = replace(ONE, placed=us(NOON, -1), done=-1, status="working", instrument=instrument)
