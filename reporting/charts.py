@@ -195,6 +195,7 @@ def _draw_steps(
     """What leads from the end of each bar of a waterfall to the next, and room for its number."""
     for (i, v), (j, _) in itertools.pairwise(here):
         axes.plot([i, j], [starts[i] + v] * 2, color=theme.muted, linewidth=0.8)
+    axes.use_sticky_edges = False  # else no room is left where a bar begins or ends
     axes.margins(y=0.14)
 
 

@@ -59,7 +59,7 @@ from .resources import resource
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
-ROWS_ON_PAGE = 340
+ROWS_ON_PAGE = 330
 
 #: The longest detail of an absence, in letters, that a table's cell has room for.
 SHORT_DETAIL = 26
@@ -526,7 +526,9 @@ def _row_limits(tables: Sequence[Table], budget: int) -> dict[str, int]:
     cap = max(wanted.values(), default=0)
     while cap > 3 and sum(min(cap, n) for n in wanted.values()) > left:
         cap -= 1
-    return {**whole, **{name: min(cap, n) for name, n in wanted.items()}}
+    # A line that says "1 more row" takes as much room as the row.
+    shown = {name: n if n - cap == 1 else min(cap, n) for name, n in wanted.items()}
+    return {**whole, **shown}
 
 
 def _beside(tables: Sequence[Table], limits: Mapping[str, int]) -> list[list[Table]]:

@@ -597,6 +597,7 @@ def _explained_table(fact: PnlFact, total: Totals, explanation: Explanation | Mi
             rows=tuple(rows),
             total=(text("Net P&L"), _money(fact, total.net)),
             note=note,
+            whole=True,
         )
     )
 
@@ -741,6 +742,7 @@ def _identity_table(fact: PnlFact, total: Totals) -> Table:
         ),
         total=row("Net P&L", total.net),
         note="The unrealised side is computed twice, from lots and from cash; both must agree.",
+        whole=True,
     )
 
 
