@@ -11,6 +11,7 @@ is a hundred times faster. Numbers become floats here, for drawing only.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -164,6 +165,7 @@ def _spark_run(run: list[str], theme: Theme) -> list[str]:
 
 def _bars(chart: BarsChart, theme: Theme) -> str:
     values = chart.bars.values
+    starts = [float(s) for s in chart.starts] or [0.0] * len(values)
     with _figure(chart.id, theme) as (figure, axes):
         here = [(i, float(v)) for i, v in enumerate(values) if v is not None]
         for colour, some in (
@@ -173,15 +175,41 @@ def _bars(chart: BarsChart, theme: Theme) -> str:
             axes.bar(
                 [i for i, _ in some],
                 [v for _, v in some],
+                bottom=[starts[i] for i, _ in some],
                 width=min(0.72, 56 * len(values) / (WIDTH - 66)),
                 color=colour,
                 linewidth=0,
             )
         _draw_lines(axes, chart.lines, theme)
+        if chart.starts:
+            _draw_steps(axes, here, starts, theme)
         axes.axhline(0, color=theme.ink, linewidth=0.8)
         missing = [i for i, v in enumerate(values) if v is None]
         legend = _legend_bars(chart, theme, bool(missing))
         return _finish(figure, axes, chart, chart.labels, missing, legend, theme)
+
+
+def _draw_steps(
+    axes: Any, here: Sequence[tuple[int, float]], starts: Sequence[float], theme: Theme
+) -> None:
+    """What leads from the end of each bar of a waterfall to the next, and room for its number."""
+    for (i, v), (j, _) in itertools.pairwise(here):
+        axes.plot([i, j], [starts[i] + v] * 2, color=theme.muted, linewidth=0.8)
+    axes.use_sticky_edges = False  # else no room is left where a bar begins or ends
+    axes.margins(y=0.14)
+
+
+def _amounts(axes: Any, chart: BarsChart, theme: Theme) -> str:
+    """The number of each bar of a waterfall, above it or, where it leads down, below."""
+    out = ""
+    for index, (start, value) in enumerate(zip(chart.starts, chart.bars.values, strict=True)):
+        if value is not None:
+            _, y = axes.transData.transform((index, float(start) + float(value)))
+            words = tick_words(float(f"{float(value):.3g}"))
+            below = 12 if value < 0 else -4
+            x, _ = axes.transData.transform((index, 0))
+            out += _text(x, _HEIGHT - y + below, words, theme.ink, size=10, anchor="middle")
+    return out
 
 
 def _lines(chart: LinesChart, theme: Theme) -> str:
@@ -308,6 +336,8 @@ def _finish(
         x, _ = axes.transData.transform((index, 0))
         ticks += _text(x, _HEIGHT - 10, short[index], theme.muted, size=10, anchor="middle")
     low, high = axes.get_ylim()
+    if isinstance(chart, BarsChart):
+        ticks += _amounts(axes, chart, theme) if chart.starts else ""
     for value in axes.yaxis.get_majorticklocs():
         if low <= value <= high:
             _, y = axes.transData.transform((0, value))
@@ -375,9 +405,11 @@ def _legend_bars(chart: BarsChart, theme: Theme, missing: bool) -> list[tuple[st
     positive = any(v >= 0 for v in values) or not negative
     legend = []
     if positive:
-        legend.append((box.format(theme.good), label))
+        legend.append((box.format(theme.good), "gain" if chart.starts else label))
     if negative:
         words = f"{label}, negative" if positive else label
+        if chart.starts:
+            words = "loss or cost"
         legend.append((box.format(theme.bad), words))
     legend += _legend_lines(chart.lines, theme)
     if missing:

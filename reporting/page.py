@@ -120,7 +120,10 @@ class Line(Value):
 
 
 class BarsChart(Value):
-    """Signed bars over categories or days (P&L per day), with an optional running line."""
+    """Signed bars over categories or days (P&L per day), with an optional running line.
+
+    With ``starts`` it is a waterfall: each bar runs from its start by its value.
+    """
 
     kind: Literal["bars"] = "bars"
     id: str
@@ -130,6 +133,7 @@ class BarsChart(Value):
     labels: tuple[str, ...]
     bars: Line
     lines: tuple[Line, ...] = ()
+    starts: tuple[Exact, ...] = Field(default=(), description="where bars begin; empty for 0")
 
 
 class LinesChart(Value):

@@ -20,7 +20,7 @@ import importlib
 import io
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,7 +59,10 @@ from .resources import resource
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
-ROWS_ON_PAGE = 340
+ROWS_ON_PAGE = 330
+
+#: The longest detail of an absence, in letters, that a table's cell has room for.
+SHORT_DETAIL = 26
 
 MEND = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
@@ -408,7 +411,7 @@ def _grid(table: Table, limit: int, zone: str) -> _Grid:
         unit = _shared_unit([line[index] for line in (*table.rows, *lines[len(shown) :])])
         digits = _shared_digits(cells) if _of_one_unit(cells) else None
         shown_as = _verdict if column.key == "verdict" else _mark
-        columns.append([shown_as(c, words(c, zone, digits=digits, unit=not unit)) for c in cells])
+        columns.append([shown_as(c, _cell(c, zone, digits, unit=not unit)) for c in cells])
         named = unit if unit and unit not in re.split(r"\W+", column.label) else ""
         heads.append(_Head(column.label, named, column.align))
     rows = tuple(zip(*columns, strict=True)) if columns else ()
@@ -418,6 +421,16 @@ def _grid(table: Table, limit: int, zone: str) -> _Grid:
         rows[len(shown)] if table.total and rows else None,
         _rounding_off(table, shown) if _adds_up(table) else "",
     )
+
+
+def _cell(value: Shown, zone: str, digits: int | None, *, unit: bool) -> str:
+    """As :func:`words`, but of an absence only what fits a column: its detail, else its kind.
+
+    The CSV and the facts have both.
+    """
+    if isinstance(value, Missing):
+        return f"— {value.detail if 0 < len(value.detail) <= SHORT_DETAIL else value.why}"
+    return words(value, zone, digits=digits, unit=unit)
 
 
 def _adds_up(table: Table) -> bool:
@@ -513,7 +526,26 @@ def _row_limits(tables: Sequence[Table], budget: int) -> dict[str, int]:
     cap = max(wanted.values(), default=0)
     while cap > 3 and sum(min(cap, n) for n in wanted.values()) > left:
         cap -= 1
-    return {**whole, **{name: min(cap, n) for name, n in wanted.items()}}
+    # A line that says "1 more row" takes as much room as the row.
+    shown = {name: n if n - cap == 1 else min(cap, n) for name, n in wanted.items()}
+    return {**whole, **shown}
+
+
+def _beside(tables: Sequence[Table], limits: Mapping[str, int]) -> list[list[Table]]:
+    """Tables in order, two small ones that follow each other together: they share a line."""
+
+    def small(table: Table) -> bool:
+        columns = sum(column.shown for column in table.columns)
+        return columns < 3 and 0 < limits[table.id] <= 12
+
+    groups: list[list[Table]] = []
+    for table in tables:
+        last = groups[-1] if groups else []
+        if len(last) == 1 and small(last[0]) and small(table):
+            last.append(table)
+        else:
+            groups.append([table])
+    return groups
 
 
 @lru_cache(maxsize=1)
@@ -539,6 +571,7 @@ def _environment() -> Environment:
     environment.globals.update(
         show_figure=_show_figure,
         grid=_grid,
+        beside=_beside,
         chart=lambda chart: Markup(charts.chart_svg(chart)),
         sparkline=lambda points: Markup(charts.sparkline_svg(points)),
     )

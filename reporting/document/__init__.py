@@ -283,6 +283,7 @@ def _sections(
             # Nobody promised that they are measured; where they should be, the gaps say so.
             laid_out = laid_out.model_copy(update={"verdict": None})
         made[measure.name] = laid_out
+    made["pnl"], made["marks"] = _marks_together(made["pnl"], made["marks"])
     made["pnl"] = with_to_date(made["pnl"], facts, span, calendar, context.base)
     made["var"], breaches = with_risk(
         with_backtest(made["var"], past), facts, past, policy.risk, context.base
@@ -320,6 +321,21 @@ def _sections(
     after = {"strategies": pages}
     ordered = ((made[name], *after.get(name, ())) for name in ORDER if name in made)
     return tuple(s for some in ordered for s in some), attention, found
+
+
+def _marks_together(pnl: Section, marked: Section) -> tuple[Section, Section]:
+    """The marks that P&L used go to the section Marks.
+
+    Where that knows which of them to look at, the page shows those alone and the CSV has all.
+    """
+    used = [t for t in pnl.tables if t.id == "pnl_marks"]
+    if marked.figures:
+        used = [t.model_copy(update={"top": 0}) for t in used]
+    kept = tuple(t for t in pnl.tables if t.id != "pnl_marks")
+    return (
+        pnl.model_copy(update={"tables": kept}),
+        marked.model_copy(update={"tables": (*marked.tables, *used)}),
+    )
 
 
 def _status(facts: Facts, gaps: Sequence[Gap], issue: Issue) -> Status:

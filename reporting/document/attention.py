@@ -180,7 +180,7 @@ def attention_of(
                     Attention(
                         severity="warning",
                         text=f"The mark of {mark.symbol} is {state}{touched}.",
-                        section="pnl",
+                        section="marks",
                     )
                 )
     if gaps:

@@ -482,13 +482,14 @@ COLUMNS = (
     Column(key="objective", label="Objective", align="left"),
     Column(key="promise", label="Promise", align="left"),
     Column(key="measured", label="Measured"),
-    Column(key="what", label="which is", align="left"),
+    Column(key="what", label="Which is", align="left"),
     Column(key="share", label="Share of good"),
     Column(key="verdict", label="Verdict", align="left"),
     Column(key="left", label="Budget left"),
     Column(key="burn", label="Burn rate"),
     Column(key="lasts", label="Lasts until", align="left"),
     Column(key="covered", label="Days of the window known", align="left", shown=False),
+    Column(key="detail", label="In detail", align="left", shown=False),
 )
 
 
@@ -509,14 +510,18 @@ def _row(s: Standing) -> tuple[Shown, ...]:
     told = tracked or isinstance(s.objective.indicator, ReportFigure)
     if isinstance(s.share, Share) and not told:
         share = band(s.share)
+    what, _, detail = s.what.partition(", ")
+    if isinstance(s.objective.indicator, ReportFigure):
+        what, detail = "figure", s.what
     return (
         text(s.objective.title),
         text(promise(s.objective)),
         s.measured,
-        text(s.what),
+        text(what),
         share,
         text(s.verdict.value if s.verdict else ""),
         *budget_cells(s),
+        text(detail),
     )
 
 

@@ -130,7 +130,7 @@ def with_to_date(section: Section, facts: Facts, span: Span, calendar: str, base
         if s.key != "dtd"  # the day's own is there already, or the longer report's last day's
     )
     tables = list(section.tables)
-    tables.insert(1, _table(stretches, base))
+    tables.insert(0, _table(stretches, base))
     return section.model_copy(
         update={"figures": (*section.figures, *figures), "tables": tuple(tables)}
     )

@@ -232,12 +232,13 @@ def section(
     accepted = fact.accepted
     full, some = in_full(accepted), in_part(accepted)
     rejected = sum(c.orders for c in fact.cells if c.reject_reason)
+    was = "was" if rejected == 1 else "were"
     verdict = verdict_of(full, target)
     return Section(
         id="fill_rate",
         title=FILL_RATE.title,
         summary=f"{full.numerator} of {full.denominator} orders were filled in full, "
-        f"{some.numerator} at least in part; {rejected} were rejected.",
+        f"{some.numerator} at least in part; {rejected} {was} rejected.",
         verdict=verdict,
         figures=(
             Figure(

@@ -463,7 +463,7 @@ def section(
     within = _within(explanation, limit, days)
     charts = (_chart(series, fact.base),) if len(series) > 1 else ()
     if isinstance(explanation, Explanation):
-        charts = (*charts, _explained_chart(explanation, fact.base))
+        charts = (*charts, _explained_chart(explanation, total, fact.base))
     direction = "gained" if total.net >= 0 else "lost"
     return Section(
         id="pnl",
@@ -478,8 +478,8 @@ def section(
         ),
         charts=charts,
         tables=(
-            _identity_table(fact, total),
             _explained_table(fact, total, explanation),
+            _identity_table(fact, total),
             *(_by(fact, name, label) for name, label in BREAKDOWNS),
             _cells_table(fact),
             _fees_table(fact, total),
@@ -554,6 +554,8 @@ def _residual_figure(
     if isinstance(explanation, Missing):
         return Figure(id=name, label=label, value=explanation)
     amount = _money(fact, explanation.residual)
+    if limit is not None:
+        limit = limit.model_copy(update={"unit": fact.base})
     return Figure(id=name, label=label, value=amount, target=limit, verdict=within)
 
 
@@ -595,25 +597,31 @@ def _explained_table(fact: PnlFact, total: Totals, explanation: Explanation | Mi
             rows=tuple(rows),
             total=(text("Net P&L"), _money(fact, total.net)),
             note=note,
+            whole=True,
         )
     )
 
 
-def _explained_chart(explanation: Explanation, base: str) -> BarsChart:
-    labels = ("Carried", "Intraday", "Corrections", "Fees", "Funding", "Dividends", "FX")
-    running, steps = Decimal(0), []
-    for amount in explanation.parts:
-        running = EXACT.add(running, amount)
-        steps.append(running)
-    told = "; ".join(f"{n} {v:.2f}" for n, v in zip(labels, explanation.parts, strict=True))
+def _explained_chart(explanation: Explanation, total: Totals, base: str) -> BarsChart:
+    """A waterfall: each part begins where the one before ended, the last bar is the net."""
+    labels = ["Carried", "Intraday", "Corrections", "Fees", "Funding", "Dividends", "FX"]
+    values = [*explanation.parts]
+    for label, rest in (
+        ("No mark", explanation.unexplained), ("Residual", explanation.residual)
+    ):  # fmt: skip
+        if rest:
+            labels.append(label)
+            values.append(rest)
+    ends = [exact_sum(values[: n + 1]) for n in range(len(values))]
+    told = "; ".join(f"{n} {v:.2f}" for n, v in zip(labels, values, strict=True))
     return BarsChart(
         id="pnl_explain",
-        title="P&L explain",
-        alt=f"{told}; sum {running:.2f} {base}.",
+        title="What the net P&L comes from",
+        alt=f"{told}; net P&L {total.net:.2f} {base}.",
         unit=base,
-        labels=labels,
-        bars=Line(label="P&L", values=explanation.parts),
-        lines=(Line(label="Sum so far", values=tuple(steps)),),
+        labels=(*labels, "Net P&L"),
+        bars=Line(label="P&L", values=(*values, total.net)),
+        starts=(Decimal(0), *ends[:-1], Decimal(0)),
     )
 
 
@@ -734,11 +742,12 @@ def _identity_table(fact: PnlFact, total: Totals) -> Table:
         ),
         total=row("Net P&L", total.net),
         note="The unrealised side is computed twice, from lots and from cash; both must agree.",
+        whole=True,
     )
 
 
 #: What a table has for an empty name: no strategy, no agent, no instrument.
-NOBODY = "—"
+NOBODY = "not attributed"
 
 PNL_COLUMNS = (
     Column(key="net", label="Net"),
@@ -784,6 +793,12 @@ def _biggest_first(row: tuple[Shown, ...]) -> tuple[Any, ...]:
     return (1, 0, name) if not isinstance(net, Money) else (0, EXACT.minus(net.amount), name)
 
 
+def _largest_first(row: tuple[Shown, ...]) -> Decimal:
+    """Order of the cells: gains and losses alike by size, what has no net last."""
+    net = row[4]
+    return EXACT.minus(EXACT.abs(net.amount)) if isinstance(net, Money) else Decimal(1)
+
+
 def _cells_table(fact: PnlFact) -> Table:
     """Everything, by strategy × agent × instrument × account, cells that did nothing left out."""
     groups: dict[tuple[str, ...], list[Cell]] = {}
@@ -794,11 +809,12 @@ def _cells_table(fact: PnlFact) -> Table:
     for key, cells in sorted(groups.items()):
         names = (text(name or NOBODY) for name in key)
         rows.append((*names, *_pnl_row(fact, cells), *_explained_row(fact, cells, told)))
+    rows.sort(key=_largest_first)
     whole = (*_pnl_row(fact, fact.cells), *_explained_row(fact, fact.cells, told))
     return _footed(
         Table(
             id="pnl_cells",
-            title="P&L by strategy, agent, instrument and account",
+            title="P&L by strategy, agent, instrument and account, the largest first",
             columns=(
                 Column(key="strategy", label="Strategy", align="left"),
                 Column(key="agent", label="Agent", align="left"),
@@ -809,7 +825,7 @@ def _cells_table(fact: PnlFact) -> Table:
             ),
             rows=tuple(rows),
             total=(text("Total"), text(""), text(""), text(""), *whole),
-            top=15,
+            top=8,
         )
     )
 

@@ -877,7 +877,7 @@ def _availability(judged: Sequence[_Judged]) -> Table:
         rows=tuple(
             (*_row(row), *(_planned_cells(row) if planned else ())) for row in _worst_first(judged)
         ),
-        top=15,
+        top=6,  # the worst; every one stands among the components
     )
 
 

@@ -266,8 +266,11 @@ def test_a_day_explained_by_hand() -> None:
     assert rows["Dividends"] == Money(amount=Decimal("9.6"), currency="USD")
     chart = next(c for c in found.charts if c.id == "pnl_explain")
     shown = [row[1].amount for row in table(found, "pnl_explain").rows[:7]]  # type: ignore[union-attr]
-    assert list(chart.bars.values) == shown == [parts(fact)[name] for name in COMPONENTS]  # type: ignore[union-attr]
-    assert chart.lines[0].values[-1] == total_of(fact).net  # type: ignore[union-attr]
+    assert list(chart.bars.values)[:7] == shown == [parts(fact)[name] for name in COMPONENTS]  # type: ignore[union-attr]
+    # A waterfall: every bar begins where the one before ended, the last is the net from 0.
+    assert list(chart.starts) == [*(sum(shown[:n]) for n in range(7)), 0]  # type: ignore[union-attr]
+    assert (chart.labels[-1], chart.bars.values[-1]) == ("Net P&L", total_of(fact).net)  # type: ignore[union-attr]
+    assert f"net P&L {total_of(fact).net:.2f} USD" in chart.alt
     identity = {row[0].text for row in table(found, "pnl_identity").rows}  # type: ignore[union-attr]
     assert {"+ Dividends", "+ Funding, interest and charges"} <= identity
     assert total_of(fact).gross == total_of(fact).net + 3 - total_of(fact).fx

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ...analysis import listed, measured
 from ...analysis.performance import LEAST_SESSIONS, SESSIONS_A_YEAR
+from ...measures.pnl import NOBODY
 from ...model import Missing, exact_sum
 from ...page import Column, Line, LinesChart, Section, Table, text
 from ..history import NO_GAP, Facts
@@ -104,7 +105,9 @@ def _strategies_table(told: Told, daily: bool) -> Table:
                 for key in keys
             ),
         ),
-        rows=tuple((text(r.name), *(said[key].value for key in keys)) for r, said in told),
+        rows=tuple(
+            (text(r.name.strip() or NOBODY), *(said[key].value for key in keys)) for r, said in told
+        ),
         note=" ".join(
             [f"{behind} and drawdown: {many}."]
             + [f"{listed(labels)}: {why}." for why, labels in reasons.items()]

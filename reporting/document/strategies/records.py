@@ -18,7 +18,7 @@ from typing import Any, Literal
 from ...analysis.performance import SESSIONS_A_YEAR, shares
 from ...book import Cell
 from ...measures.fill_rate import FILL_RATE, FillRateCell, FillRateFact
-from ...measures.pnl import PNL, PnlFact, Totals, totals
+from ...measures.pnl import NOBODY, PNL, PnlFact, Totals, totals
 from ...measures.slippage import SLIPPAGE, SlippageCell, SlippageFact
 from ...model import EXACT, Missing, Ratio, Why, exact_sum
 from ...page import Point
@@ -55,7 +55,7 @@ def slug(name: str) -> str:
 
 def short(name: str, longest: int = LONGEST_NAME) -> str:
     """A name for a heading or a legend; an empty one says so."""
-    words = name.strip() or "(no name)"
+    words = name.strip() or NOBODY
     return words if len(words) <= longest else f"{words[: longest - 1]}…"
 
 
