@@ -88,6 +88,8 @@ def days_of(kind: Kind) -> list[date]:
         return [date(2025, 11, 28)]
     if kind is Kind.WEEKLY:
         return [date(2025, 11, 24) + timedelta(n) for n in range(7)]
+    if kind is Kind.QUARTERLY:
+        return [date(2025, 10, 1) + timedelta(n) for n in range(92)]
     return [date(2025, 11, 1) + timedelta(n) for n in range(calendar.monthrange(2025, 11)[1])]
 
 
@@ -110,11 +112,13 @@ def document(kind: Kind = Kind.MONTHLY, *, hostile: bool = True, bare: bool = Fa
         Kind.DAILY: "2025-11-28",
         Kind.WEEKLY: "2025-W48",
         Kind.MONTHLY: "2025-11",
+        Kind.QUARTERLY: "2025-Q4",
     }[kind]
     title = {
         Kind.DAILY: "Friday 28 November 2025",
         Kind.WEEKLY: "Week 48 of 2025: 24 November to 30 November 2025",
         Kind.MONTHLY: "November 2025",
+        Kind.QUARTERLY: "Quarter 4 of 2025: October to December",
     }[kind]
     revised = kind is Kind.MONTHLY and not bare
     cutoff = datetime(2025, 12, 1, 5, 0, tzinfo=UTC)
