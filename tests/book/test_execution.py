@@ -232,6 +232,18 @@ def test_a_markout_looks_beyond_the_session_and_no_further_than_the_limit() -> N
     assert mid_of([*quotes, Quote(us(86_400 + 119), "1", "3")], "markout_60s", late) == 10
 
 
+@pytest.mark.parametrize("second", [86_400 + 30, 86_400 + 90, 86_400 + 119, 86_399])
+def test_the_last_quotes_of_one_instrument_are_not_the_first_of_the_next(second: int) -> None:
+    story = Story(
+        [Execution("1", None, us(0), 1, "1", "100", instrument="BBB")],
+        [],
+        [Quote(us(second), "9", "11"), Quote(us(-60) - 1, "9", "11", instrument="BBB")],
+    )
+    agrees(story)
+    (row,) = executed(story).slippage.to_dict("records")
+    assert row["benchmarks"] == ()
+
+
 def test_adverse_is_positive() -> None:
     """We bought, and the mid fell: that is what the markout must call a cost."""
     quotes = [Quote(us(NOON), "99", "101"), Quote(us(NOON + 1), "97", "99")]
@@ -263,13 +275,29 @@ def test_the_interval_runs_from_arrival_to_the_last_fill_or_the_end() -> None:
     agrees(story)
 
 
-def test_an_order_of_earlier_days_is_compared_to_this_sessions_market() -> None:
-    tape = [Trade(us(NOON, -1), "1", "9"), Trade(us(3), "100", "1")]
-    old = replace(ONE, placed=us(NOON, -1), done=-1, status="working")
-    story = Story([Execution("1", "o", us(5), 1, "1", "100")], [old], None, tape)
+@pytest.mark.parametrize(("units", "vwap"), [("1", "100"), ("3", "100.000002")])
+def test_a_vwap_is_rounded_half_to_even(units: str, vwap: str) -> None:
+    # 100 + 0.01 × 1 / 20000 is 100.0000005, and with three units 100.0000015.
+    rest = str(20_000 - int(units))
+    tape = [Trade(us(NOON), "100", rest), Trade(us(NOON), "100.01", units)]
+    story = Story([Execution("1", "o", us(NOON + 5), 1, "1", "100")], [ONE], None, tape)
     (row,) = executed(story).slippage.to_dict("records")
-    assert [b.notional for b in row["benchmarks"]] == [100]
+    assert [b.notional for b in row["benchmarks"]] == [Decimal(vwap)]
     agrees(story)
+
+
+@pytest.mark.parametrize("instrument", ["AAA", "BBB"])
+def test_an_order_of_earlier_days_is_compared_to_this_sessions_market(instrument: str) -> None:
+    tape = [
+        Trade(us(NOON + 7_200), "7", "9"),  # of AAA, which stands before BBB on the line
+        Trade(us(NOON, -1), "1", "9", instrument),
+        Trade(us(3), "100", "1", instrument),
+    ]
+    old = replace(ONE, placed=us(NOON, -1), done=-1, status="working", instrument=instrument)
+    fill = Execution("1", "o", us(5), 1, "1", "100", instrument)
+    (row,) = executed(Story([fill], [old], None, tape)).slippage.to_dict("records")
+    assert [b.notional for b in row["benchmarks"]] == [100 if instrument == "AAA" else 100 * 50]
+    agrees(Story([fill], [old], None, tape))
 
 
 # Chains and groups ---------------------------------------------------------------------------

@@ -411,7 +411,7 @@ def test_hostile_names_are_shown_and_harmless() -> None:
     html = render_html(found).decode()
     assert "<b>Öl" not in html
     assert "Strategy: &lt;b&gt;Öl &amp; Gas&lt;/b&gt; &#34;AG&#34;" in html
-    assert "not attributed" in html
+    assert "not attributed" in html and "Agent: not attributed" not in html  # a row, and no page
     named = [name for name in HOSTILE if name.strip()]  # a page each, but for what has no name
     pages = [s for s in found.sections if s.id.startswith("strategies.")]
     assert html.count('<section class="part own-page"') == len(pages) == 2 * len(named)
