@@ -139,6 +139,27 @@ def test_any_number_of_days(count: int) -> None:
     assert len(labels) < 40
 
 
+def test_bars_of_a_waterfall_begin_where_the_one_before_ended() -> None:
+    chart = bars(D(8), D(-3), D(5), labels=("Carried", "Fees", "Net P&L"))
+    svg = charts.chart_svg(chart.model_copy(update={"starts": (D(0), D(8), D(0))}))
+
+    def edges(colour: str) -> list[tuple[float, float]]:
+        """Top and bottom of each bar, in pixels from above."""
+        found = []
+        for shape in filled(svg, colour):
+            ys = [float(y) for y in re.findall(r"[ML] \S+ (\S+)", shape.attrib["d"])]
+            found.append((min(ys), max(ys)))
+        return found
+
+    (gain, net), (loss,) = edges(charts.LIGHT.good), edges(charts.LIGHT.bad)
+    unit = (gain[1] - gain[0]) / 8
+    assert loss[0] == pytest.approx(gain[0], abs=0.01)  # from 8 …
+    assert loss[1] == pytest.approx(gain[0] + 3 * unit, abs=0.01)  # … down to 5
+    assert net == pytest.approx((loss[1], gain[1]), abs=0.01)  # 5 from 0
+    shown = [e.text for e in parsed(svg).iter(f"{SVG}text")]
+    assert {"8", "−3", "5", "gain", "loss or cost"} <= set(shown)
+
+
 def test_all_missing_is_all_hatched() -> None:
     svg = charts.chart_svg(bars(None, None, None))
     assert len(filled(svg, charts.LIGHT.wash)) == 3

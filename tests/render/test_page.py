@@ -19,6 +19,7 @@ from pypdf import PdfReader
 
 from reporting import render
 from reporting.errors import ValidationFailed
+from reporting.model import Missing, Why
 from reporting.page import Document, Kind, Status
 
 HERE = Path(__file__).resolve().parent
@@ -260,6 +261,24 @@ def test_many_tables_share_the_rows_of_a_page(sample: ModuleType) -> None:
     limits = render._row_limits([*tables, small], budget=220)
     # 220 rows: the small one keeps its 5, the others share 215, 53 each.
     assert limits == {"t0": 53, "t1": 53, "t2": 53, "t3": 53, "small": 5}
+
+
+def test_the_first_page_leads_with_figures_and_lists_at_most_twelve(monthly: Document) -> None:
+    item = monthly.attention[0]
+    many = tuple(item.model_copy(update={"text": f"matter {n:02d}"}) for n in range(15))
+    html = render.render_html(monthly.model_copy(update={"attention": many})).decode()
+    assert html.index('id="headline"') < html.index('id="attention"')
+    assert re.findall(r"matter \d\d", html) == [f"matter {n:02d}" for n in range(12)]
+    assert "and 3 more" in html and "all of them in" in html
+
+
+def test_an_absence_in_a_cell_is_told_by_its_detail_where_that_is_short() -> None:
+    def cell(detail: str) -> str:
+        absent = Missing(why=Why.TOO_SHORT, detail=detail)
+        return render._cell(absent, "UTC", None, unit=True)
+
+    assert cell("67 of 100 sessions") == "— 67 of 100 sessions"
+    assert cell("") == cell("x" * 27) == "— history too short"
 
 
 def test_share_of_all_is_never_claimed(html: str) -> None:
