@@ -8,7 +8,7 @@ from decimal import Decimal, Inexact
 
 import pandas as pd
 
-from ..model import EXACT, Frame, Missing, epoch_ms
+from ..model import EXACT, Frame, Value, epoch_ms
 from . import Split
 
 #: Decimals of a mark from before a split where dividing by its ratio has no end.
@@ -88,7 +88,7 @@ def _adjusted(price: Decimal, ratios: Sequence[Decimal]) -> Decimal:
     return price
 
 
-def in_units_of_today(marks: pd.DataFrame, splits: Frame | Missing | None) -> pd.DataFrame:
+def in_units_of_today(marks: pd.DataFrame, splits: Frame | Value | None) -> pd.DataFrame:
     """A history of marks with prices as floats, those from before a split in the units after it.
 
     Two for one is no loss of half. ``splits`` are those within the history; where they are not

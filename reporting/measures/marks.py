@@ -4,7 +4,8 @@ A mark is outlying where its move from the session before is farther from the me
 instrument's own trailing returns than k of their median absolute deviations, k from policy. Both
 are robust: the outliers that are looked for do not widen the limit themselves. See Rousseeuw and
 Croux (1993), "Alternatives to the median absolute deviation". The move under test is not among
-the returns, and a split is no move. Fewer than 20 of them are too short a history, which is said and not judged.
+the returns, and a split is no move. Fewer than 20 of them are too short a history, which is said
+and not judged.
 
 The facts of several days stay a series.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from reporting import pipeline
+from reporting.demo.story import closing_time
 from reporting.page import Document
 from reporting.postgres import database
 from reporting.store import Store
 
-from .site import Demo, facts, sealed
+from .site import ROOT, Demo, Site, facts, sealed
 
 NOVEMBER = "2025-11"
 ZERO = Decimal(0)
@@ -178,7 +180,7 @@ def check_payments(
 
 def check_statements(fact: Mapping[str, Any], right: Mapping[str, Any], accounts: set[str]) -> None:
     """Which accounts have no statement of the day, and how the others differ from the book."""
-    (of_day,) = fact["days"] if "days" in fact else ({"statements": [], "breaks": []},)
+    (of_day,) = fact.get("days", ({"statements": [], "breaks": []},))
     fresh = {s["account"] for s in of_day["statements"] if s["kind"] == "cash" and not s["stale"]}
     assert accounts - fresh == set(right["stale_statements"])
     for kind, item in (("position", "instrument"), ("cash", "currency")):
@@ -306,7 +308,8 @@ def test_all_kinds_of_events_are_among_what_was_compared(
     lines = [line for a in answers for line in a["positions"]]
     assert any("dividends" in line for line in lines)
     assert any("settlement" in line for line in lines)
-    assert {*INCOME, *TRANSFERS} <= {f["kind"] for a in answers for f in a["flows"]}
+    kinds = {f["kind"] for a in answers for f in a["flows"]}
+    assert kinds == {"funding", "interest", *TRANSFERS}
     for key in ("not_itemised", "stale_statements", "position_breaks", "cash_breaks"):
         assert any(a[key] for a in answers), key
     benchmarks = {name for a in answers for line in a["costs"].values() for name in line}
@@ -328,6 +331,37 @@ def test_all_kinds_of_events_are_among_what_was_compared(
     }  # fmt: skip
     adjusted = {(str(day), cell["instrument"]) for day, cell in cells}
     assert settled < adjusted  # what is left is the split
+
+
+def test_all_lot_methods_earn_the_same(
+    demo: Demo, empty_store: str, make_site: Callable[..., Site]
+) -> None:
+    """Realised and the change of unrealised together, by holding, over four sessions."""
+    through = date(2025, 9, 5)
+    policy = (ROOT / "config" / "policy.toml").read_text("utf-8")
+    assert policy.count('method = "fifo"') == 1
+    earned: dict[str, dict[Any, Decimal]] = {}
+    realised: dict[str, Decimal] = {}
+    for method in ("fifo", "lifo", "hifo", "average"):
+        site = make_site("ledger_template", empty_store)
+        file = site.var / "policy.toml"
+        file.write_text(policy.replace('method = "fifo"', f'method = "{method}"'), "utf-8")
+        pipeline.close(site.service(policy_file=file), through, closing_time(through))
+        days = [d for d in demo.truth["sessions"] if d <= str(through)]
+        holdings = [
+            (day, h) for day in days
+            for h in facts(site.store, date.fromisoformat(day))["pnl"]["holdings"]
+        ]  # fmt: skip
+        earned[method] = summed(
+            ((day, h["account"], h["instrument"]),
+             Decimal(h["realised"]) + Decimal(h["value_close"]) - Decimal(h["cost_close"])
+             - Decimal(h["value_open"]) + Decimal(h["cost_open"]))
+            for day, h in holdings
+        )  # fmt: skip
+        realised[method] = sum((Decimal(h["realised"]) for _, h in holdings), ZERO)
+    assert len(days) == 4 and len(set(realised.values())) == 4  # the methods do differ
+    for method in ("lifo", "hifo", "average"):
+        assert earned[method] == earned["fifo"], method
 
 
 def test_exactly_the_days_that_late_events_change_have_a_second_revision(

@@ -116,17 +116,17 @@ def zigzag(returns: int) -> list[str]:
 
 
 def test_a_split_is_no_move() -> None:
-    """From 101 to 50 with two for one: 50 against 50.5, as all other returns of the past."""
-    past = history(AAA=[*zigzag(29), "50"])
+    """From 100 to 50.5 with two for one: 50.5 against 50, as other returns of the past."""
+    past = history(AAA=[*zigzag(30), "50.5"])
     told = past.table.assign(marked_at=[at(day, 72_000) for day in past.table["day"]])
     split = {"instrument_id": "AAA", "ratio": Decimal(2), "effective_at": at(TODAY)}
-    given = frames(book({"AAA": "50"}), Frame(told, past.coverage))
-    for splits, size, is_far in (([split], "-0.00990099", False), ([], "-0.50495050", True)):
+    given = frames(book({"AAA": "50.5"}), Frame(told, past.coverage))
+    for splits, size, is_far in (([split], "0.01", False), ([], "-0.495", True)):
         found = of_day(trading_day(), {**given, "split_history": table_frame(splits)})
         assert isinstance(found, MarksFact)
         of_today = found.days[0].marks[0].move
         assert isinstance(of_today, Move)
-        assert of_today.size == Decimal(size)  # 50/50.5 - 1, and 50/101 - 1
+        assert of_today.size == Decimal(size)  # 50.5/50 - 1, and 50.5/100 - 1
         assert bool(outlying(found, EIGHT)) is is_far
 
 

@@ -110,11 +110,13 @@ def document(kind: Kind = Kind.MONTHLY, *, hostile: bool = True, bare: bool = Fa
         Kind.DAILY: "2025-11-28",
         Kind.WEEKLY: "2025-W48",
         Kind.MONTHLY: "2025-11",
+        Kind.QUARTERLY: "2025-Q4",
     }[kind]
     title = {
         Kind.DAILY: "Friday 28 November 2025",
         Kind.WEEKLY: "Week 48 of 2025: 24 November to 30 November 2025",
         Kind.MONTHLY: "November 2025",
+        Kind.QUARTERLY: "Quarter 4 of 2025",
     }[kind]
     revised = kind is Kind.MONTHLY and not bare
     cutoff = datetime(2025, 12, 1, 5, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ import pandas as pd
 
 from ...book import BookDay
 from ...book.instruments import in_units_of_today
-from ...model import EXACT, Exact, Frame, Frames, Missing, Why
+from ...model import EXACT, Exact, Frame, Frames, Missing, Value, Why
 from ...periods import TradingDay, sessions_between
 from ...risk import LEVELS, Floats, Tail, Wholes, whole
 from ...risk.exposure import exposure, netted
@@ -172,7 +172,7 @@ def _positions(book: BookDay, rate: Mapping[str, Decimal]) -> tuple[tuple[Positi
 def _in_base(
     marks: pd.DataFrame,
     rates: pd.DataFrame,
-    splits: Frame | Missing | None,
+    splits: Frame | Value | None,
     held: Sequence[Position],
     base: str,
 ) -> pd.DataFrame:
