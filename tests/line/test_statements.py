@@ -139,7 +139,7 @@ def test_statements_are_compared_at_the_close_and_breaks_told(site: Site) -> Non
     (line,) = [a for a in document.attention if a.section == "reconciliation"]
     assert line.severity == "alarm" and line.text.startswith("2 open breaks")
     # The days before were sealed without statements: how old a break is begins with this one.
-    assert "at least 1 session" in line.text
+    assert "has stood for 1 session" in line.text
     tracked = next(
         row
         for s in document.sections
