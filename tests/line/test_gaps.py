@@ -23,7 +23,7 @@ TABLES = (
     *("executions", "child_events", "children", "parents", "closing_prices"),
     *("cash_movements", "corporate_events"),
 )
-LOOKING_BACK = ("var.drawdown", "var.drawdown_largest", "var.kelly")
+LOOKING_BACK = ("var.drawdown_largest", "var.kelly", "var.kelly_approximation")
 WATCHED = ("uptime", "service_levels", "alerts")
 BOOKED = ("pnl", "marks", "reconciliation", "var", "slippage", "fill_rate")
 
