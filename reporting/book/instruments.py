@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, Inexact
 
-from ..model import EXACT, Frame, epoch_ms
+import pandas as pd
+
+from ..model import EXACT, Frame, Value, epoch_ms
 from . import Split
 
 #: Decimals of a mark from before a split where dividing by its ratio has no end.
@@ -84,3 +86,19 @@ def _adjusted(price: Decimal, ratios: Sequence[Decimal]) -> Decimal:
             rounded.traps[Inexact] = False
             price = rounded.quantize(rounded.divide(price, ratio), ADJUSTED)
     return price
+
+
+def in_units_of_today(marks: pd.DataFrame, splits: Frame | Value | None) -> pd.DataFrame:
+    """A history of marks with prices as floats, those from before a split in the units after it.
+
+    Two for one is no loss of half. ``splits`` are those within the history; where they are not
+    known, prices stay as they were recorded.
+    """
+    price = marks["price"].astype(float)
+    if isinstance(splits, Frame):
+        for split in splits.table.to_dict("records"):
+            old = (marks["instrument_id"] == split["instrument_id"]) & (
+                marks["marked_at"] < split["effective_at"]
+            )
+            price[old] /= float(split["ratio"])
+    return marks.assign(price=price)

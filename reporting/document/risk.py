@@ -114,12 +114,15 @@ def _drawdown_figures(asked: Asked) -> list[Figure]:
     since = f"over {len(known)} sessions from {known[0][0]}"
     without = len(asked.track.net) - len(known)
     gaps = f", {without} without a P&L left out" if without else ""
+    last = asked.track.net[-1].value
+    # Without the last session's P&L nobody knows where it stands now.
+    unknown = last if isinstance(last, Missing) else None
     return [
         Figure(
             id="var.drawdown",
             label="Drawdown, current",
-            value=Money(amount=found.current, currency=base),
-            note=_current_words(found),
+            value=unknown or Money(amount=found.current, currency=base),
+            note="" if unknown else _current_words(found),
         ),
         Figure(
             id="var.drawdown_largest",

@@ -4,7 +4,8 @@ A mark is outlying where its move from the session before is farther from the me
 instrument's own trailing returns than k of their median absolute deviations, k from policy. Both
 are robust: the outliers that are looked for do not widen the limit themselves. See Rousseeuw and
 Croux (1993), "Alternatives to the median absolute deviation". The move under test is not among
-the returns. Fewer than 20 of them are too short a history, which is said and not judged.
+the returns, and a split is no move. Fewer than 20 of them are too short a history, which is said
+and not judged.
 
 The facts of several days stay a series.
 """
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..book import BookDay, MarkUsed
+from ..book.instruments import in_units_of_today
 from ..model import (
     EXACT,
     Count,
@@ -101,7 +103,8 @@ def of_day(day: TradingDay, frames: Frames) -> MarksFact | Missing:
         return book
     assert isinstance(book, BookDay) and isinstance(history, Frame)
     # A source without rows gives no columns either.
-    table = history.table.reindex(columns=["instrument_id", "day", "price"])
+    table = history.table.reindex(columns=["instrument_id", "day", "price", "marked_at"])
+    table = in_units_of_today(table, frames.get("split_history"))
     of_instrument = dict(iter(table.groupby("instrument_id")))
     return MarksFact(
         days=(
@@ -137,7 +140,7 @@ def _move(history: pd.DataFrame | None, day: TradingDay) -> Move | Missing:
     short = Missing(why=Why.TOO_SHORT, detail=f"fewer than {LEAST_RETURNS} returns")
     if history is None or history.empty:
         return short
-    by_day = dict(zip(history["day"], history["price"].astype(float), strict=True))
+    by_day = dict(zip(history["day"], history["price"], strict=True))
     before = previous_session(day.day, day.calendar)
     if day.day not in by_day or not by_day.get(before):
         return Missing(why=Why.NO_MARK, detail=f"no mark of {day.day} beside one of {before}")

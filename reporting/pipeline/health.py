@@ -13,6 +13,7 @@ from ..periods import (
     days_between,
     next_session,
 )
+from ..sources.ledger import ADDS
 from .service import Service
 
 
@@ -69,7 +70,11 @@ def doctor(service: Service, today: date) -> list[Check]:
     def contract_holds() -> str:
         if problems := service.ledger.check():
             raise ValidationFailed("; ".join(problems[:4]))
-        return "all contract views have their columns and types"
+        words = "all contract views have their columns and types"
+        if absent := service.ledger.absent():
+            would = "; ".join(f"ledger.{view} would add {ADDS[view]}" for view in absent)
+            words += f". Optional and not there: {would}"
+        return words
 
     def migrated() -> str:
         if problem := service.store.check():

@@ -109,7 +109,20 @@ OPTIONAL = {
     "reported_positions": "reported_positions",
     "reported_cash": "reported_cash",
 }
-#: The query that finds late events of an optional view, by the view.
+#: What a report has of each optional view.
+ADDS = {
+    "fees": "fees by kind",
+    "quotes": "costs against mids, markouts and what was left unfilled",
+    "market_trades": "costs against the market's VWAP",
+    "corporate_actions": "splits, dividends and expiries",
+    "cash_flows": "funding, interest, charges, deposits and withdrawals",
+    "reported_positions": "reconciliation of positions",
+    "reported_cash": "reconciliation of cash",
+}
+#: The query that finds late events of an optional view, by the view. Quotes and market trades are
+#: not among them: they change no position, cash or P&L, only what a cost is compared with, and a
+#: firm's tape without an index by recorded_at would be read whole at every close. Late ones count
+#: where a day is restated for another reason, as known then; recorded_at keeps both answers.
 LATE = {
     "fees": "first_late_fee",
     "corporate_actions": "first_late_action",
@@ -263,6 +276,12 @@ class Ledger:
                 elif found[column] != kind:
                     problems.append(f"ledger.{view}.{column} is {found[column]}, expected {kind}")
         return problems
+
+    def absent(self) -> list[str]:
+        """The optional views that this ledger does not have."""
+        with self._database.snapshot() as session:
+            have = column_types(session, "ledger")
+        return [view for view in ADDS if view not in have]
 
     def _frame(
         self,

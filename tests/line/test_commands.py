@@ -18,6 +18,7 @@ import pytest
 
 from reporting import __version__
 from reporting.demo import metrics
+from reporting.sources.ledger import ADDS, optional_views
 
 from .site import CLOSED, CLOSED_DATABASE, ROOT, SECRET, Demo, Site, files_of
 
@@ -221,6 +222,19 @@ def bad(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
 def test_doctor_is_content_with_a_whole_site(site: Site, prometheus: str) -> None:
     done = site.command("doctor", "--json", prometheus_url=prometheus)
     assert (bad(done), done.returncode) == ({}, 0)
+
+
+def test_doctor_says_what_absent_optional_views_would_add(site: Site) -> None:
+    assert set(ADDS) == optional_views()
+    site.ledger_sql("drop view ledger.quotes; drop view ledger.reported_cash")
+    done = site.command("doctor", "--json", prometheus_url=CLOSED)
+    checks = {c["what"]: c for c in json.loads(done.stdout)["checks"]}
+    assert checks["ledger contract"]["ok"]  # a note: nothing that was promised is missing
+    assert checks["ledger contract"]["detail"] == (
+        "all contract views have their columns and types. Optional and not there: ledger.quotes "
+        "would add costs against mids, markouts and what was left unfilled; ledger.reported_cash "
+        "would add reconciliation of cash"
+    )
 
 
 def test_doctor_names_each_broken_thing_and_its_mend(site: Site, prometheus: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,14 +16,21 @@ from typing import Any
 
 import pytest
 
+from reporting import pipeline
+from reporting.demo.story import closing_time
 from reporting.page import Document
 from reporting.postgres import database
 from reporting.store import Store
 
-from .site import Demo, facts, sealed
+from .site import ROOT, Demo, Site, facts, sealed
 
 NOVEMBER = "2025-11"
 ZERO = Decimal(0)
+TRANSFERS = ("deposit", "withdrawal")
+#: The field of a cell, by the kind of flow that it sums.
+INCOME = {"funding": "funding", "interest": "interest", "charge": "charges"}
+#: The product rounds a VWAP where the truth does not; in units of the currency, a session.
+VWAP_TOLERANCE = Decimal("0.001")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +107,12 @@ def check_book(fact: Mapping[str, Any], right: Mapping[str, Any]) -> None:
     )  # fmt: skip
     marks = {m["instrument"]: m for m in fact["marks"]}
     nothing = [f"{what}_{on}" for what in ("position", "cost", "value") for on in ("open", "close")]
+    dividends = summed(((c["account"], c["instrument"], c["currency"]), c["dividends"])
+                       for c in fact["cells"])  # fmt: skip
+    for flow in right["flows"]:
+        if flow["kind"] not in TRANSFERS:  # those are of an account and of no cell
+            key = (flow["account"], flow["instrument"] or "", flow["currency"])
+            paid[key] -= Decimal(flow["amount"])
     for line in right["positions"]:
         key = (line["account"], line["instrument"])
         # A flat position that does not trade has no row: then the truth has to be all zeros.
@@ -111,7 +124,10 @@ def check_book(fact: Mapping[str, Any], right: Mapping[str, Any]) -> None:
             assert got == want, (key, when)
         for currency, amount in line["fees"].items():
             assert fees.pop((key, currency), ZERO) == Decimal(amount), (key, currency)
-        cash = {line["currency"]: Decimal(line["trades"])}
+        dividend = Decimal(line.get("dividends", 0))
+        assert dividends.pop((*key, line["currency"]), ZERO) == dividend, key
+        settled = Decimal(line.get("settlement", 0))
+        cash = {line["currency"]: Decimal(line["trades"]) + dividend + settled}
         for currency, amount in line["fees"].items():
             cash[currency] = cash.get(currency, ZERO) - Decimal(amount)
         for currency, amount in cash.items():
@@ -122,18 +138,145 @@ def check_book(fact: Mapping[str, Any], right: Mapping[str, Any]) -> None:
             assert mark["stale"] is line["stale"], line["instrument"]
     # Nothing that the truth does not know of.
     assert not holdings and not without_zeros(fees) and not without_zeros(paid)
+    assert not without_zeros(dividends)
     net = summed((c["currency"], Decimal(c["cash_close"]) - Decimal(c["cash_open"]))
                  for c in fact["cells"])  # fmt: skip
     assert without_zeros(net) == without_zeros(
-        {currency: Decimal(line["net"]) for currency, line in right["cash"].items()}
+        {
+            currency: Decimal(line["net"]) - Decimal(line.get("transfers", 0))
+            for currency, line in right["cash"].items()
+        }
     )
+
+
+def check_payments(
+    fact: Mapping[str, Any], transfers: Mapping[tuple[str, str], Decimal], right: Mapping[str, Any]
+) -> None:
+    """Flows that are results by cell; fees by kind; what each account has in cash."""
+    flows = summed(
+        ((c["account"], c["instrument"], kind, c["currency"]), c[field])
+        for c in fact["cells"] for kind, field in INCOME.items()
+    )  # fmt: skip
+    assert without_zeros(flows) == without_zeros(summed(
+        ((f["account"], f["instrument"] or "", f["kind"], f["currency"]), f["amount"])
+        for f in right["flows"] if f["kind"] not in TRANSFERS
+    ))  # fmt: skip
+    items = summed(((i["currency"], i["kind"]), i["amount"]) for i in fact["fee_items"])
+    want = summed(
+        ((currency, kind), amount)
+        for currency, sums in right["fee_items"].items() for kind, amount in sums.items()
+    )  # fmt: skip
+    want |= {(c, "not itemised"): Decimal(n) for c, n in right["not_itemised"].items()}
+    assert without_zeros(items) == without_zeros(want)
+    balances = summed([
+        *(((c["account"], c["currency"]), c["cash_close"]) for c in fact["cells"]),
+        *transfers.items(),
+    ])  # fmt: skip
+    assert without_zeros(balances) == without_zeros(summed(
+        ((account, currency), amount)
+        for account, held in right["balances"].items() for currency, amount in held.items()
+    ))  # fmt: skip
+
+
+def check_statements(fact: Mapping[str, Any], right: Mapping[str, Any], accounts: set[str]) -> None:
+    """Which accounts have no statement of the day, and how the others differ from the book."""
+    (of_day,) = fact.get("days", ({"statements": [], "breaks": []},))
+    fresh = {s["account"] for s in of_day["statements"] if s["kind"] == "cash" and not s["stale"]}
+    assert accounts - fresh == set(right["stale_statements"])
+    for kind, item in (("position", "instrument"), ("cash", "currency")):
+        have = {
+            (b["account"], b["item"]): (Decimal(b["ours"]), Decimal(b["theirs"]))
+            for b in of_day["breaks"] if b["kind"] == kind and b["account"] in fresh
+        }  # fmt: skip
+        assert have == {
+            (b["account"], b[item]): (Decimal(b["ours"]), Decimal(b["reported"]))
+            for b in right[f"{kind}_breaks"]
+        }, kind
+
+
+def check_costs(fact: Mapping[str, Any], right: Mapping[str, Any]) -> None:
+    """Fills by venue, every benchmark but arrival, and both splits of the shortfall."""
+    cells = fact.get("cells", [])
+    venues = summed((c["venue"], c["fills"]) for c in cells)
+    assert venues == right["venues"]
+    sums: dict[str, dict[str, list[Decimal]]] = defaultdict(dict)
+    for cell in cells:
+        for b in cell["benchmarks"]:
+            into = sums[cell["currency"]].setdefault(b["benchmark"], [ZERO, ZERO, ZERO])
+            for at, name in enumerate(("cost", "notional", "fills")):
+                into[at] += Decimal(b[name])
+    shortfall: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for cell in fact.get("shortfall", []):
+        shortfall[cell["currency"]].append(cell)
+    assert {*sums, *shortfall} == set(right["costs"])
+    for currency, wanted in right["costs"].items():
+        lines = {name: line for name, line in wanted.items() if name != "shortfall"}
+        assert set(sums[currency]) == set(lines), currency
+        for name, line in lines.items():
+            cost, notional, fills = sums[currency][name]
+            assert fills == line["covered"], (currency, name)
+            off = (cost - Decimal(line["cost"]), notional - Decimal(line["benchmark"]))
+            near = VWAP_TOLERANCE if name == "interval_vwap" else ZERO
+            assert max(map(abs, off)) <= near, (currency, name, off)
+        assert bool(shortfall[currency]) is ("shortfall" in wanted), currency
+        if "shortfall" in wanted:
+            check_shortfall(currency, shortfall[currency], wanted["shortfall"])
+
+
+#: Field of the fact, by the key of the truth.
+SHORTFALL = {
+    **{name: name for name in ("chains", "covered", "notional", "trading")},
+    "delay": "delay_perold",
+    "opportunity": "opportunity_perold",
+    **{name: name for name in ("delay_kissell", "opportunity_kissell")},
+}
+
+
+def check_shortfall(
+    currency: str, cells: list[Mapping[str, Any]], right: Mapping[str, Any]
+) -> None:
+    have = {key: sum((Decimal(c[f]) for c in cells), ZERO) for key, f in SHORTFALL.items()}
+    assert have == {key: Decimal(right[key]) for key in SHORTFALL}, currency
+    fees = summed([
+        *((currency, c["fees"]) for c in cells),
+        *((apart["currency"], apart["amount"]) for c in cells for apart in c["fees_apart"]),
+    ])  # fmt: skip
+    assert without_zeros(fees) == without_zeros(
+        {c: Decimal(amount) for c, amount in right["fees"].items()}
+    ), currency
+
+
+def check_explained(fact: Mapping[str, Any]) -> None:
+    """The parts add up to each total, and the totals to the change of cash and value in base."""
+    parts = ("carried", "intraday", "corrections", "fees", "funding", "dividends", "fx")
+    rates = {r["currency"]: r for r in fact["fx"]}
+    net = ZERO
+    for cell in fact["cells"]:
+        rate = rates[cell["currency"]]
+        net += (Decimal(cell["cash_close"]) + Decimal(cell["value_close"])) * Decimal(rate["close"])
+        was = Decimal(cell["cash_open"]) + Decimal(cell["value_open"])
+        net -= was * Decimal(rate["open"]) if was else ZERO
+    for row in fact["explained"]:
+        assert row["known"], row
+        assert sum((Decimal(row[part]) for part in parts), ZERO) == Decimal(row["total"]), row
+    assert sum((Decimal(row["total"]) for row in fact["explained"]), ZERO) == net
+
+
+def transferred(store: Store, day: date, revision: int | None) -> dict[tuple[str, str], Decimal]:
+    """Deposits less withdrawals up to a day, by account and currency, from its closing book."""
+    digest = sealed(store, day, revision).closing_book
+    body = store.book(digest) if digest else None
+    book = json.loads(body) if body else {"transfers": []}
+    return {(t["account"], t["currency"]): Decimal(t["balance"]) for t in book["transfers"]}
 
 
 @pytest.mark.parametrize(("knowledge", "revision"), [("as_closed", 1), ("as_known_now", None)])
 def test_every_session_is_sealed_as_the_truth_has_it(
     store: Store, truth: dict[str, Any], knowledge: str, revision: int | None
 ) -> None:
-    """68 sessions: orders, slippage, FIFO, fees, positions, values and cash, to the last digit."""
+    """68 sessions: all that the truth has, to the last digit."""
+    accounts = {a for days in truth["as_known_now"].values() for a in days["balances"]}
+    paid_in: dict[tuple[str, str], Decimal] = {}
     assert len(truth[knowledge]) == len(truth["sessions"]) == 68
     for name, right in truth[knowledge].items():
         found = facts(store, date.fromisoformat(name), revision)
@@ -141,8 +284,84 @@ def test_every_session_is_sealed_as_the_truth_has_it(
             check_orders(found["fill_rate"], right["orders"])
             check_slippage(found["slippage"], right["slippage"])
             check_book(found["pnl"], right)
+            transfers = transferred(store, date.fromisoformat(name), revision)
+            check_payments(found["pnl"], transfers, right)
+            check_statements(found["reconciliation"], right, accounts)
+            check_costs(found["slippage"], right)
+            check_explained(found["pnl"])
+            if revision is None:  # else an earlier day's late flow is among what was paid in
+                moved = summed([*transfers.items(), *((k, -v) for k, v in paid_in.items())])
+                assert without_zeros(moved) == without_zeros(summed(
+                    ((f["account"], f["currency"]), f["amount"])
+                    for f in right["flows"] if f["kind"] in TRANSFERS
+                ))  # fmt: skip
+            paid_in = transfers
         except AssertionError as error:
             raise AssertionError(f"{knowledge} {name}: {error}") from error
+
+
+def test_all_kinds_of_events_are_among_what_was_compared(
+    store: Store, truth: dict[str, Any]
+) -> None:
+    """A comparison of nothing is no proof."""
+    answers = list(truth["as_known_now"].values())
+    lines = [line for a in answers for line in a["positions"]]
+    assert any("dividends" in line for line in lines)
+    assert any("settlement" in line for line in lines)
+    kinds = {f["kind"] for a in answers for f in a["flows"]}
+    assert kinds == {"funding", "interest", *TRANSFERS}
+    for key in ("not_itemised", "stale_statements", "position_breaks", "cash_breaks"):
+        assert any(a[key] for a in answers), key
+    benchmarks = {name for a in answers for line in a["costs"].values() for name in line}
+    assert benchmarks == {
+        *("decision", "fill_mid", "interval_vwap", "shortfall"),
+        *("markout_1s", "markout_10s", "markout_60s"),
+    }
+    # Splits and expiries, and nothing else, move a position without a fill.
+    cells = [
+        (date.fromisoformat(day), cell)
+        for day in truth["sessions"]
+        for cell in facts(store, date.fromisoformat(day))["pnl"]["cells"]
+        if Decimal(cell["adjusted"])
+    ]
+    settled = {
+        (day, line["instrument"])
+        for day, a in truth["as_known_now"].items()
+        for line in a["positions"] if "settlement" in line
+    }  # fmt: skip
+    adjusted = {(str(day), cell["instrument"]) for day, cell in cells}
+    assert settled < adjusted  # what is left is the split
+
+
+def test_all_lot_methods_earn_the_same(
+    demo: Demo, empty_store: str, make_site: Callable[..., Site]
+) -> None:
+    """Realised and the change of unrealised together, by holding, over four sessions."""
+    through = date(2025, 9, 5)
+    policy = (ROOT / "config" / "policy.toml").read_text("utf-8")
+    assert policy.count('method = "fifo"') == 1
+    earned: dict[str, dict[Any, Decimal]] = {}
+    realised: dict[str, Decimal] = {}
+    for method in ("fifo", "lifo", "hifo", "average"):
+        site = make_site("ledger_template", empty_store)
+        file = site.var / "policy.toml"
+        file.write_text(policy.replace('method = "fifo"', f'method = "{method}"'), "utf-8")
+        pipeline.close(site.service(policy_file=file), through, closing_time(through))
+        days = [d for d in demo.truth["sessions"] if d <= str(through)]
+        holdings = [
+            (day, h) for day in days
+            for h in facts(site.store, date.fromisoformat(day))["pnl"]["holdings"]
+        ]  # fmt: skip
+        earned[method] = summed(
+            ((day, h["account"], h["instrument"]),
+             Decimal(h["realised"]) + Decimal(h["value_close"]) - Decimal(h["cost_close"])
+             - Decimal(h["value_open"]) + Decimal(h["cost_open"]))
+            for day, h in holdings
+        )  # fmt: skip
+        realised[method] = sum((Decimal(h["realised"]) for _, h in holdings), ZERO)
+    assert len(days) == 4 and len(set(realised.values())) == 4  # the methods do differ
+    for method in ("lifo", "hifo", "average"):
+        assert earned[method] == earned["fifo"], method
 
 
 def test_exactly_the_days_that_late_events_change_have_a_second_revision(

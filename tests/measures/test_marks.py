@@ -29,7 +29,7 @@ from reporting.measures.marks import (
     outlying,
     section,
 )
-from reporting.model import Frames, Missing, Money, Number, Text, Why, epoch_ms
+from reporting.model import Frame, Frames, Missing, Money, Number, Text, Why, epoch_ms
 from reporting.page import Section, Target
 from reporting.periods import day_span
 
@@ -113,6 +113,21 @@ def rows(found: Any, factor: str = "") -> list[tuple[Any, ...]]:
 def zigzag(returns: int) -> list[str]:
     """Prices that go up and down by one percent of 100 in turn: ±0.01 and ∓1/101."""
     return ["100" if n % 2 == 0 else "101" for n in range(returns + 1)]
+
+
+def test_a_split_is_no_move() -> None:
+    """From 100 to 50.5 with two for one: 50.5 against 50, as other returns of the past."""
+    past = history(AAA=[*zigzag(30), "50.5"])
+    told = past.table.assign(marked_at=[at(day, 72_000) for day in past.table["day"]])
+    split = {"instrument_id": "AAA", "ratio": Decimal(2), "effective_at": at(TODAY)}
+    given = frames(book({"AAA": "50.5"}), Frame(told, past.coverage))
+    for splits, size, is_far in (([split], "0.01", False), ([], "-0.495", True)):
+        found = of_day(trading_day(), {**given, "split_history": table_frame(splits)})
+        assert isinstance(found, MarksFact)
+        of_today = found.days[0].marks[0].move
+        assert isinstance(of_today, Move)
+        assert of_today.size == Decimal(size)  # 50.5/50 - 1, and 50.5/100 - 1
+        assert bool(outlying(found, EIGHT)) is is_far
 
 
 # Moves ---------------------------------------------------------------------------------------

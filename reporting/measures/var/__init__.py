@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from ...book import BookDay
-from ...model import EXACT, Exact, Frame, Frames, Missing, Why
+from ...book.instruments import in_units_of_today
+from ...model import EXACT, Exact, Frame, Frames, Missing, Value, Why
 from ...periods import TradingDay, sessions_between
 from ...risk import LEVELS, Floats, Tail, Wholes, whole
 from ...risk.exposure import exposure, netted
@@ -79,10 +80,7 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
     window, least = (int(marks.coverage.control[k]) for k in ("window", "minimum"))
 
     held, left_out = _positions(book, _rates(latest.table, base))
-    splits = frames.get("split_history")
-    prices = _in_base(
-        marks.table, rates.table, splits.table if isinstance(splits, Frame) else None, held, base
-    )
+    prices = _in_base(marks.table, rates.table, frames.get("split_history"), held, base)
     left_out |= {p.instrument for p in held if p.instrument not in prices.columns}
     held = tuple(p for p in held if p.instrument not in left_out)
     values = netted(held, lambda p: p.instrument, lambda p: p.value)
@@ -174,7 +172,7 @@ def _positions(book: BookDay, rate: Mapping[str, Decimal]) -> tuple[tuple[Positi
 def _in_base(
     marks: pd.DataFrame,
     rates: pd.DataFrame,
-    splits: pd.DataFrame | None,
+    splits: Frame | Value | None,
     held: Sequence[Position],
     base: str,
 ) -> pd.DataFrame:
@@ -183,10 +181,7 @@ def _in_base(
     # A source without rows gives no columns either.
     marks = marks.reindex(columns=["instrument_id", "day", "price", "marked_at"])
     rates = rates.reindex(columns=["base", "quote", "day", "rate"])
-    of_held = marks[marks["instrument_id"].isin(list(currency))]
-    of_held = of_held.assign(price=of_held["price"].astype(float))
-    if splits is not None and len(splits):
-        of_held = _in_units_of_today(of_held, splits)
+    of_held = in_units_of_today(marks[marks["instrument_id"].isin(list(currency))], splits)
     prices = of_held.pivot(index="day", columns="instrument_id", values="price")
     to_base = rates[rates["quote"] == base]
     fx = to_base.assign(rate=to_base["rate"].astype(float)).pivot(
@@ -200,17 +195,6 @@ def _in_base(
         else:
             prices[name] = prices[name] * fx[currency[name]].reindex(prices.index)
     return prices
-
-
-def _in_units_of_today(marks: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Marks from before a split, in the units after it: two for one is no loss of half."""
-    price = marks["price"].copy()
-    for split in splits.to_dict("records"):
-        old = (marks["instrument_id"] == split["instrument_id"]) & (
-            marks["marked_at"] < split["effective_at"]
-        )
-        price[old] /= float(split["ratio"])
-    return marks.assign(price=price)
 
 
 def _level(outcomes: Floats, level: str) -> VarLevel:
