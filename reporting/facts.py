@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from .book import Book
+from .book import EMPTY_BOOK, Book
 from .book.execution import executions
+from .book.parts import joined_book, joined_executions, parts
 from .book.session import trade
 from .measures import Measure
 from .measures.alerts import ALERTS
@@ -49,13 +50,15 @@ def worked_out(
         if isinstance(frame, Missing):
             return dict.fromkeys(("book", "slippage", "orders", "working"), frame)
     instruments, fills, marks, orders, earlier = (f for f in needed if isinstance(f, Frame))
+    books, executed = [], []
     # One after the other: side by side they are a quarter faster and need 100 MiB more at once.
-    found["book"] = (
-        opening
-        if isinstance(opening, Missing)
-        else trade(opening, instruments, fills, marks, day.trading.start_ms)
-    )
-    made = executions(day, fills, orders, earlier, instruments)
+    for part in parts(opening if isinstance(opening, Book) else EMPTY_BOOK, fills, orders, earlier):
+        if isinstance(opening, Book):
+            start = day.trading.start_ms
+            books.append(trade(part.opening, instruments, part.fills, marks, start))
+        executed.append(executions(day, part.fills, part.orders, part.earlier, instruments))
+    found["book"] = opening if isinstance(opening, Missing) else joined_book(books)
+    made = joined_executions(executed)
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
     found["orders"] = Frame(made.orders, orders.coverage)
     found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)

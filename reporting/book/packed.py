@@ -239,14 +239,17 @@ class Names:
             texts = encoded.dictionary
         return pd.Categorical.from_codes(codes, categories=pd.Index(texts.to_pandas(), dtype="str"))
 
-    def distinct(self) -> Names:
-        """Every identifier once; nulls are none."""
+    def distinct(self, rows: Any = slice(None)) -> Names:
+        """Every identifier of ``rows`` once; nulls are none."""
         found = Names()
         found.shape = self.shape
         if self._texts is None:
-            found._numbers = [np.unique(self._numbers[0])]
+            numbers = self._numbers[0][rows]
+            # Fills of one order mostly stand together: there is less to sort then.
+            first = np.r_[True, numbers[1:] != numbers[:-1]] if len(numbers) else slice(None)
+            found._numbers = [np.unique(numbers[first])]
         else:
-            found._texts = [pc.unique(self._texts[0].drop_null())]
+            found._texts = [pc.unique(self.texts(rows).drop_null())]
         return found
 
     def lacking(self, known: Names) -> list[str]:
