@@ -244,10 +244,7 @@ class Names:
         found = Names()
         found.shape = self.shape
         if self._texts is None:
-            numbers = self._numbers[0][rows]
-            # Fills of one order mostly stand together: there is less to sort then.
-            first = np.r_[True, numbers[1:] != numbers[:-1]] if len(numbers) else slice(None)
-            found._numbers = [np.unique(numbers[first])]
+            found._numbers = [_distinct(self._numbers[0][rows])]
         else:
             found._texts = [pc.unique(self.texts(rows).drop_null())]
         return found
@@ -265,7 +262,7 @@ class Names:
         if self._texts is None:
             # Sorted bytes of a column, not a table of hashes: less than a tenth of its memory.
             ordered = np.sort(self._numbers[0])
-            again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+            again = _distinct(ordered[1:][ordered[1:] == ordered[:-1]])
             return list((self.shape or Shape(b"", 1)).texts(again).to_pylist())
         whole = self._texts[0]
         if pc.count_distinct(whole, mode="all").as_py() == len(whole):
@@ -282,6 +279,14 @@ def _one(parts: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
 def _joined(parts: Sequence[Ints]) -> Ints:
     """The parts in one array, as wide as the widest; one part alone is not copied."""
     return parts[0] if len(parts) == 1 else joined(parts)
+
+
+def _distinct(numbers: Ints) -> Ints:
+    """Every number once, ascending. Numbers that stand in runs leave less to sort."""
+    if not len(numbers):
+        return numbers
+    ordered = np.sort(numbers[np.r_[True, numbers[1:] != numbers[:-1]]])
+    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]]
 
 
 def _factorized(numbers: Ints) -> tuple[Ints, Ints]:

@@ -16,6 +16,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..model import EXACT, Finding, Frame
 from . import Book, BookDay, MarkUsed
@@ -55,15 +56,16 @@ def parts(
         yield whole
         return
     before = earlier.table
+    named = pa.array(before["order_id"], pa.large_string())
+    ids = orders.columns["order_id"]
+    assert isinstance(ids, Names)
     for n, (own_fills, own_orders) in enumerate(rows):
-        chosen = orders.rows(own_orders)
+        own = pc.is_in(named, value_set=ids.texts(own_orders)) if len(before) else named
         yield Part(
             opening=keys.share(opening, part, n),
             fills=fills.rows(own_fills),
-            orders=chosen,
-            earlier=Frame(
-                before[before["order_id"].isin(chosen.table["order_id"])], earlier.coverage
-            ),
+            orders=orders.rows(own_orders),
+            earlier=Frame(before[np.asarray(own, bool)], earlier.coverage),
         )
 
 
