@@ -26,7 +26,9 @@ from .packed import Names, Packed, Texts, Words
 from .session import SAMPLES
 
 #: Fills that are worked out at once: what is needed for them then takes some hundred MiB.
-PART = 125_000
+PART = 250_000
+#: Rows whose key is worked out at once.
+STRETCH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -49,67 +51,70 @@ def parts(
         yield whole
         return
     keys = _Keys(opening, fills, orders)
-    part = keys.divided(count)
-    of_fill, of_order = part[keys.of_fill], part[keys.of_order]
-    rows = [(np.flatnonzero(of_fill == n), np.flatnonzero(of_order == n)) for n in range(count)]
-    if _crossed(fills, orders, rows):
+    part = keys.divided(fills, orders, count)
+    of_fill, of_order = keys.parts_of(fills, part), keys.parts_of(orders, part)
+    if _crossed(fills, orders, of_fill, of_order, count):
         yield whole
         return
     before = earlier.table
     named = pa.array(before["order_id"], pa.large_string())
     ids = orders.columns["order_id"]
     assert isinstance(ids, Names)
-    for n, (own_fills, own_orders) in enumerate(rows):
+    for n in range(count):
+        own_orders = np.flatnonzero(of_order == n)
         own = pc.is_in(named, value_set=ids.texts(own_orders)) if len(before) else named
         yield Part(
             opening=keys.share(opening, part, n),
-            fills=fills.rows(own_fills),
+            fills=fills.rows(np.flatnonzero(of_fill == n)),
             orders=orders.rows(own_orders),
             earlier=Frame(before[np.asarray(own, bool)], earlier.coverage),
         )
 
 
 class _Keys:
-    """Account × instrument as one number, the same for fills, orders and the carried book."""
+    """Account × instrument as one number, the same for fills, orders and the carried book.
+
+    Worked out a stretch of rows at a time: a number for each of ten million rows is 80 MB.
+    """
 
     def __init__(self, opening: Book, fills: Packed, orders: Packed) -> None:
-        self._accounts: dict[str, int] = {}
-        self._instruments: dict[str, int] = {}
-        frames = (fills, orders)
-        # Numbers for all names first: the width of a key is the number of instruments.
-        pairs = [(self._codes(f, "account_id"), self._codes(f, "instrument_id")) for f in frames]
-        for row in (*opening.lots, *opening.cells):
-            self._accounts.setdefault(row.account, len(self._accounts))
-            self._instruments.setdefault(row.instrument, len(self._instruments))
-        # Rows without an account or an instrument have a key of their own, the last one.
+        accounts = [*_words(fills, "account_id").words, *_words(orders, "account_id").words]
+        accounts += [row.account for row in (*opening.lots, *opening.cells)]
+        names = [*_words(fills, "instrument_id").words, *_words(orders, "instrument_id").words]
+        names += [row.instrument for row in (*opening.lots, *opening.cells)]
+        self._accounts = {name: n for n, name in enumerate(dict.fromkeys(accounts))}
+        self._instruments = {name: n for n, name in enumerate(dict.fromkeys(names))}
+        # A row without its account or instrument has the last number of its kind.
         self._width = len(self._instruments) + 1
         self.size = (len(self._accounts) + 1) * self._width
-        self.of_fill, self.of_order = (self._keys(*pair) for pair in pairs)
 
-    def _codes(self, frame: Packed, name: str) -> Ints:
-        column = frame.columns[name]
-        assert isinstance(column, Words)
-        known = self._accounts if name == "account_id" else self._instruments
-        translate = [known.setdefault(word, len(known)) for word in column.words]
-        return np.array([*translate, -1], dtype=np.int32)[column.codes()]
+    def _stretches(self, frame: Packed) -> Iterator[Ints]:
+        account, instrument = (_words(frame, n) for n in ("account_id", "instrument_id"))
+        of_account = np.array([*(self._accounts[w] for w in account.words), len(self._accounts)])
+        of_name = np.array([*(self._instruments[w] for w in instrument.words), self._width - 1])
+        accounts, instruments = account.codes(), instrument.codes()
+        for start in range(0, len(accounts), STRETCH):
+            rows = slice(start, start + STRETCH)
+            yield of_account[accounts[rows]] * self._width + of_name[instruments[rows]]
 
-    def _keys(self, account: Ints, instrument: Ints) -> Ints:
-        return (account * np.int32(self._width) + instrument) % np.int32(self.size)
-
-    def divided(self, count: int) -> Ints:
-        """A part for every key, so that all have about the same number of fills."""
-        fills = np.bincount(self.of_fill, minlength=self.size)
-        orders = np.bincount(self.of_order, minlength=self.size)
+    def divided(self, fills: Packed, orders: Packed, count: int) -> Ints:
+        """A part for every key, so that all have about the same number of fills and orders."""
+        weight = np.zeros(self.size, np.int64)
+        for frame in (fills, orders):
+            for keys in self._stretches(frame):
+                weight += np.bincount(keys, minlength=self.size)
         part = np.zeros(self.size, np.int16)
         load = [(0, n) for n in range(count)]
-        for key in np.argsort(-fills, kind="stable").tolist():
-            if not fills[key] and not orders[key]:
-                part[key] = key % count
-                continue
+        for key in np.argsort(-weight, kind="stable").tolist():
             least, n = heapq.heappop(load)
             part[key] = n
-            heapq.heappush(load, (least + int(fills[key]), n))
+            # A key that only carries lots is no work to speak of, and many make some.
+            heapq.heappush(load, (least + max(int(weight[key]), 1), n))
         return part
+
+    def parts_of(self, frame: Packed, part: Ints) -> Ints:
+        """The part of every row."""
+        return np.concatenate([np.zeros(0, np.int16), *(part[k] for k in self._stretches(frame))])
 
     def share(self, opening: Book, part: Ints, n: int) -> Book:
         """The lots and cells that part ``n`` carries."""
@@ -126,7 +131,13 @@ class _Keys:
         )
 
 
-def _crossed(fills: Packed, orders: Packed, rows: Sequence[tuple[Ints, Ints]]) -> bool:
+def _words(frame: Packed, name: str) -> Words:
+    column = frame.columns[name]
+    assert isinstance(column, Words)
+    return column
+
+
+def _crossed(fills: Packed, orders: Packed, of_fill: Ints, of_order: Ints, count: int) -> bool:
     """Whether a link leads out of a part to an order of another."""
     filled, order, replaced = (
         fills.columns["order_id"],
@@ -136,9 +147,10 @@ def _crossed(fills: Packed, orders: Packed, rows: Sequence[tuple[Ints, Ints]]) -
     assert isinstance(filled, Names) and isinstance(order, Names) and isinstance(replaced, Texts)
     replaces_any = len(replaced.whole()) > replaced.whole().null_count
     lost: set[str] = set()
-    for own_fills, own_orders in rows:
+    for n in range(count):
+        own_orders = np.flatnonzero(of_order == n)
         inside = order.distinct(own_orders)
-        lost.update(filled.distinct(own_fills).lacking(inside))
+        lost.update(filled.distinct(np.flatnonzero(of_fill == n)).lacking(inside))
         if replaces_any:
             names = replaced.whole().take(pa.array(own_orders)).drop_null()
             lost.update(Names.of(names).distinct().lacking(inside))

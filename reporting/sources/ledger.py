@@ -243,6 +243,7 @@ class Ledger:
     ) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
         rows, columns, scales = streamed.packed()
+        pa.default_memory_pool().release_unused()  # the parts that the columns came in
         control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
         if int(totals["rows"]) != rows:
             raise SourceUnavailable(
