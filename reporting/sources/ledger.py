@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 
 from ..book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
 from ..errors import SourceUnavailable
-from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
+from ..model import Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
 from ..periods import TradingDay
 from ..postgres import Database, Query, Session, column_types, parsed, queries
 from ..resources import resource
@@ -68,7 +67,9 @@ ORDERS: Mapping[str, type[Column]] = {
 }
 EARLIER: Mapping[str, type[Column]] = {"order_id": Texts, "quantity": Numbers}
 #: What a NUMERIC may be that is no number.
-NO_NUMBERS = pa.array(["NaN", "Infinity", "-Infinity"])
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+#: Digits that 128 bits hold.
+WORDS_HOLD = 38
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -318,20 +319,8 @@ class _Streamed:
         self._rows = 0
 
     def parsed(self, block: bytes) -> pa.Table:
-        """The rows of a block; numbers as decimals of the scale so far, or as texts."""
-        types = {name: self._type(name, column) for name, column in self._columns.items()}
-        try:
-            return parsed(block, types)
-        except pa.ArrowInvalid:  # more digits than so far, more than 38, or none
-            texts = {n: pa.string() for n, c in self._columns.items() if isinstance(c, Numbers)}
-            return parsed(block, types | texts)
-
-    def _type(self, name: str, column: Column) -> pa.DataType:
-        if isinstance(column, Numbers):
-            return pa.decimal128(38, column.scale) if self._rows else pa.string()
-        if isinstance(column, Whole):
-            return TIME if name.endswith("_us") else pa.int64()
-        return TEXT if isinstance(column, Words) else pa.string()
+        """The rows of a block, numbers as texts."""
+        return parsed(block, {name: _type(name, column) for name, column in self._columns.items()})
 
     def take(self, batch: pa.Table) -> None:
         """Add parsed rows."""
@@ -372,45 +361,50 @@ class _Streamed:
         return self._rows, self._columns, scales
 
 
-def _integers(numbers: pa.Array) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
-    """Decimals (n,), or their texts, as integers in units of 10^-scale, the scale, and which are.
+def _type(name: str, column: Column) -> pa.DataType:
+    if isinstance(column, Whole):
+        return TIME if name.endswith("_us") else pa.int64()
+    return TEXT if isinstance(column, Words) else pa.string()
 
-    Integers are int64, or Python's if one won't fit. The 128-bit words are read as they lie in
-    Arrow's buffers, so that no number is converted one by one.
+
+def _integers(texts: pa.StringArray) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
+    """Decimal texts (n,) as integers in units of 10^-scale, the scale, and which are numbers.
+
+    Integers are int64, or Python's if one won't fit. Arrow parses them, and their 128-bit words are
+    read as they lie in its buffers, so that no number is converted one by one.
     """
-    if pa.types.is_string(numbers.type):
-        return _from_texts(numbers)
-    scale = numbers.type.scale
-    known = numbers.is_valid().to_numpy(zero_copy_only=False)
-    if numbers.null_count:  # the bytes of a null are anything
-        numbers = numbers.fill_null(Decimal(0))
-    words = np.frombuffer(numbers.buffers()[1], dtype=np.int64).reshape(-1, 2)
-    words = words[numbers.offset : numbers.offset + len(numbers)]
-    if (words[:, 1] != words[:, 0] >> 63).any():
-        return _python_integers(numbers.cast(pa.string()), scale), scale, known
-    return np.ascontiguousarray(words[:, 0]), scale, known
-
-
-def _from_texts(
-    texts: pa.StringArray,
-) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
-    """The same of texts, whose digits say what the scale is; NaN and infinities are no numbers."""
-    texts = pc.if_else(pc.is_in(texts, value_set=NO_NUMBERS), pa.scalar(None, pa.string()), texts)
     known = texts.is_valid().to_numpy(zero_copy_only=False)
     texts = texts.fill_null("0")
     points = pc.find_substring(texts, ".")
-    digits = pc.subtract(pc.subtract(pc.utf8_length(texts), points), 1)
+    length = pc.binary_length(texts)
+    digits = pc.subtract(pc.subtract(length, points), 1)
     scale = int(pc.max(pc.if_else(pc.equal(points, -1), 0, digits)).as_py() or 0)
+    # Beyond 38 digits Arrow does not always refuse: it may wrap around and say nothing.
+    if int(pc.max(length).as_py() or 0) + scale > WORDS_HOLD:
+        return _python_integers(texts, known)
     try:
-        decimals = texts.cast(pa.decimal128(38, scale))
-    except pa.ArrowInvalid:  # more than 38 digits
-        return _python_integers(texts, scale), scale, known
-    return (*_integers(decimals)[:2], known)
+        column = texts.cast(pa.decimal128(WORDS_HOLD, scale))
+    except pa.ArrowInvalid:  # NaN or infinite
+        return _python_integers(texts, known)
+    words = np.frombuffer(column.buffers()[1], dtype=np.int64).reshape(-1, 2)
+    words = words[column.offset : column.offset + len(column)]
+    if (words[:, 1] != words[:, 0] >> 63).any():
+        return _python_integers(texts, known)
+    return np.ascontiguousarray(words[:, 0]), scale, known
 
 
-def _python_integers(texts: pa.Array, scale: int) -> npt.NDArray[Any]:
-    values = [int(EXACT.scaleb(Decimal(text), scale)) for text in texts.to_pylist()]
-    return np.array(values, dtype=object)
+def _python_integers(
+    texts: pa.StringArray, known: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
+    """The same one by one, of any size; what is NaN or infinite is no number."""
+    finite = np.array([text not in NO_NUMBERS for text in texts.to_pylist()])
+    parts = [
+        text.partition(".") if is_number else ("0", "", "")
+        for text, is_number in zip(texts.to_pylist(), finite, strict=True)
+    ]
+    scale = max((len(fraction) for _, _, fraction in parts), default=0)
+    values = [int(whole + fraction.ljust(scale, "0")) for whole, _, fraction in parts]
+    return np.array(values, dtype=object), scale, known & finite
 
 
 def _finding(check: str, severity: str, count: int, samples: Any, detail: str) -> Finding:
@@ -419,7 +413,7 @@ def _finding(check: str, severity: str, count: int, samples: Any, detail: str) -
         severity=severity,  # type: ignore[arg-type]
         count=int(count),
         detail=detail,
-        samples=tuple(sorted(samples or ())),
+        samples=tuple(sorted(name for name in samples or () if name is not None)),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from reporting import postgres
@@ -33,7 +33,7 @@ START = DAY.trading.start
 KNOWN_AT = START + timedelta(days=2)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAME = "ledger_stream"
-PACE = {"max_examples": 25, "deadline": None}
+PACE: Any = {"max_examples": 25, "deadline": None, "phases": [Phase.explicit, Phase.generate]}
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,8 @@ def digits(number: Decimal) -> str:
 WIDE = Context(prec=400)
 
 HOSTILE = st.sampled_from(
-    ["", "NA", "NULL", "nan", "null", "\\N", "\\.", '"', '""', "a,b", "a\nb", "\r", "\r\n", "\ufeff",
-     "\ufeffx", " ", "\t", "'", "é", "😀", "0", "F0001", "F0002", "F00001", "-1", "1e5"]
+    ["", "NA", "NULL", "nan", "null", "\\N", "\\.", '"', '""', "a,b", "a\nb", "\r", "\r\n",
+     "\ufeff", "\ufeffx", " ", "\t", "'", "é", "😀", "0", "F0001", "F0002", "F00001", "-1", "1e5"]
 )  # fmt: skip
 TEXT = HOSTILE | st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6
@@ -143,7 +143,8 @@ NUMBER = st.one_of(
         [Decimal(text) for text in (
             "0", "-0", "0.00", "1E-11", "-1E-11", "1E+9", "1E-8", "9223372036854775807",
             "9223372036854775808", "-9223372036854775808", "92233720368547758.08", "NaN",
-            "Infinity", "-Infinity", "1" * 38, "1" * 39, "-0." + "9" * 40, "1" * 60 + "." + "1" * 60,
+            "Infinity", "-Infinity", "1" * 38, "1" * 39, "-0." + "9" * 40,
+            "1" * 60 + "." + "1" * 60,
         )]
     ),
     st.none(),
