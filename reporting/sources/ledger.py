@@ -388,7 +388,8 @@ def _integers(texts: pa.StringArray) -> tuple[npt.NDArray[Any], int, npt.NDArray
         return _python_integers(texts, known)
     words = np.frombuffer(column.buffers()[1], dtype=np.int64).reshape(-1, 2)
     words = words[column.offset : column.offset + len(column)]
-    if (words[:, 1] != words[:, 0] >> 63).any():
+    # The least integer of 64 bits counts as too large: it has no absolute value there.
+    if (words[:, 1] != words[:, 0] >> 63).any() or (words[:, 0] == np.iinfo(np.int64).min).any():
         return _python_integers(texts, known)
     return np.ascontiguousarray(words[:, 0]), scale, known
 

@@ -181,6 +181,7 @@ PLAIN = {
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], **PACE)
 @given(st.lists(FILL, max_size=12))
 @example([PLAIN | {"price": Decimal(text)} for text in ("1", "1.5", "1.123456789012", "2", "1e30")])
+@example([PLAIN | {"quantity": Decimal(text)} for text in ("-9223372036854775808", "0.01", "1")])
 @example([PLAIN | {"fill_id": f"F{n:06}", "account_id": "NA"} for n in range(30)])
 @example([PLAIN | {"fill_id": "F000001"}, PLAIN | {"fill_id": None}, PLAIN | {"fill_id": "G1"}])
 @example([PLAIN | {"account_id": "\ufeffA"}, PLAIN | {"account_id": '"\n' * 200}, PLAIN])
