@@ -2,7 +2,7 @@
 
 Fills and orders are streamed through ``COPY … TO STDOUT`` into Arrow, their numbers handed on as
 integers of a stated scale: summing a million NUMERICs by cell costs the server more than sending
-them, and joining and summing integers costs next to nothing (benchmarks/close.py).
+them, and joining and summing integers costs next to nothing (benchmarks/book.py).
 """
 
 from __future__ import annotations
