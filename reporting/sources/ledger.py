@@ -144,6 +144,8 @@ class Ledger:
             fills = _Streamed(FILLS)
             for block in session.blocks(self._queries["fills"], **at):
                 fills.take(fills.parsed(block))
+            fills.packed()
+            pa.default_memory_pool().release_unused()  # what the columns were joined from
             filled = fills.names("order_id").distinct()
             frames, totals = small.result()
             booked = worker.submit(self._fills, fills, totals)
@@ -244,7 +246,6 @@ class Ledger:
     ) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
         rows, columns, scales = streamed.packed()
-        pa.default_memory_pool().release_unused()  # the parts that the columns came in
         control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
         if int(totals["rows"]) != rows:
             raise SourceUnavailable(
