@@ -1,6 +1,5 @@
 """A month's report, and one as long as a quarter, from days of 2,000 and of 1,000,000 fills.
 
-
     python benchmarks/periods.py [--small 2000] [--large 1000000] [--runs 5] [--json]
 
 Sealed facts hold sums by cell, not fills: their size depends on how many account × instrument keys

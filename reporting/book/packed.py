@@ -70,7 +70,8 @@ class Numbers:
 
     def known_at(self, rows: Any) -> npt.NDArray[np.bool_]:
         """Whether those rows had a number at all."""
-        return self._known[0][rows]
+        known: npt.NDArray[np.bool_] = self._known[0][rows]
+        return known
 
 
 class Whole:
@@ -369,8 +370,10 @@ class Packed(Frame):
     def _table(self, rows: Any) -> pd.DataFrame:
         made: dict[str, Any] = {}
         for name, column in self.columns.items():
-            coded = name in self.coded and isinstance(column, Names)
-            made[name] = column.coded_at(rows) if coded else column.at(rows)  # type: ignore[union-attr]
+            if name in self.coded and isinstance(column, Names):
+                made[name] = column.coded_at(rows)
+            else:
+                made[name] = column.at(rows)
         for name, column in self.columns.items():
             if isinstance(column, Numbers):
                 made[f"{name}_known"] = column.known_at(rows)

@@ -79,9 +79,11 @@ class _Keys:
 
     def __init__(self, opening: Book, fills: Packed, orders: Packed) -> None:
         accounts = [*_words(fills, "account_id").words, *_words(orders, "account_id").words]
-        accounts += [row.account for row in (*opening.lots, *opening.cells)]
+        carried = [(row.account, row.instrument) for row in opening.lots]
+        carried += [(cell.account, cell.instrument) for cell in opening.cells]
+        accounts += [account for account, _ in carried]
         names = [*_words(fills, "instrument_id").words, *_words(orders, "instrument_id").words]
-        names += [row.instrument for row in (*opening.lots, *opening.cells)]
+        names += [instrument for _, instrument in carried]
         self._accounts = {name: n for n, name in enumerate(dict.fromkeys(accounts))}
         self._instruments = {name: n for n, name in enumerate(dict.fromkeys(names))}
         # A row without its account or instrument has the last number of its kind.

@@ -298,8 +298,9 @@ class Ledger:
         """What the orders placed before the session had filled before it."""
         query = self._queries["earlier_fills"]
         start_us = epoch_ms(at["start"]) * 1000
-        placed = orders.columns["placed_us"].at(slice(None))
-        old = pc.unique(orders.columns["order_id"].texts(np.flatnonzero(placed < start_us)))
+        placed, names = orders.columns["placed_us"], orders.columns["order_id"]
+        assert isinstance(placed, Whole) and isinstance(names, Names)
+        old = pc.unique(names.texts(np.flatnonzero(placed.at(slice(None)) < start_us)))
         earlier = _Streamed(EARLIER)
         named = {"start": at["start"], "known_at": at["known_at"], "order_ids": old.to_pylist()}
         for block in session.blocks(query, **named):
