@@ -356,7 +356,7 @@ class Packed(Frame):
             object.__setattr__(self, name, value)
 
     @property
-    def table(self) -> pd.DataFrame:  # type: ignore[override]
+    def table(self) -> pd.DataFrame:
         """Every row."""
         return self._table(slice(None))
 

@@ -68,6 +68,9 @@ ORDERS: Mapping[str, type[Column]] = {
 EARLIER: Mapping[str, type[Column]] = {"order_id": Texts, "quantity": Numbers}
 #: What a NUMERIC may be that is no number.
 NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+#: So many blocks are taken before what they left of the heap is given back: else a day of ten
+#: million fills peaks at half as much again.
+TIDY = 16
 #: Digits that 128 bits hold.
 WORDS_HOLD = 38
 #: Every frame that a read gives, with the query that it comes from.
@@ -145,7 +148,6 @@ class Ledger:
             for block in session.blocks(self._queries["fills"], **at):
                 fills.take(fills.parsed(block))
             fills.packed()
-            pa.default_memory_pool().release_unused()  # what the columns were joined from
             filled = fills.names("order_id").distinct()
             frames, totals = small.result()
             booked = worker.submit(self._fills, fills, totals)
@@ -318,7 +320,7 @@ class _Streamed:
 
     def __init__(self, kinds: Mapping[str, type[Column]]) -> None:
         self._columns = {name: kind() for name, kind in kinds.items()}
-        self._rows = 0
+        self._rows = self._blocks = 0
 
     def parsed(self, block: bytes) -> pa.Table:
         """The rows of a block, numbers as texts."""
@@ -336,6 +338,9 @@ class _Streamed:
             else:
                 column.add(values)
         self._rows += len(batch)
+        self._blocks += 1
+        if self._blocks % TIDY == 0:
+            pa.default_memory_pool().release_unused()
 
     def names(self, name: str) -> Names:
         """A column of identifiers, as far as it was taken."""
@@ -355,6 +360,8 @@ class _Streamed:
         """The number of rows, the columns, and the scale of each that has one."""
         for column in self._columns.values():
             column.packed()
+            if self._blocks >= TIDY:  # what it was joined from, before the next one is
+                pa.default_memory_pool().release_unused()
         scales = {
             f"{name}_scale": str(column.scale)
             for name, column in self._columns.items()
