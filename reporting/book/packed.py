@@ -300,27 +300,41 @@ def _factorized(numbers: Ints) -> tuple[Ints, Ints]:
 
 
 class Texts:
-    """Texts that may be null, as they are."""
+    """Texts that most rows have none of: those that there are, and in which rows they stand."""
 
     def __init__(self) -> None:
-        self._parts: list[pa.Array] = []
+        self._texts: list[pa.Array] = []
+        self._rows: list[Ints] = []
+        self._count = 0
 
     def add(self, texts: pa.StringArray) -> None:
         """Append."""
-        self._parts.append(texts.cast(pa.large_string()))
+        valid = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
+        self._rows.append((valid + self._count).astype(np.int32))
+        self._texts.append(texts.drop_null().cast(pa.large_string()))
+        self._count += len(texts)
 
     def packed(self) -> None:
         """Join what was added, in place."""
-        self._parts = [_one(self._parts, pa.large_string())]
+        self._texts = [_one(self._texts, pa.large_string())]
+        self._rows = [_joined(self._rows)]
 
-    def whole(self) -> pa.LargeStringArray:
-        """Every text."""
-        return self._parts[0]
+    def present(self) -> pa.LargeStringArray:
+        """Every text that there is."""
+        return self._texts[0]
+
+    def texts(self, rows: Any) -> pa.LargeStringArray:
+        """The texts of ``rows``, or nulls."""
+        wanted = np.arange(self._count)[rows]
+        held = self._rows[0]
+        if not len(held):
+            return pa.nulls(len(wanted), pa.large_string())
+        place = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+        return self._texts[0].take(pa.array(place, mask=held[place] != wanted))
 
     def at(self, rows: Any) -> pd.Series:
         """The texts of ``rows`` as a column."""
-        whole = self._parts[0]
-        return (whole[rows] if isinstance(rows, slice) else whole.take(pa.array(rows))).to_pandas()
+        return self.texts(rows).to_pandas().astype("str")
 
 
 Column = Numbers | Whole | Words | Names | Texts

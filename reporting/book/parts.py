@@ -147,14 +147,14 @@ def _crossed(fills: Packed, orders: Packed, of_fill: Ints, of_order: Ints, count
         orders.columns["replaces"],
     )
     assert isinstance(filled, Names) and isinstance(order, Names) and isinstance(replaced, Texts)
-    replaces_any = len(replaced.whole()) > replaced.whole().null_count
+    replaces_any = len(replaced.present()) > 0
     lost: set[str] = set()
     for n in range(count):
         own_orders = np.flatnonzero(of_order == n)
         inside = order.distinct(own_orders)
         lost.update(filled.distinct(np.flatnonzero(of_fill == n)).lacking(inside))
         if replaces_any:
-            names = replaced.whole().take(pa.array(own_orders)).drop_null()
+            names = replaced.texts(own_orders).drop_null()
             lost.update(Names.of(names).distinct().lacking(inside))
     if not lost:
         return False
@@ -230,7 +230,7 @@ def _joined_rows(tables: Sequence[pd.DataFrame], by: list[str]) -> pd.DataFrame:
 
 
 def joined_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """One finding a check, in the order in which they first occur."""
+    """One finding a check, in the order of their names."""
     found: dict[str, Finding] = {}
     for finding in findings:
         seen = found.get(finding.check)
@@ -242,4 +242,4 @@ def joined_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
                 }
             )
         found[finding.check] = finding
-    return tuple(found.values())
+    return tuple(found[check] for check in sorted(found))

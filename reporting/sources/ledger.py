@@ -280,7 +280,7 @@ class Ledger:
             asked |= {*batch["order_id"].filter(old).to_pylist()}
             orders.take(batch.filter(pc.invert(old)))
         known = orders.names("order_id").distinct()
-        replaced = Names.of(orders.texts("replaces").drop_null()).distinct()
+        replaced = Names.of(orders.texts("replaces")).distinct()
         asked |= {*filled.lacking(known), *replaced.lacking(known)}
         seen: set[str] = set()
         while asked:
@@ -350,11 +350,11 @@ class _Streamed:
         return column
 
     def texts(self, name: str) -> pa.LargeStringArray:
-        """A column of texts, as far as it was taken."""
+        """The texts that a column has, as far as it was taken."""
         column = self._columns[name]
         assert isinstance(column, Texts)
         column.packed()
-        return column.whole()
+        return column.present()
 
     def packed(self) -> tuple[int, dict[str, Column], dict[str, str]]:
         """The number of rows, the columns, and the scale of each that has one."""

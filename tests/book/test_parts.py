@@ -178,7 +178,9 @@ def test_parts_join_to_the_whole(
     divided = list(parts(opening, *frames, size=size))
     book, made = worked_out(divided)
     whole_book, whole = worked_out([Part(opening, *frames)])
-    assert book == whole_book
+    in_order = sorted(whole_book.findings, key=lambda f: f.check)
+    assert sorted(book.findings, key=lambda f: f.check) == in_order
+    assert book.model_copy(update={"findings": whole_book.findings}) == whole_book
     assert made.working == whole.working
     assert made.findings == whole.findings
     assert made.slippage.to_dict("records") == whole.slippage.to_dict("records")
@@ -279,3 +281,17 @@ def test_words_that_many_batches_bring(width: int) -> None:
     rows = np.flatnonzero(column.codes() >= 0)
     assert list(column.at(rows)) == texts
     assert column.at(slice(None)).isna().sum() == -(-len(texts) // (width // 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.none() | st.text(max_size=3), max_size=5), max_size=4))
+def test_texts_that_few_rows_have(batches: list[list[str | None]]) -> None:
+    column = Texts()
+    for batch in batches:
+        column.add(pa.array(batch, pa.string()))
+    column.packed()
+    rows = [text for batch in batches for text in batch]
+    assert column.texts(slice(None)).to_pylist() == rows
+    assert column.texts(np.arange(len(rows))[1::2]).to_pylist() == rows[1::2]
+    assert [None if pd.isna(v) else v for v in column.at(slice(None))] == rows
+    assert column.present().to_pylist() == [text for text in rows if text is not None]
