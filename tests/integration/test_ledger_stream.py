@@ -182,6 +182,8 @@ PLAIN = {
 @given(st.lists(FILL, max_size=12))
 @example([PLAIN | {"price": Decimal(text)} for text in ("1", "1.5", "1.123456789012", "2", "1e30")])
 @example([PLAIN | {"quantity": Decimal(text)} for text in ("-9223372036854775808", "0.01", "1")])
+# 2^90 x 10^38 is 0 in 128 bits.
+@example([PLAIN | {"price": price} for price in (Decimal(2**90), Decimal("1E-38"))])
 @example([PLAIN | {"fill_id": f"F{n:06}", "account_id": "NA"} for n in range(30)])
 @example([PLAIN | {"fill_id": "F000001"}, PLAIN | {"fill_id": None}, PLAIN | {"fill_id": "G1"}])
 @example([PLAIN | {"account_id": "\ufeffA"}, PLAIN | {"account_id": '"\n' * 200}, PLAIN])
