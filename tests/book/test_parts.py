@@ -204,6 +204,8 @@ def test_an_order_of_another_account_keeps_the_day_in_one_piece() -> None:
               earlier_frame([]), size=2)
     )  # fmt: skip
     assert [len(p.fills.table) for p in divided] == [2, 2]
+    (mark,) = worked_out(divided)[0].marks
+    assert mark.value == (2 + 2) * 21
     for crossed in (
         [*own[:1], Order("O1", "acc0")],
         [*own[:1], Order("O1", "acc1", replaces="O0")],

@@ -181,7 +181,12 @@ PLAIN = {
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], **PACE)
 @given(st.lists(FILL, max_size=12))
 @example([PLAIN | {"price": Decimal(text)} for text in ("1", "1.5", "1.123456789012", "2", "1e30")])
-@example([PLAIN | {"quantity": Decimal(text)} for text in ("-9223372036854775808", "0.01", "1")])
+@example(
+    [
+        PLAIN | {"quantity": Decimal(text), "venue": "a block of its own" * 20}
+        for text in ("-9223372036854775808", "0.01")
+    ]
+)
 # 2^90 x 10^38 is 0 in 128 bits.
 @example([PLAIN | {"price": price} for price in (Decimal(2**90), Decimal("1E-38"))])
 @example([PLAIN | {"fill_id": f"F{n:06}", "account_id": "NA"} for n in range(30)])
