@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reporting.book import EMPTY_BOOK, Book, BookDay
-from reporting.book.execution import Executions, executions
+from reporting.book import EMPTY_BOOK, NOTHING_BESIDE, Beside, Book, BookDay, Transfer
+from reporting.book.execution import Executions, Market, market_of
 from reporting.book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
-from reporting.book.parts import Part, joined_book, joined_executions, parts
+from reporting.book.parts import Sources, parts, worked_through
 from reporting.book.session import trade
-from reporting.model import Frame, epoch_ms
+from reporting.model import Frame, Missing, epoch_ms
 
 from .drawn import (
     MONDAY,
     Fill,
     Instrument,
+    action,
     at,
     coverage,
+    fee_item,
     fills_frame,
+    flow,
     instruments_frame,
     marks_frame,
     microseconds,
+    small_fills,
+    table_frame,
     trading_day,
 )
+from .executed import NO_VIEW, Quote, Trade, quotes_frame, trades_frame
 
 NAMES = ("AAA", "BBB", "CCC")
 INSTRUMENTS = instruments_frame(*(Instrument(n) for n in NAMES))
 MARKS = marks_frame({"AAA": "21", "BBB": "100"})  # CCC never had one
+SECOND = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Order:
     instrument: str | None = "AAA"
     replaces: str | None = None
     status: str = "filled"
+    decision: int = 9
 
 
 def packed(table: pd.DataFrame, frame_coverage: Any, names: Sequence[str] = ()) -> Packed:
@@ -82,7 +91,7 @@ def drawn_fills(fills: Sequence[Fill], order_ids: Sequence[str | None]) -> Packe
     frame = fills_frame(fills)
     table = frame.table.assign(
         order_id=pd.Series(order_ids, dtype="str"),
-        venue=pd.Categorical(["X"] * len(fills)),
+        venue=pd.Categorical([("X", "Y", "")[int(f.when.second) % 3] for f in fills]),
         **{f"{n}_known": np.ones(len(fills), bool) for n in ("quantity", "price", "fee")},
     )
     return packed(table, frame.coverage, ("fill_id", "order_id"))
@@ -101,9 +110,10 @@ def drawn_orders(orders: Sequence[Order]) -> Packed:
             "strategy": pd.Categorical(["trend"] * n), "agent": pd.Categorical(["alpha"] * n),
             "side": one, "status": pd.Categorical([o.status for o in orders]),
             "reject_reason": pd.Series([None] * n, dtype="str"),
-            "decision_us": one * day, "placed_us": one * day, "done_us": one * day,
+            "decision_us": one * day, "placed_us": one * day, "done_us": one * (day + SECOND),
             "recorded_us": one * day,
-            **dict.fromkeys(("quantity", "decision_price", "arrival_price"), one * 7),
+            **dict.fromkeys(("quantity", "arrival_price"), one * 7),
+            "decision_price": np.array([o.decision for o in orders], np.int64),
             **{f"{name}_known": np.ones(n, bool)
                for name in ("quantity", "decision_price", "arrival_price")},
         }
@@ -112,18 +122,52 @@ def drawn_orders(orders: Sequence[Order]) -> Packed:
     return packed(table, coverage(n, **scales), ("order_id",))
 
 
-def earlier_frame(orders: Sequence[Order]) -> Frame:
-    ids = sorted({o.order_id for o in orders})[:2]
+def drawn_earlier(orders: Sequence[Order]) -> Packed:
+    """Two fills of yesterday for each of two orders, one of them paid for in another currency."""
+    ids = [name for name in sorted({o.order_id for o in orders})[:2] for _ in range(2)]
+    n = len(ids)
+    early = np.full(n, microseconds(at(MONDAY)) - SECOND)
     table = pd.DataFrame(
-        {"order_id": pd.Series(ids, dtype="str"), "quantity": np.ones(len(ids), np.int64) * 3}
-    )
-    return Frame(table, coverage(len(ids), quantity_scale="0"))
+        {
+            "order_id": pd.Series(ids, dtype="str"),
+            "venue": pd.Categorical(["", "X"] * (n // 2), categories=["", "X"]),
+            "fee_currency": pd.Categorical(["USD", "EUR"] * (n // 2), categories=["USD", "EUR"]),
+            "first_us": early, "last_us": early + np.arange(n),
+            "quantity": np.arange(n) + 1, "amount": np.arange(n) * 11, "fee": np.arange(n) + 3,
+            **{f"{name}_known": np.ones(n, bool) for name in ("quantity", "amount", "fee")},
+        }
+    )  # fmt: skip
+    scales = {"quantity_scale": "0", "amount_scale": "3", "fee_scale": "1"}
+    return packed(table, coverage(n, **scales))
 
 
-def worked_out(divided: Sequence[Part]) -> tuple[BookDay, Executions]:
-    books = [trade(p.opening, INSTRUMENTS, p.fills, MARKS, epoch_ms(at(MONDAY))) for p in divided]
-    made = [executions(trading_day(), p.fills, p.orders, p.earlier, INSTRUMENTS) for p in divided]
-    return joined_book(books), joined_executions(made)
+def market(quoted: Sequence[tuple[str, int, int]] | None) -> Market:
+    """Quotes and trades of (instrument, second, price), or neither view."""
+    if quoted is None:
+        return market_of(trading_day(), NO_VIEW, NO_VIEW)
+    quotes = [Quote(microseconds(at(MONDAY, s)), str(p), str(p + 1), i) for i, s, p in quoted]
+    trades = [Trade(microseconds(at(MONDAY, s)), str(p), "2.5", i) for i, s, p in quoted]
+    return market_of(trading_day(), quotes_frame(quotes, 60), trades_frame(trades))
+
+
+def through(
+    opening: Book | Missing, sources: Sources, size: int, seen: Market, method: Any = "fifo"
+) -> tuple[BookDay | Missing, Executions]:
+    return worked_through(trading_day(), opening, sources, seen, method=method, size=size)
+
+
+def same(found: tuple[Any, Executions], whole: tuple[Any, Executions]) -> None:
+    """Everything of a session, found in parts and at once; findings in any order."""
+    book, made = found
+    wanted, at_once = whole
+    by_check = [sorted(x.findings, key=lambda f: f.check) for x in (book, wanted, made, at_once)]
+    assert by_check[0] == by_check[1]
+    assert by_check[2] == by_check[3]
+    assert book.model_copy(update={"findings": wanted.findings}) == wanted
+    assert made.working == at_once.working
+    assert made.day == at_once.day
+    assert made.slippage.to_dict("records") == at_once.slippage.to_dict("records")
+    assert made.orders.to_dict("records") == at_once.orders.to_dict("records")
 
 
 ACCOUNT = st.sampled_from(["acc1", "acc2"])
@@ -145,76 +189,197 @@ ORDER = st.builds(
     account=ACCOUNT,
     instrument=st.sampled_from(NAMES),
     replaces=st.none() | st.just("O9"),
-    status=st.sampled_from(["filled", "working", "rejected"]),
+    status=st.sampled_from(["filled", "working", "rejected", "cancelled"]),
+    decision=st.sampled_from([6, 9]),
+)
+SECONDS = st.integers(0, 90)
+NUMBER = st.sampled_from(["3", "0.5", "0.1", "1E-13", "20.123456", None])
+ACTION = st.builds(
+    action,
+    st.sampled_from(["A1", "A2", "A3"]),
+    st.sampled_from(["split", "dividend", "expiry", "merger"]),
+    NUMBER,
+    st.integers(0, 4).map(lambda n: at(MONDAY, n)),
+    instrument_id=st.sampled_from([*NAMES, "unknown"]),
+)
+FLOW = st.builds(
+    flow,
+    st.sampled_from(["C1", "C2", "C3"]),
+    st.sampled_from(["deposit", "withdrawal", "funding", "interest", "charge", "gift"]),
+    NUMBER,
+    account_id=ACCOUNT | st.none(),
+    instrument_id=st.sampled_from([*NAMES, "unknown", None]),
+    currency=st.sampled_from(["USD", "EUR"]),
+)
+FEE_ITEM = st.builds(
+    fee_item,
+    st.sampled_from(["exchange", "broker"]),
+    st.sampled_from(["1", "-0.25"]),
+    account_id=ACCOUNT | st.none(),
+    instrument_id=st.sampled_from([*NAMES, "unknown"]),
 )
 
 
-@settings(max_examples=30, deadline=None)
+@st.composite
+def besides(draw: st.DrawFn) -> Beside:
+    """What happens beside fills, or none of the views."""
+
+    def rows(row: st.SearchStrategy[Any]) -> Frame | Missing:
+        found = draw(st.none() | st.lists(row, max_size=4))
+        return NO_VIEW if found is None else table_frame(found)
+
+    def some(kind: str) -> Frame:
+        return small_fills(draw(st.lists(FILL, max_size=3)), kind)
+
+    return Beside(
+        actions=rows(ACTION),
+        flows=rows(FLOW),
+        fee_items=rows(FEE_ITEM),
+        replaced=some(draw(st.sampled_from(["new", "correct"]))),
+        correcting=some("correct"),
+    )
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(FILL, st.sampled_from([*ORDER_IDS, "lost", None])), max_size=12),
     st.lists(ORDER, max_size=8, unique_by=lambda o: o.order_id),
-    st.lists(FILL, max_size=4),
+    st.tuples(st.lists(FILL, max_size=4), st.lists(FLOW, max_size=3)),
     st.integers(1, 5),
     st.booleans(),
+    besides(),
+    st.none() | st.lists(st.tuples(st.sampled_from(NAMES), SECONDS, st.integers(1, 99))),
+    st.tuples(*[st.sampled_from(["fifo", "lifo", "hifo", "average"])] * 2),
 )
 def test_parts_join_to_the_whole(
     fills: list[tuple[Fill, str | None]],
     orders: list[Order],
-    before: list[Fill],
+    before: tuple[list[Fill], list[dict[str, Any]]],
     size: int,
     own: bool,
+    beside: Beside,
+    quoted: Any,
+    methods: tuple[Any, Any],
 ) -> None:
+    was, method = methods
     opening: Book = trade(
-        EMPTY_BOOK, INSTRUMENTS, fills_frame(before), MARKS, epoch_ms(at(MONDAY))
-    ).closing
+        EMPTY_BOOK, INSTRUMENTS, fills_frame(before[0]), MARKS, epoch_ms(at(MONDAY)),
+        method=was, beside=Beside(flows=table_frame(before[1])),
+    ).closing  # fmt: skip
     if own:  # every order is of its fills' own key, so that the day can be divided
         keys = {o.order_id: (o.account, o.instrument) for o in orders}
         fills = [
             (f, name if keys.get(name or "") == (f.account, f.instrument) else None)
             for f, name in fills
         ]
-    frames = (drawn_fills(*zip(*fills, strict=True)) if fills else drawn_fills([], []),
-              drawn_orders(orders), earlier_frame(orders))  # fmt: skip
-    divided = list(parts(opening, *frames, size=size))
-    book, made = worked_out(divided)
-    whole_book, whole = worked_out([Part(opening, *frames)])
-    in_order = sorted(whole_book.findings, key=lambda f: f.check)
-    assert sorted(book.findings, key=lambda f: f.check) == in_order
-    assert book.model_copy(update={"findings": whole_book.findings}) == whole_book
-    assert made.working == whole.working
-    assert made.findings == whole.findings
-    assert made.slippage.to_dict("records") == whole.slippage.to_dict("records")
-    assert made.orders.to_dict("records") == whole.orders.to_dict("records")
+    sources = Sources(
+        INSTRUMENTS,
+        drawn_fills(*zip(*fills, strict=True)) if fills else drawn_fills([], []),
+        MARKS,
+        drawn_orders(orders),
+        drawn_earlier(orders),
+        beside,
+    )
+    seen = market(quoted)
+    same(
+        through(opening, sources, size, seen, method),
+        through(opening, sources, len(fills) + 1, seen, method),
+    )
+    divided = list(parts(opening, sources, size))
     if own:
         assert len(divided) == max(-(-len(fills) // size), 1)
-    seen = Counter(
+    times = Counter(
         key for p in divided for key in {*zip(p.fills.table["account_id"].astype(object).fillna(""),
                                               p.fills.table["instrument_id"].astype(object).fillna(""),
                                               strict=True)}
     )  # fmt: skip
-    known = {key: times for key, times in seen.items() if all(key)}
+    known = {key: n for key, n in times.items() if all(key)}
     assert set(known.values()) <= {1}
 
 
-def test_an_order_of_another_account_keeps_the_day_in_one_piece() -> None:
+def two_accounts(orders: Sequence[Order], beside: Beside = NOTHING_BESIDE) -> Sources:
+    """Four fills, two of each of two accounts."""
     fills = [Fill(str(n), 1, "1", "10", account=f"acc{n % 2}") for n in range(4)]
-    own = [Order("O0", "acc0"), Order("O1", "acc1")]
-    divided = list(
-        parts(EMPTY_BOOK, drawn_fills(fills, ["O0", "O1"] * 2), drawn_orders(own),
-              earlier_frame([]), size=2)
-    )  # fmt: skip
+    return Sources(INSTRUMENTS, drawn_fills(fills, ["O0", "O1"] * 2), MARKS, drawn_orders(orders),
+                   drawn_earlier([]), beside)  # fmt: skip
+
+
+OWN = [Order("O0", "acc0"), Order("O1", "acc1")]
+
+
+def test_an_order_of_another_account_keeps_the_day_in_one_piece() -> None:
+    divided = list(parts(EMPTY_BOOK, two_accounts(OWN), 2))
     assert [len(p.fills.table) for p in divided] == [2, 2]
-    (mark,) = worked_out(divided)[0].marks
+    book, _ = through(EMPTY_BOOK, two_accounts(OWN), 2, market(None))
+    assert isinstance(book, BookDay)
+    (mark,) = book.marks
     assert mark.value == (2 + 2) * 21
     for crossed in (
-        [*own[:1], Order("O1", "acc0")],
-        [*own[:1], Order("O1", "acc1", replaces="O0")],
+        [*OWN[:1], Order("O1", "acc0")],
+        [*OWN[:1], Order("O1", "acc1", replaces="O0")],
     ):
-        whole = list(
-            parts(EMPTY_BOOK, drawn_fills(fills, ["O0", "O1"] * 2), drawn_orders(crossed),
-                  earlier_frame([]), size=2)
-        )  # fmt: skip
+        whole = list(parts(EMPTY_BOOK, two_accounts(crossed), 2))
         assert [p.fills.coverage.rows for p in whole] == [4]
+
+
+def test_what_is_of_no_fill_is_booked_once_whatever_the_parts() -> None:
+    deposits = [flow("C1", "deposit", "100"), flow("C2", "deposit", "5", account_id="acc1")]
+    bad = [flow("C3", "gift", "1"), flow("C4", "interest", "7", account_id="acc9")]
+    beside = Beside(
+        actions=table_frame([action("A1", "merger", "1", at(MONDAY, 1)),
+                             action("A2", "dividend", "2", at(MONDAY, 30))]),
+        flows=table_frame([*deposits, *bad]),
+        fee_items=table_frame([fee_item("broker", "3", account_id="acc0"),
+                               fee_item("broker", "4", account_id="acc1")]),
+    )  # fmt: skip
+    opening = EMPTY_BOOK.model_copy(
+        update={"transfers": (Transfer(account="acc1", currency="USD", balance=Decimal(1)),)}
+    )
+    book, _ = through(opening, two_accounts(OWN, beside), 2, market(None))
+    assert isinstance(book, BookDay)
+    assert [(t.account, t.balance) for t in book.transfers] == [("acc1", 1 + 100 + 5)]
+    assert sum(c.interest for c in book.cells) == 7
+    assert sum(c.dividends for c in book.cells) == 4 * 2
+    found = {f.check: (f.count, f.samples) for f in book.findings}
+    assert found["corporate action not booked"] == (1, ("A1",))
+    assert found["cash flow not booked"] == (1, ("C3",))
+    # Two cells whose fills had no fee have items of 3 and 4.
+    (differing,) = (f for f in book.findings if f.check.startswith("fee items differ"))
+    assert differing.count == 2
+    assert differing.detail == "fees less items: -7 USD; shown as not itemised"
+
+
+def test_a_split_that_needs_finer_units_gives_them_to_every_part() -> None:
+    # acc0 holds 1 from before; of acc1's fills one comes after the split, 1 before.
+    opening = trade(
+        EMPTY_BOOK, INSTRUMENTS, fills_frame([Fill("a", 1, "1", "10", account="acc0")]), MARKS,
+        epoch_ms(at(MONDAY)),
+    ).closing  # fmt: skip
+    fills = [
+        Fill("1", 1, "1", "10", account="acc1", when=at(MONDAY, 1)),
+        Fill("2", 1, "1", "10", instrument="BBB", account="acc2", when=at(MONDAY, 3)),
+    ]
+    sources = Sources(
+        INSTRUMENTS, drawn_fills(fills, [None, None]), MARKS, drawn_orders([]), drawn_earlier([]),
+        Beside(actions=table_frame([action("S", "split", "0.125", at(MONDAY, 2))])),
+    )  # fmt: skip
+    book, _ = through(opening, sources, 1, market(None))
+    assert isinstance(book, BookDay)
+    assert book.closing.quantity_scale == 3
+    # In thousandths: an eighth at ten old prices is 80; one of BBB is 1000.
+    assert {(r.account, r.instrument): r.lots for r in book.closing.lots} == {
+        ("acc0", "AAA"): "125@80",
+        ("acc1", "AAA"): "125@80",
+        ("acc2", "BBB"): "1000@10",
+    }
+    same((book, through(opening, sources, 1, market(None))[1]),
+         through(opening, sources, 9, market(None)))  # fmt: skip
+
+
+def test_without_an_opening_book_there_are_executions_all_the_same() -> None:
+    book, made = through(NO_VIEW, two_accounts(OWN), 2, market(None))
+    assert book == NO_VIEW
+    assert made.slippage["fills"].sum() == 4
 
 
 # Narrow columns ------------------------------------------------------------------------------
