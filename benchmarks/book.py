@@ -167,12 +167,12 @@ STEPS = (
     ("reporting.pipeline.closing", "worked_out", "work it out"),
     ("reporting.book.packed", "Packed.rows", "  a part's rows as a table"),
     ("reporting.book.parts", "_crossed", "  links between parts"),
-    ("reporting.facts", "trade", "  book"),
+    ("reporting.book.parts", "trade", "  book"),
     ("reporting.book.session", "_order", "    sort"),
-    ("reporting.book.session", "match_fifo", "    match first in first out"),
+    ("reporting.book.session", "match", "    match lots"),
     ("reporting.book.session", "_cells", "    sums by cell"),
     ("reporting.book.session", "_holdings", "    sums by holding"),
-    ("reporting.facts", "executions", "  executions"),
+    ("reporting.book.parts", "executions", "  executions"),
     ("reporting.pipeline.closing", "facts_of", "measures"),
 )
 
