@@ -3,7 +3,7 @@
     python -m benchmarks.execution [fills]
 
 Ten million fills over 500 account × instrument keys, 2,500,000 orders, 5,000,000 quotes and as many
-market trades by default. Only the executions are measured; reading them is in benchmarks/close.py.
+market trades by default. Only the executions are measured; reading them is in benchmarks/book.py.
 """
 
 from __future__ import annotations

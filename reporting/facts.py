@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from .book import Beside, Book, Method
-from .book.execution import executions, market_of
-from .book.session import trade
+from .book.execution import market_of
+from .book.parts import Sources, worked_through
 from .book.statements import statements
 from .measures import Measure
 from .measures.alerts import ALERTS
@@ -56,22 +56,15 @@ def worked_out(
         if isinstance(frame, Missing):
             return dict.fromkeys(("book", "slippage", "orders", "working", "execution"), frame)
     instruments, fills, marks, orders, earlier = (f for f in needed if isinstance(f, Frame))
-    # One after the other: side by side they are a quarter faster and need 100 MiB more at once.
-    found["book"] = (
-        opening
-        if isinstance(opening, Missing)
-        else trade(
-            opening,
-            instruments,
-            fills,
-            marks,
-            day.trading.start_ms,
-            method=method,
-            beside=_beside(frames),
-        )
-    )
     market = market_of(day, *(frames.get(name, NOT_READ) for name in ("quotes", "market_trades")))
-    made = executions(day, fills, orders, earlier, instruments, market)
+    book, made = worked_through(
+        day,
+        opening,
+        Sources(instruments, fills, marks, orders, earlier, _beside(frames)),
+        market,
+        method=method,
+    )
+    found["book"] = book
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
     found["execution"] = made.day
     found["orders"] = Frame(made.orders, orders.coverage)

@@ -6,7 +6,8 @@ rewritten here and users may paste what their database gave them.
 
 from __future__ import annotations
 
-import os
+import io
+import queue
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ from .resources import resource
 APP_ROLE = "reporting_app"
 # Arrow's own allocators keep what they free; a day of a million fills then peaks a quarter higher.
 pa.set_memory_pool(pa.system_memory_pool())
+#: Bytes of CSV that are parsed at once.
+BLOCK = 1 << 22
+BOM = b"\xef\xbb\xbf"
 #: A day's aggregates are a few large hashes and no compiled expression is worth its compilation.
 READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"
 
@@ -155,62 +159,131 @@ class Session:
         with self._raw.cursor() as cursor, path.open("rb") as file:
             cursor.copy_expert(f"copy {table} from stdin (format csv, header)", file)
 
-    def batches(
-        self, query: Query, types: Mapping[str, Any], **parameters: object
-    ) -> Iterator[pa.RecordBatch]:
-        """The rows of ``query`` through ``COPY … TO STDOUT`` into Arrow, parsed as they arrive.
+    def blocks(self, query: Query, **parameters: object) -> Iterator[bytes]:
+        """The rows of ``query`` as CSV, some ten thousand whole rows a block, as they arrive.
 
-        ``types`` names each column with its Arrow type, in the order of the query. What the caller
-        does with a batch is done while the server prepares the next ones.
+        What the caller does with a block is done while the server prepares the next ones.
         """
         with self._raw.cursor() as cursor:
             inner = cursor.mogrify(query.sql.rstrip().rstrip(";"), parameters).decode("utf-8")
             sql = f"copy ({inner}) to stdout (format csv)"
-            read_fd, write_fd = os.pipe()
+            handed = _Handed()
             failure: list[BaseException] = []
 
             def pump() -> None:
                 try:
-                    with os.fdopen(write_fd, "wb", buffering=1 << 20) as sink:
-                        cursor.copy_expert(sql, sink, 1 << 16)
+                    # One write a row: the buffer takes them in C and hands on a block at a time.
+                    with io.BufferedWriter(handed, BLOCK) as sink:
+                        cursor.copy_expert(sql, sink)
                 except BrokenPipeError:
                     pass  # the reader gave up first and says why
                 except BaseException as error:  # handed to the caller's thread below
                     failure.append(error)
+                finally:
+                    handed.end()
 
             thread = threading.Thread(target=pump, name=f"copy {query.name}")
             thread.start()
             try:
-                with os.fdopen(read_fd, "rb") as source:
-                    yield from _parsed(source, types)
+                yield from _whole_rows(handed)
             finally:
+                handed.give_up()
                 thread.join()
             if failure:
                 raise failure[0]
 
-    def stream(self, query: Query, types: Mapping[str, Any], **parameters: object) -> pa.Table:
-        """All rows of ``query`` as one table; no rows is an empty table."""
-        schema = pa.schema(list(types.items()))
-        return pa.Table.from_batches(list(self.batches(query, types, **parameters)), schema)
+
+def parsed(block: bytes, types: Mapping[str, Any]) -> pa.Table:
+    """Rows of a CSV block; ``types`` names each column with its Arrow type, in their order.
+
+    An empty field is a null, a quoted empty one an empty text. Raises ``pa.ArrowInvalid`` where a
+    field is not of its type.
+    """
+    if block.startswith(BOM):  # a text of the ledger's, which Arrow would take for a mark
+        block = b"\n" + block
+    return pacsv.read_csv(
+        pa.py_buffer(block),
+        # The reader's own threads gain nothing with a block each, and take the server's core.
+        read_options=pacsv.ReadOptions(
+            column_names=list(types), block_size=len(block) + 1, use_threads=False
+        ),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict(types),
+            null_values=[""],  # by default Arrow takes an account called NA for none
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
 
 
-def _parsed(source: Any, types: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
-    """Parse CSV as it streams in; no rows is no batch, not an error."""
-    try:
-        reader = pacsv.open_csv(
-            source,
-            read_options=pacsv.ReadOptions(column_names=list(types), block_size=1 << 20),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return
-        raise
-    with reader:
-        yield from reader
+class _Handed(io.RawIOBase):
+    """Blocks on their way from the thread that copies to the one that parses; few wait at a time.
+
+    A pipe would do the same with a system call for every 64 KiB.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[bytes | None] = queue.Queue(4)
+        self._given_up = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any) -> int:
+        """Hand a block on."""
+        if self._given_up:
+            raise BrokenPipeError
+        self._queue.put(bytes(block))
+        return len(block)
+
+    def end(self) -> None:
+        """No block comes after this."""
+        self._queue.put(None)
+
+    def give_up(self) -> None:
+        """Let the writer fail, whether it waits or is to write yet."""
+        self._given_up = True
+        while self._next() is not None:
+            pass
+
+    def blocks(self) -> Iterator[bytes]:
+        """Blocks until the end."""
+        while (block := self._next()) is not None:
+            yield block
+
+    def _next(self) -> bytes | None:
+        block = self._queue.get()
+        if block is None:
+            self._queue.put(None)  # the end is an end for whoever asks again
+        return block
+
+
+def _whole_rows(handed: _Handed) -> Iterator[bytes]:
+    """The same bytes, cut where rows end."""
+    rest = b""
+    for block in handed.blocks():
+        block = rest + block if rest else block
+        end = rows_end(block)
+        rest = block[end:]
+        if end:
+            yield block[:end] if rest else block
+    if rest:
+        yield rest
+
+
+def rows_end(block: bytes) -> int:
+    """Where the last whole row of a CSV block ends that starts with a row; 0 if none does.
+
+    A newline ends a row where the number of quotes before it is even.
+    """
+    end = block.rfind(b"\n") + 1
+    quotes = block.count(b'"', 0, end)
+    while end and quotes % 2:
+        before = block.rfind(b"\n", 0, end - 1) + 1
+        quotes -= block.count(b'"', before, end)
+        end = before
+    return end
 
 
 def _psycopg2_errors() -> Any:

@@ -59,24 +59,18 @@ def read_actions(
         return [], []
     good, bad = [], []
     for row in frame.table.to_dict("records"):
-        kind, currency = row["kind"], row["currency"]
-        number = row["ratio"] if kind == "split" else row["amount"]
-        sound = kind in KINDS and row["instrument_id"] in known and is_number(number)
-        if sound and kind == "split":
-            sound = number > 0 and -number.normalize().as_tuple().exponent <= RATIO_DECIMALS
-        if sound and kind == "dividend":
-            sound = is_currency(currency)
-        if not sound:
+        if not is_sound(row, known):
             bad.append(str(row["action_id"]))
             continue
+        kind = row["kind"]
         good.append(
             Action(
                 action_id=str(row["action_id"]),
                 instrument=str(row["instrument_id"]),
                 kind=kind,
                 at=row["effective_at"],
-                number=number,
-                currency=currency if kind == "dividend" else "",
+                number=_number(row),
+                currency=row["currency"] if kind == "dividend" else "",
             )
         )
     good.sort(key=lambda a: (a.when_us, KINDS.index(a.kind), a.action_id))
@@ -92,6 +86,20 @@ def read_actions(
         samples=tuple(sorted(bad)[:SAMPLES]),
     )
     return good, [finding]
+
+
+def is_sound(row: Mapping[Any, Any], known: Container[str]) -> bool:
+    """Whether an action can be booked."""
+    kind, number = row["kind"], _number(row)
+    if kind not in KINDS or row["instrument_id"] not in known or not is_number(number):
+        return False
+    if kind == "split":
+        return bool(number > 0 and -number.normalize().as_tuple().exponent <= RATIO_DECIMALS)
+    return kind != "dividend" or is_currency(row["currency"])
+
+
+def _number(row: Mapping[Any, Any]) -> Any:
+    return row["ratio"] if row["kind"] == "split" else row["amount"]
 
 
 def is_number(value: Any) -> bool:

@@ -199,7 +199,8 @@ def rescale(values: Ints, power: int) -> Ints:
     if power == 0 or len(values) == 0:
         return values
     factor = 10**power
-    if values.dtype != object and float(np.abs(values).max()) * factor < INT64_SAFE:
+    largest = max(float(np.abs(values).max()), 1.0) if values.dtype != object else INT64_SAFE
+    if largest * factor < INT64_SAFE:
         return np.asarray(values * factor)
     return np.array([int(v) * factor for v in values.tolist()], dtype=object)
 

@@ -2,16 +2,15 @@
 
 Fills and orders are streamed through ``COPY … TO STDOUT`` into Arrow, their numbers handed on as
 integers of a stated scale: summing a million NUMERICs by cell costs the server more than sending
-them, and joining and summing integers costs next to nothing (benchmarks/close.py).
+them, and joining and summing integers costs next to nothing (benchmarks/book.py).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..book.fifo import joined, rescale
+from ..book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
 from ..errors import SourceUnavailable
-from ..model import EXACT, Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
+from ..model import Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
 from ..periods import TradingDay
-from ..postgres import Database, Query, Session, column_types, queries
+from ..postgres import Database, Query, Session, column_types, parsed, queries
 from ..resources import resource
 from .ledger_market import MARKET_TRADES, QUOTES, quotes_frame, quotes_window, trades_frame
 
@@ -35,49 +34,57 @@ FILES = ("pnl", "var", "slippage", "fill_rate", "reconciliation")
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 TIME = pa.timestamp("us", tz="UTC")
-FILLS = {
-    "account_id": TEXT,
-    "instrument_id": TEXT,
-    "strategy": TEXT,
-    "agent": TEXT,
-    "side": pa.int64(),
-    "quantity": pa.string(),
-    "price": pa.string(),
-    "fee": pa.string(),
-    "fee_currency": TEXT,
-    "executed_us": TIME,
-    "fill_id": pa.string(),
-    "order_id": pa.string(),
-    "venue": TEXT,
+#: What a streamed column becomes.
+FILLS: Mapping[str, type[Column]] = {
+    "account_id": Words,
+    "instrument_id": Words,
+    "strategy": Words,
+    "agent": Words,
+    "side": Whole,
+    "quantity": Numbers,
+    "price": Numbers,
+    "fee": Numbers,
+    "fee_currency": Words,
+    "executed_us": Whole,
+    "fill_id": Names,
+    "order_id": Names,
+    "venue": Words,
 }
-ORDERS = {
-    "order_id": pa.string(),
-    "replaces": pa.string(),
-    "account_id": TEXT,
-    "instrument_id": TEXT,
-    "strategy": TEXT,
-    "agent": TEXT,
-    "side": pa.int64(),
-    "quantity": pa.string(),
-    "decision_price": pa.string(),
-    "arrival_price": pa.string(),
-    "status": TEXT,
-    "reject_reason": pa.string(),
-    "decision_us": TIME,
-    "placed_us": TIME,
-    "done_us": TIME,
-    "recorded_us": TIME,
+ORDERS: Mapping[str, type[Column]] = {
+    "order_id": Names,
+    "replaces": Texts,
+    "account_id": Words,
+    "instrument_id": Words,
+    "strategy": Words,
+    "agent": Words,
+    "side": Whole,
+    "quantity": Numbers,
+    "decision_price": Numbers,
+    "arrival_price": Numbers,
+    "status": Words,
+    "reject_reason": Texts,
+    "decision_us": Whole,
+    "placed_us": Whole,
+    "done_us": Whole,
+    "recorded_us": Whole,
 }
-EARLIER = {
-    "order_id": pa.string(),
-    "venue": TEXT,
-    "fee_currency": TEXT,
-    "quantity": pa.string(),
-    "amount": pa.string(),
-    "fee": pa.string(),
-    "first_us": TIME,
-    "last_us": TIME,
+EARLIER: Mapping[str, type[Column]] = {
+    "order_id": Texts,
+    "venue": Words,
+    "fee_currency": Words,
+    "quantity": Numbers,
+    "amount": Numbers,
+    "fee": Numbers,
+    "first_us": Whole,
+    "last_us": Whole,
 }
+#: What a NUMERIC may be that is no number.
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+#: So many blocks are taken before what they left of the heap is given back: else a day of ten
+#: million fills peaks at half as much again.
+TIDY = 16
+#: Digits that 128 bits hold.
+WORDS_HOLD = 38
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -183,14 +190,14 @@ class Ledger:
         # Two cores, two jobs: the server streams while we work on what it sent before.
         with ThreadPoolExecutor(1) as worker, self._database.snapshots() as (session, beside):
             small = worker.submit(self._small, beside, at, control)
-            streamed = _Columns(FILLS, ("quantity", "price", "fee"))
-            for batch in session.batches(self._queries["fills"], FILLS, **at):
-                streamed.take(batch)
-            order_id = streamed.encode("order_id")
+            fills = _Streamed(FILLS)
+            for block in session.blocks(self._queries["fills"], **at):
+                fills.take(fills.parsed(block))
+            fills.packed()
+            filled = fills.names("order_id").distinct()
             frames, totals = small.result()
-            booked = worker.submit(self._fills, streamed, totals)
-            del streamed
-            orders = self._orders(session, at, order_id)
+            booked = worker.submit(self._fills, fills, totals)
+            orders = self._orders(session, at, filled)
             frames |= {
                 "order_rows": orders,
                 "earlier_fills": self._earlier(session, at, orders),
@@ -214,8 +221,10 @@ class Ledger:
         traded: set[str] = set()
         for name in ("fills", "order_rows"):
             frame = frames[name]
-            assert isinstance(frame, Frame)
-            traded |= set(frame.table["instrument_id"].cat.categories)
+            assert isinstance(frame, Packed)
+            instrument = frame.columns["instrument_id"]
+            assert isinstance(instrument, Words)
+            traded |= instrument.words.keys()
         have = column_types(session, "ledger")
         found: dict[str, Frame | Missing] = {
             view: Missing(why=Why.NOT_MEASURED, detail=f"the ledger has no view ledger.{view}")
@@ -225,21 +234,15 @@ class Ledger:
         if "quotes" in have:
             query = self._queries["quotes"]
             period = quotes_window(at["start"], at["end"], quote_max_age_s)
-            columns = _Columns(QUOTES, ("mid_doubled",))
-            for batch in session.batches(query, QUOTES, **named, **period):
-                columns.take(batch)
-            table, scales = columns.frame()
-            coverage = self._coverage(query, len(table), {})
-            found["quotes"] = quotes_frame(table, scales, coverage, quote_max_age_s)
+            rows, columns, scales = _streamed(session, query, QUOTES, **named, **period)
+            quotes = Packed(columns, self._coverage(query, rows, scales))
+            found["quotes"] = quotes_frame(quotes, quote_max_age_s)
         if "market_trades" in have:
             query = self._queries["market_trades"]
             period = {"start": at["start"], "end": at["end"]}
-            columns = _Columns(MARKET_TRADES, ("price", "quantity"))
-            for batch in session.batches(query, MARKET_TRADES, **named, **period):
-                columns.take(batch)
-            table, scales = columns.frame()
-            coverage = self._coverage(query, len(table), {})
-            found["market_trades"] = trades_frame(table, scales, coverage)
+            rows, columns, scales = _streamed(session, query, MARKET_TRADES, **named, **period)
+            trades = Packed(columns, self._coverage(query, rows, scales))
+            found["market_trades"] = trades_frame(trades)
         return found
 
     def first_late_event(self, after: datetime, known_at: datetime, before: datetime) -> Any:
@@ -331,149 +334,184 @@ class Ledger:
         return frames, session.rows(self._queries["fills_control"], **at)[0]
 
     def _fills(
-        self, streamed: _Columns, totals: Mapping[str, Any]
+        self, streamed: _Streamed, totals: Mapping[str, Any]
     ) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
-        duplicates = _duplicates(streamed.column("fill_id"))
-        frame, scales = streamed.frame()
+        rows, columns, scales = streamed.packed()
         control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
-        if int(totals["rows"]) != len(frame):
+        if int(totals["rows"]) != rows:
             raise SourceUnavailable(
-                f"the ledger counted {totals['rows']} fills and sent {len(frame)}; try again"
+                f"the ledger counted {totals['rows']} fills and sent {rows}; try again"
             )
+        twice = streamed.names("fill_id").twice()
         findings = [
             _finding("late correction or bust", "note", totals["late"], totals["late_samples"],
                      "applied: what it corrects or busts is left out"),
             _finding("fill recorded before it was executed", "warning", totals["crossed"],
                      totals["crossed_samples"], "recorded_at is earlier than executed_at"),
-            duplicates,
+            _finding("fill identifier used twice", "error", len(twice), twice[:5],
+                     "every row of ledger.fills has an identifier of its own; all were booked"),
         ]  # fmt: skip
-        coverage = self._coverage(self._queries["fills"], len(frame), control)
-        return Frame(frame, coverage), tuple(f for f in findings if f.count)
+        coverage = self._coverage(self._queries["fills"], rows, control)
+        frame = Packed(columns, coverage, coded=("order_id",))
+        return frame, tuple(f for f in findings if f.count)
 
-    def _orders(self, session: Session, at: Mapping[str, Any], wanted: pa.Array) -> Frame:
+    def _orders(self, session: Session, at: Mapping[str, Any], filled: Names) -> Packed:
         """The session's orders, then, until none is missing, those that it refers to by id.
 
-        ``wanted`` are the identifiers that the fills name.
+        ``filled`` are the identifiers that the fills name.
         """
         query, by_id = self._queries["orders"], self._queries["orders_by_id"]
-        day = session.stream(query, ORDERS, **at)
-        old = pc.less(day["placed_us"], pa.scalar(at["start"], TIME))
-        asked = pc.unique(day["order_id"].filter(old))
-        parts = [day.filter(pc.invert(old))]
-        known = pc.unique(parts[0]["order_id"])
-        while len(asked := pa.concat_arrays([asked, _lacking(parts[-1], wanted, known)])):
+        orders, start = _Streamed(ORDERS), pa.scalar(at["start"], TIME)
+        asked: set[str] = set()
+        for block in session.blocks(query, **at):
+            batch = orders.parsed(block)
+            old = pc.fill_null(pc.less(batch["placed_us"], start), True)
+            asked |= {*batch["order_id"].filter(old).to_pylist()}
+            orders.take(batch.filter(pc.invert(old)))
+        known = orders.names("order_id").distinct()
+        replaced = Names.of(orders.texts("replaces")).distinct()
+        asked |= {*filled.lacking(known), *replaced.lacking(known)}
+        seen: set[str] = set()
+        while asked:
+            named: set[str] = set()
+            ids = {"known_at": at["known_at"], "order_ids": sorted(asked)}
+            for block in session.blocks(by_id, **ids):
+                batch = orders.parsed(block)
+                named |= {*batch["replaces"].drop_null().to_pylist()}
+                orders.take(batch)
             # Asked for once: what does not exist is a finding.
-            ids = {"known_at": at["known_at"], "order_ids": pc.unique(asked).to_pylist()}
-            parts.append(session.stream(by_id, ORDERS, **ids))
-            known = pa.concat_arrays([known, asked])
-            wanted, asked = wanted[:0], asked[:0]
-        columns = _Columns(ORDERS, ("quantity", "decision_price", "arrival_price"))
-        for part in parts:
-            for batch in part.to_batches():
-                columns.take(batch)
-        frame, scales = columns.frame()
-        return Frame(frame, self._coverage(query, len(frame), scales))
+            seen |= asked
+            asked = {*Names.of(pa.array(sorted(named - seen), pa.string())).lacking(known)}
+        rows, columns, scales = orders.packed()
+        return Packed(columns, self._coverage(query, rows, scales))
 
-    def _earlier(self, session: Session, at: Mapping[str, Any], orders: Frame) -> Frame:
+    def _earlier(self, session: Session, at: Mapping[str, Any], orders: Packed) -> Frame:
         """What the orders placed before the session had filled before it."""
         query = self._queries["earlier_fills"]
         start_us = epoch_ms(at["start"]) * 1000
-        old = orders.table.loc[orders.table["placed_us"] < start_us, "order_id"].unique().tolist()
-        columns = _Columns(EARLIER, ("quantity", "amount", "fee"))
-        named = {"start": at["start"], "known_at": at["known_at"], "order_ids": old}
-        for batch in session.batches(query, EARLIER, **named):
-            columns.take(batch)
-        frame, scales = columns.frame()
-        return Frame(frame, self._coverage(query, len(frame), scales))
+        placed, names = orders.columns["placed_us"], orders.columns["order_id"]
+        assert isinstance(placed, Whole) and isinstance(names, Names)
+        old = pc.unique(names.texts(np.flatnonzero(placed.at(slice(None)) < start_us)))
+        named = {"start": at["start"], "known_at": at["known_at"], "order_ids": old.to_pylist()}
+        rows, columns, scales = _streamed(session, query, EARLIER, **named)
+        return Packed(columns, self._coverage(query, rows, scales))
 
 
-def _lacking(orders: pa.Table, wanted: pa.Array, known: pa.Array) -> pa.Array:
-    """Identifiers in ``wanted`` or replaced by ``orders`` that are not among ``known``."""
-    replaced = pc.unique(orders["replaces"].drop_null())
-    needed = pc.unique(pa.concat_arrays([wanted, replaced]))
-    return needed.filter(pc.invert(pc.is_in(needed, value_set=known)))
+def _streamed(
+    session: Session, query: Query, kinds: Mapping[str, type[Column]], **parameters: Any
+) -> tuple[int, dict[str, Column], dict[str, str]]:
+    """All rows of a query, as :meth:`_Streamed.packed` gives them."""
+    streamed = _Streamed(kinds)
+    for block in session.blocks(query, **parameters):
+        streamed.take(streamed.parsed(block))
+    return streamed.packed()
 
 
-class _Columns:
-    """Streamed batches, their decimal texts turned into integers as they arrive.
+class _Streamed:
+    """Blocks of CSV, made into narrow columns as they arrive.
 
-    Times become microseconds since 1970, a null -1; a null number becomes 0, and its column
-    ``<name>_known`` says so.
+    A time is microseconds since 1970, a null -1; a side that is null is 0, which is none. A null
+    number, and one that is NaN or infinite, becomes 0, and its column ``<name>_known`` says so.
     """
 
-    def __init__(self, types: Mapping[str, Any], decimals: Sequence[str]) -> None:
-        self._plain = pa.schema([(n, t) for n, t in types.items() if n not in decimals])
-        self._batches: list[pa.RecordBatch] = []
-        self._encoded: dict[str, pa.DictionaryArray] = {}
-        self._integers: dict[str, list[tuple[npt.NDArray[Any], int]]] = {n: [] for n in decimals}
-        self._known: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in decimals}
+    def __init__(self, kinds: Mapping[str, type[Column]]) -> None:
+        self._columns = {name: kind() for name, kind in kinds.items()}
+        self._rows = self._blocks = 0
 
-    def take(self, batch: pa.RecordBatch) -> None:
-        """Add a batch; its texts are not kept."""
-        for name, parts in self._integers.items():
-            column = batch.column(name)
-            parts.append(_integers(column))
-            self._known[name].append(column.is_valid().to_numpy(zero_copy_only=False))
-        self._batches.append(batch.select(self._plain.names))
+    def parsed(self, block: bytes) -> pa.Table:
+        """The rows of a block, numbers as texts."""
+        return parsed(block, {name: _type(name, column) for name, column in self._columns.items()})
 
-    def column(self, name: str) -> pa.ChunkedArray:
-        """A column that is no decimal."""
-        return pa.Table.from_batches(self._batches, self._plain)[name]
+    def take(self, batch: pa.Table) -> None:
+        """Add parsed rows."""
+        for (name, column), chunked in zip(self._columns.items(), batch.columns, strict=True):
+            values = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
+            if isinstance(column, Numbers):
+                column.add(*_integers(values))
+            elif isinstance(column, Whole):
+                none = -1 if name.endswith("_us") else 0
+                column.add(values.cast(pa.int64()).fill_null(none).to_numpy())
+            else:
+                column.add(values)
+        self._rows += len(batch)
+        self._blocks += 1
+        if self._blocks % TIDY == 0:
+            pa.default_memory_pool().release_unused()
 
-    def encode(self, name: str) -> pa.Array:
-        """Keep a text column as codes; its distinct values."""
-        self._encoded[name] = self.column(name).combine_chunks().dictionary_encode()
-        return self._encoded[name].dictionary
+    def names(self, name: str) -> Names:
+        """A column of identifiers, as far as it was taken."""
+        column = self._columns[name]
+        assert isinstance(column, Names)
+        column.packed()
+        return column
 
-    def frame(self) -> tuple[pd.DataFrame, dict[str, str]]:
-        """Everything as one table, and the scale of each decimal column; leaves this empty."""
-        table = pa.Table.from_batches(self._batches, self._plain)
-        self._batches.clear()
-        for at, column in enumerate(table.schema):
-            if column.name in self._encoded:
-                table = table.set_column(at, column.name, self._encoded.pop(column.name))
-            elif column.type == TIME:
-                whole = table.column(at).cast(pa.int64()).fill_null(-1)
-                table = table.set_column(at, column.name, whole)
-        table = table.unify_dictionaries()
-        frame = table.to_pandas(split_blocks=True, self_destruct=True)
-        del table
-        scales = {}
-        for name, parts in self._integers.items():
-            scale = max((s for _, s in parts), default=0)
-            whole_numbers = [rescale(values, scale - s) for values, s in parts]
-            frame[name] = joined(whole_numbers)
-            frame[f"{name}_known"] = joined(self._known[name]).astype(bool)
-            scales[f"{name}_scale"] = str(scale)
-            parts.clear()
-        return frame, scales
+    def texts(self, name: str) -> pa.LargeStringArray:
+        """The texts that a column has, as far as it was taken."""
+        column = self._columns[name]
+        assert isinstance(column, Texts)
+        column.packed()
+        return column.present()
+
+    def packed(self) -> tuple[int, dict[str, Column], dict[str, str]]:
+        """The number of rows, the columns, and the scale of each that has one."""
+        for column in self._columns.values():
+            column.packed()
+            if self._blocks >= TIDY:  # what it was joined from, before the next one is
+                pa.default_memory_pool().release_unused()
+        scales = {
+            f"{name}_scale": str(column.scale)
+            for name, column in self._columns.items()
+            if isinstance(column, Numbers)
+        }
+        return self._rows, self._columns, scales
 
 
-def _integers(texts: pa.Array) -> tuple[npt.NDArray[Any], int]:
-    """Decimal texts (n,) as integers in units of 10^-scale: int64, or Python's if one won't fit.
+def _type(name: str, column: Column) -> pa.DataType:
+    if isinstance(column, Whole):
+        return TIME if name.endswith("_us") else pa.int64()
+    return TEXT if isinstance(column, Words) else pa.string()
 
-    Arrow parses them; the 128-bit words are read as they lie in its buffers, so that no number is
-    converted one by one.
+
+def _integers(texts: pa.StringArray) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
+    """Decimal texts (n,) as integers in units of 10^-scale, the scale, and which are numbers.
+
+    Integers are int64, or Python's if one won't fit. Arrow parses them, and their 128-bit words are
+    read as they lie in its buffers, so that no number is converted one by one.
     """
+    known = texts.is_valid().to_numpy(zero_copy_only=False)
     texts = texts.fill_null("0")
     points = pc.find_substring(texts, ".")
-    digits = pc.subtract(pc.subtract(pc.utf8_length(texts), points), 1)
+    length = pc.binary_length(texts)
+    digits = pc.subtract(pc.subtract(length, points), 1)
     scale = int(pc.max(pc.if_else(pc.equal(points, -1), 0, digits)).as_py() or 0)
+    # Beyond 38 digits Arrow does not always refuse: it may wrap around and say nothing.
+    if int(pc.max(length).as_py() or 0) + scale > WORDS_HOLD:
+        return _python_integers(texts, known)
     try:
-        column = texts.cast(pa.decimal128(38, scale))
-    except pa.ArrowInvalid:  # more than 38 digits
-        return _python_integers(texts, scale), scale
+        column = texts.cast(pa.decimal128(WORDS_HOLD, scale))
+    except pa.ArrowInvalid:  # NaN or infinite
+        return _python_integers(texts, known)
     words = np.frombuffer(column.buffers()[1], dtype=np.int64).reshape(-1, 2)
     words = words[column.offset : column.offset + len(column)]
-    if (words[:, 1] != words[:, 0] >> 63).any():
-        return _python_integers(texts, scale), scale
-    return np.ascontiguousarray(words[:, 0]), scale
+    # The least integer of 64 bits counts as too large: it has no absolute value there.
+    if (words[:, 1] != words[:, 0] >> 63).any() or (words[:, 0] == np.iinfo(np.int64).min).any():
+        return _python_integers(texts, known)
+    return np.ascontiguousarray(words[:, 0]), scale, known
 
 
-def _python_integers(texts: pa.Array, scale: int) -> npt.NDArray[Any]:
-    values = [int(EXACT.scaleb(Decimal(text), scale)) for text in texts.to_pylist()]
-    return np.array(values, dtype=object)
+def _python_integers(
+    texts: pa.StringArray, known: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
+    """The same one by one, of any size; what is NaN or infinite is no number."""
+    finite = np.array([text not in NO_NUMBERS for text in texts.to_pylist()])
+    parts = [
+        text.partition(".") if is_number else ("0", "", "")
+        for text, is_number in zip(texts.to_pylist(), finite, strict=True)
+    ]
+    scale = max((len(fraction) for _, _, fraction in parts), default=0)
+    values = [int(whole + fraction.ljust(scale, "0")) for whole, _, fraction in parts]
+    return np.array(values, dtype=object), scale, known & finite
 
 
 def _finding(check: str, severity: str, count: int, samples: Any, detail: str) -> Finding:
@@ -482,7 +520,7 @@ def _finding(check: str, severity: str, count: int, samples: Any, detail: str) -
         severity=severity,  # type: ignore[arg-type]
         count=int(count),
         detail=detail,
-        samples=tuple(sorted(samples or ())),
+        samples=tuple(sorted(name for name in samples or () if name is not None)),
     )
 
 
@@ -500,7 +538,7 @@ def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:
     assert day.trading is not None
     for name in ("fills", "order_rows", "corporate_actions", "cash_flows"):
         frame = frames[name]
-        if isinstance(frame, Frame) and len(frame.table):
+        if isinstance(frame, Frame) and frame.coverage.rows:
             return False
     marks = frames["marks"]
     assert isinstance(marks, Frame)

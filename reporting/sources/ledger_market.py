@@ -7,24 +7,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from ..book.execution.market import LONGEST_MARKOUT_S
-from ..model import Coverage, Finding, Frame
+from ..book.packed import Column, Numbers, Whole, Words
+from ..model import Finding, Frame
 
-TEXT = pa.dictionary(pa.int32(), pa.string())
-TIME = pa.timestamp("us", tz="UTC")
-QUOTES = {
-    "instrument_id": TEXT,
-    "mid_doubled": pa.string(),
-    "quoted_us": TIME,
-    "recorded_us": TIME,
+#: What a streamed column becomes.
+QUOTES: Mapping[str, type[Column]] = {
+    "instrument_id": Words,
+    "mid_doubled": Numbers,
+    "quoted_us": Whole,
+    "recorded_us": Whole,
 }
-MARKET_TRADES = {
-    "instrument_id": TEXT,
-    "price": pa.string(),
-    "quantity": pa.string(),
-    "traded_us": TIME,
+MARKET_TRADES: Mapping[str, type[Column]] = {
+    "instrument_id": Words,
+    "price": Numbers,
+    "quantity": Numbers,
+    "traded_us": Whole,
 }
 SAMPLES = 5
 
@@ -35,10 +34,9 @@ def quotes_window(start: datetime, end: datetime, max_age_s: int) -> Mapping[str
     return {"since": start - age, "until": end + timedelta(seconds=LONGEST_MARKOUT_S) + age}
 
 
-def quotes_frame(
-    table: pd.DataFrame, scales: Mapping[str, str], coverage: Coverage, max_age_s: int
-) -> Frame:
+def quotes_frame(read: Frame, max_age_s: int) -> Frame:
     """Usable quotes, and a finding on the others."""
+    table, scales = read.table, read.coverage.control
     good = table["mid_doubled_known"].to_numpy()
     finding = _unusable(
         table[~good],
@@ -48,13 +46,14 @@ def quotes_frame(
     control = {"mid_scale": scales["mid_doubled_scale"], "max_age_s": str(max_age_s)}
     return Frame(
         table[good].drop(columns="mid_doubled_known"),
-        coverage.model_copy(update={"control": control}),
+        read.coverage.model_copy(update={"control": control}),
         finding,
     )
 
 
-def trades_frame(table: pd.DataFrame, scales: Mapping[str, str], coverage: Coverage) -> Frame:
+def trades_frame(read: Frame) -> Frame:
     """Usable market trades, and a finding on the others."""
+    table = read.table
     good = (table["price_known"] & table["quantity_known"] & (table["quantity"] > 0)).to_numpy()
     finding = _unusable(
         table[~good],
@@ -63,7 +62,7 @@ def trades_frame(table: pd.DataFrame, scales: Mapping[str, str], coverage: Cover
     )
     return Frame(
         table[good].drop(columns=["price_known", "quantity_known"]),
-        coverage.model_copy(update={"control": dict(scales)}),
+        read.coverage,
         finding,
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...errors import ValidationFailed
 from ...model import Frame
@@ -43,11 +45,7 @@ class Chains:
 
     def rows_of(self, order_ids: pd.Index) -> Ints:
         """The row of each named order, -1 where there is none."""
-        return np.asarray(self._index.get_indexer(order_ids))
-
-    @cached_property
-    def _index(self) -> pd.Index:
-        return pd.Index(self.table["order_id"])
+        return found_at(order_ids, self.table["order_id"])
 
     @cached_property
     def root(self) -> Ints:
@@ -87,6 +85,16 @@ def chains_of(orders: Frame) -> Chains:
     parent = np.full(len(table), -1)
     replacing = np.flatnonzero(table["replaces"].notna().to_numpy())
     if len(replacing):
-        index = pd.Index(table["order_id"])
-        parent[replacing] = index.get_indexer(pd.Index(table["replaces"].iloc[replacing]))
+        parent[replacing] = found_at(table["replaces"].iloc[replacing], table["order_id"])
     return Chains(table, parent)
+
+
+def found_at(wanted: pd.Series | pd.Index, ids: pd.Series) -> Ints:
+    """The row in ``ids`` (each there once) of every one of ``wanted``, -1 where there is none.
+
+    Arrow compares the texts where they lie; pandas would make a Python text of each, at six times
+    the cost.
+    """
+    kind = pa.large_string()
+    rows = pc.index_in(pa.array(wanted, kind), value_set=pa.array(ids, kind))
+    return np.asarray(rows.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))
