@@ -240,7 +240,7 @@ def besides(draw: st.DrawFn) -> Beside:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(FILL, st.sampled_from([*ORDER_IDS, "lost", None])), max_size=12),
     st.lists(ORDER, max_size=8, unique_by=lambda o: o.order_id),
