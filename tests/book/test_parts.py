@@ -349,6 +349,20 @@ def test_what_is_of_no_fill_is_booked_once_whatever_the_parts() -> None:
     assert differing.detail == "fees less items: -7 USD; shown as not itemised"
 
 
+def test_a_fill_that_was_replaced_twice_counts_in_the_part_of_its_first_record() -> None:
+    # The correction of another account was replaced itself; its fill was first one of acc1.
+    replaced = [small_fills([Fill("1", 1, "2", "15", account=f"acc{n}")], kind).table
+                for n, kind in enumerate(["correct", "new", "new"])]  # fmt: skip
+    table = pd.concat(replaced, ignore_index=True)
+    beside = Beside(replaced=Frame(table, coverage(3)))
+    sources = two_accounts(OWN, beside)
+    found = through(EMPTY_BOOK, sources, 2, market(None))
+    same(found, through(EMPTY_BOOK, sources, 9, market(None)))
+    assert isinstance(found[0], BookDay)
+    # 2 bought at 15 and now at 21 are gone.
+    assert {m.account: m.corrections for m in found[0].moves} == {"acc0": 0, "acc1": -12}
+
+
 def test_a_split_that_needs_finer_units_gives_them_to_every_part() -> None:
     # acc0 holds 1 from before; of acc1's fills one comes after the split, 1 before.
     opening = trade(
