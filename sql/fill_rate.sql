@@ -30,11 +30,19 @@ from ledger.fills f
 where f.order_id = any(:order_ids)
   and f.executed_at < :start
   and f.recorded_at <= :known_at
-  and f.kind <> 'bust'
+  and f.kind is distinct from 'bust'
   and not exists (
       select from ledger.fills later
       where later.refers_to is not null
         and later.refers_to = f.fill_id
         and later.recorded_at <= :known_at
+  )
+  and not exists (
+      -- Of several that replace the same fill, the last one recorded is in force.
+      select from ledger.fills other
+      where other.refers_to is not null
+        and other.refers_to = f.refers_to
+        and other.recorded_at <= :known_at
+        and (other.recorded_at, other.fill_id) > (f.recorded_at, f.fill_id)
   )
 group by f.order_id, coalesce(f.venue, ''), f.fee_currency;

@@ -17,12 +17,20 @@ select
 from ledger.fills f
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at
-  and f.kind <> 'bust'
+  and f.kind is distinct from 'bust'
   and not exists (
       select from ledger.fills later
       where later.refers_to is not null
         and later.refers_to = f.fill_id
         and later.recorded_at <= :known_at
+  )
+  and not exists (
+      -- Of several that replace the same fill, the last one recorded is in force.
+      select from ledger.fills other
+      where other.refers_to is not null
+        and other.refers_to = f.refers_to
+        and other.recorded_at <= :known_at
+        and (other.recorded_at, other.fill_id) > (f.recorded_at, f.fill_id)
   );
 
 -- name: fills_control
@@ -30,18 +38,38 @@ where f.executed_at >= :start and f.executed_at < :end
 select
     count(*) filter (where live) as rows,
     coalesce(sum(quantity) filter (where live), 0) as quantity,
-    count(*) filter (where kind <> 'new') as late,
-    (array_agg(fill_id) filter (where kind <> 'new'))[1 : 5] as late_samples,
+    count(*) filter (where kind in ('correct', 'bust')) as late,
+    (array_agg(fill_id) filter (where kind in ('correct', 'bust')))[1 : 5] as late_samples,
     count(*) filter (where recorded_at < executed_at) as crossed,
-    (array_agg(fill_id) filter (where recorded_at < executed_at))[1 : 5] as crossed_samples
+    (array_agg(fill_id) filter (where recorded_at < executed_at))[1 : 5] as crossed_samples,
+    count(*) filter (where strange) as strange,
+    (array_agg(fill_id) filter (where strange))[1 : 5] as strange_samples,
+    count(*) filter (where loose) as loose,
+    (array_agg(fill_id) filter (where loose))[1 : 5] as loose_samples,
+    count(*) filter (where rivals > 1) as rivals,
+    (array_agg(fill_id) filter (where rivals > 1))[1 : 5] as rivals_samples
 from (
     select f.fill_id, f.quantity, f.kind, f.recorded_at, f.executed_at,
-           f.kind <> 'bust' and replaced.refers_to is null as live
+           f.kind is distinct from 'bust' and replaced.refers_to is null
+               and (f.refers_to is null or f.fill_id = own.newest) as live,
+           f.kind is null or f.kind not in ('new', 'correct', 'bust') as strange,
+           f.kind in ('correct', 'bust') and own.refers_to is null
+               or f.kind in ('correct', 'bust') and not exists (
+                   select from ledger.fills o
+                   where o.fill_id = f.refers_to and o.recorded_at <= :known_at
+               ) as loose,
+           replaced.rivals
     from ledger.fills f
     left join (
-        select distinct refers_to from ledger.fills
+        select refers_to, count(*) as rivals from ledger.fills
         where refers_to is not null and recorded_at <= :known_at
+        group by refers_to
     ) replaced on replaced.refers_to = f.fill_id
+    left join (
+        select distinct on (refers_to) refers_to, fill_id as newest from ledger.fills
+        where refers_to is not null and recorded_at <= :known_at
+        order by refers_to, recorded_at desc, fill_id desc
+    ) own on own.refers_to = f.refers_to
     where f.executed_at >= :start and f.executed_at < :end and f.recorded_at <= :known_at
 ) day;
 
@@ -50,8 +78,8 @@ from (
 select distinct on (instrument_id)
     instrument_id, price, source, marked_at
 from ledger.marks
-where marked_at < :end and recorded_at <= :known_at
-order by instrument_id, marked_at desc, recorded_at desc;
+where marked_at < :end and recorded_at <= :known_at and price is not null
+order by instrument_id, marked_at desc, recorded_at desc, source, price;
 
 -- name: fx_rates
 -- The last rate of every pair before :end, as known at :known_at.
@@ -59,7 +87,7 @@ select distinct on (base, quote)
     base, quote, rate, source, fixed_at
 from ledger.fx_rates
 where fixed_at < :end and recorded_at <= :known_at
-order by base, quote, fixed_at desc, recorded_at desc;
+order by base, quote, fixed_at desc, recorded_at desc, source, rate;
 
 -- name: first_late_event
 -- The earliest moment of business before :before that is changed by what was recorded in
@@ -177,7 +205,7 @@ from ledger.fills f
 join ledger.fills later on later.refers_to = f.fill_id and later.recorded_at <= :known_at
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at
-  and f.kind <> 'bust'
+  and f.kind is distinct from 'bust'
 order by f.fill_id, later.recorded_at;
 
 -- name: correcting_fills
@@ -195,6 +223,14 @@ where f.executed_at >= :start and f.executed_at < :end
         and later.refers_to = f.fill_id
         and later.recorded_at <= :known_at
   )
+  and not exists (
+      -- Of several that replace the same fill, the last one recorded is in force.
+      select from ledger.fills other
+      where other.refers_to is not null
+        and other.refers_to = f.refers_to
+        and other.recorded_at <= :known_at
+        and (other.recorded_at, other.fill_id) > (f.recorded_at, f.fill_id)
+  )
 order by f.fill_id;
 
 -- name: fee_items
@@ -206,12 +242,20 @@ from ledger.fees i
 join ledger.fills f using (fill_id)
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at and i.recorded_at <= :known_at
-  and f.kind <> 'bust'
+  and f.kind is distinct from 'bust'
   and not exists (
       select from ledger.fills later
       where later.refers_to is not null
         and later.refers_to = f.fill_id
         and later.recorded_at <= :known_at
+  )
+  and not exists (
+      -- Of several that replace the same fill, the last one recorded is in force.
+      select from ledger.fills other
+      where other.refers_to is not null
+        and other.refers_to = f.refers_to
+        and other.recorded_at <= :known_at
+        and (other.recorded_at, other.fill_id) > (f.recorded_at, f.fill_id)
   )
 group by f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency
 order by f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency;

@@ -167,8 +167,20 @@ def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, 
     bad |= (table["fee_currency"] == "") & (table["fee"] != 0)
     if "price_known" in table:
         bad |= ~table["price_known"]
+    findings = []
+    if "fee_known" in table and not table["fee_known"].all():
+        unknown = ~table["fee_known"]
+        findings.append(
+            Finding(
+                check="fill without its fee",
+                severity="error",
+                count=int(unknown.sum()),
+                detail="booked with no fee; expected a number, 0 where nothing was charged",
+                samples=tuple(table.loc[unknown, "fill_id"].sort_values().head(SAMPLES)),
+            )
+        )
     if not bad.any():
-        return table, []
+        return table, findings
     finding = Finding(
         check="fill not booked",
         severity="error",
@@ -177,7 +189,7 @@ def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, 
         "-1, or a fee without its currency",
         samples=tuple(table.loc[bad, "fill_id"].sort_values().head(SAMPLES)),
     )
-    return table.loc[~bad], [finding]
+    return table.loc[~bad], [*findings, finding]
 
 
 def _said(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -250,16 +250,20 @@ def differences(before: Document, after: Document, reason: str) -> tuple[Differe
 def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
     """Label and value of every figure by id, then of every cell of every table.
 
-    A cell is ``<table>[<the words that its row begins with>].<column>``.
+    A cell is ``<table>[<the words of its row>].<column>``; of rows with the same words (a venue in
+    two currencies) the second has ``#2`` after them, and so on.
     """
     found: dict[str, tuple[str, Shown]] = {f.id: (f.label, f.value) for f in document.headline}
     for section in document.sections:
         found |= {f.id: (f.label, f.value) for f in section.figures}
     for table in (t for section in document.sections for t in section.tables):
         rows = [*table.rows, *([table.total] if table.total else [])]
+        seen: dict[str, int] = {}
         for row in rows:
             words = [cell.text for cell in row if isinstance(cell, Text)]
             name = " / ".join(w for w in words if w)
+            seen[name] = seen.get(name, 0) + 1
+            name += f" #{seen[name]}" if seen[name] > 1 else ""
             for column, cell in zip(table.columns, row, strict=True):
                 if not isinstance(cell, Text):
                     label = f"{table.title}: {name}, {column.label}"

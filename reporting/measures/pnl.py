@@ -663,6 +663,10 @@ def daily_net(days: Sequence[tuple[date, PnlFact | Missing]]) -> list[Point]:
     points = []
     for day, fact in days:
         total = fact if isinstance(fact, Missing) else totals(fact)
+        if isinstance(total, Totals) and total.unvalued:
+            # A net without what could not be valued is not the session's.
+            listed = ", ".join(total.unvalued)
+            total = Missing(why=Why.NO_MARK, detail=f"no mark of {listed}")
         points.append(Point(day=day, value=total if isinstance(total, Missing) else total.net))
     return points
 

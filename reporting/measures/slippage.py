@@ -556,7 +556,9 @@ def _by(fact: SlippageFact, name: str, label: str) -> Table:
                 Count(value=sum(c.fills for c in cells)),
                 Money(amount=notional, currency=currency),
                 _or_missing(bps(cells), "no arrival price"),
-                Money(amount=cost, currency=currency),
+                Money(amount=cost, currency=currency)
+                if coverage(cells).numerator
+                else Missing(why=Why.NO_DATA, detail="no arrival price"),
                 coverage(cells),
                 *(
                     _or_missing(bps(cells, benchmark), "no fill has this benchmark")

@@ -347,6 +347,14 @@ class Ledger:
         findings = [
             _finding("late correction or bust", "note", totals["late"], totals["late_samples"],
                      "applied: what it corrects or busts is left out"),
+            _finding("fill of an unknown kind", "error", totals["strange"],
+                     totals["strange_samples"], "booked; expected new, correct or bust"),
+            _finding("correction or bust of no fill", "error", totals["loose"],
+                     totals["loose_samples"],
+                     "refers_to names no fill of the ledger: a bust changed nothing, a correction "
+                     "was booked beside whatever it was to correct"),
+            _finding("fill corrected or busted more than once", "warning", totals["rivals"],
+                     totals["rivals_samples"], "the last one recorded is in force"),
             _finding("fill recorded before it was executed", "warning", totals["crossed"],
                      totals["crossed_samples"], "recorded_at is earlier than executed_at"),
             _finding("fill identifier used twice", "error", len(twice), twice[:5],

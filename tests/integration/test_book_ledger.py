@@ -17,7 +17,7 @@ from reporting.measures.pnl import COMPONENTS, PnlFact, totals
 from reporting.model import Frame, Missing
 from reporting.periods import trading_day
 
-from ..line.site import ROOT, Server, Site, facts, sealed
+from ..line.site import ROOT, WORKER, Server, Site, facts, sealed
 
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
 END = datetime.fromisoformat("2026-03-04T12:00+00:00")
@@ -73,15 +73,16 @@ insert into firm.cash_flows values
 @pytest.fixture(scope="module")
 def contract_ledger(server: Server) -> Iterator[str]:
     """A database whose tables have the contract's own columns."""
-    server.run("create database contract")
-    server.run((ROOT / "sql" / "ledger" / "contract.sql").read_text("utf-8"), "contract")
+    name = f"contract{WORKER}"
+    server.run(f"create database {name}")
+    server.run((ROOT / "sql" / "ledger" / "contract.sql").read_text("utf-8"), name)
     made = ["create schema firm"]
     for view in VIEWS:
         made.append(f"create table firm.{view} as table ledger.{view}")
         made.append(f"create or replace view ledger.{view} as table firm.{view}")
-    server.run(";".join([*made, ROWS]), "contract")
-    yield "contract"
-    server.drop("contract")
+    server.run(";".join([*made, ROWS]), name)
+    yield name
+    server.drop(name)
 
 
 @pytest.fixture
@@ -241,3 +242,76 @@ def test_sql_and_python_sum_the_same(firm: Site) -> None:
     ]
     assert sorted(found) == sorted(rows)
     assert {c.strategy: c.fees for c in cells} == fees
+
+
+def a_fill(name: str, quantity: int, kind: str, refers_to: str, minute: int) -> str:
+    """A fill of instrument AAA on Tuesday in account acc9; ``kind`` and ``refers_to`` as SQL."""
+    return (
+        f"('{name}', null, 'acc9', 'AAA', 's', 'a', 1, '2026-03-03T10:00Z', {quantity}, 10, 'X', "
+        f"0, 'USD', {kind}, {refers_to}, '2026-03-03T11:{minute:02d}Z')"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "position", "check"),
+    [
+        # Two corrections of one fill: the last one recorded counts.
+        (
+            [
+                a_fill("g1", 100, "'new'", "null", 0),
+                a_fill("g2", 90, "'correct'", "'g1'", 1),
+                a_fill("g3", 80, "'correct'", "'g1'", 2),
+            ],
+            80,
+            "fill corrected or busted more than once",
+        ),
+        # A venue busts by the first identifier what was corrected before.
+        (
+            [
+                a_fill("g1", 100, "'new'", "null", 0),
+                a_fill("g2", 90, "'correct'", "'g1'", 1),
+                a_fill("g3", 90, "'bust'", "'g1'", 2),
+            ],
+            0,
+            "fill corrected or busted more than once",
+        ),
+        # A correction of a correction needs no rule.
+        (
+            [
+                a_fill("g1", 100, "'new'", "null", 0),
+                a_fill("g2", 90, "'correct'", "'g1'", 1),
+                a_fill("g3", 70, "'correct'", "'g2'", 2),
+            ],
+            70,
+            "",
+        ),
+        (
+            [a_fill("g1", 100, "'new'", "null", 0), a_fill("g2", 100, "'bust'", "'none'", 1)],
+            100,
+            "correction or bust of no fill",
+        ),
+        (
+            [a_fill("g1", 100, "'new'", "null", 0), a_fill("g2", 90, "'correct'", "null", 1)],
+            190,
+            "correction or bust of no fill",
+        ),
+        ([a_fill("g1", 100, "null", "null", 0)], 100, "fill of an unknown kind"),
+        ([a_fill("g1", 100, "'cancel'", "null", 0)], 100, "fill of an unknown kind"),
+        (
+            [a_fill("g1", 100, "'new'", "null", 0).replace(", 0, 'USD'", ", null, 'USD'")],
+            100,
+            "fill without its fee",
+        ),
+    ],
+)
+def test_what_replaces_a_fill_is_followed_or_found(
+    firm: Site, rows: list[str], position: int, check: str
+) -> None:
+    firm.ledger_sql(f"insert into firm.fills values {', '.join(rows)}")
+    pipeline.close(firm.service(), TUESDAY, END)
+    held = {c.account: c.position_close for c in fact_of(firm, TUESDAY).cells if c.instrument}
+    assert held.get("acc9", 0) == position
+    found = {f.check: f for f in sealed(firm.store, TUESDAY).findings}
+    own = {c: f for c, f in found.items() if any(s.startswith("g") for s in f.samples)}
+    always = ("late correction or bust", "fill without its order")
+    assert sorted(c for c in own if c not in always) == ([check] if check else [])

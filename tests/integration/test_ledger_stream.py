@@ -25,14 +25,14 @@ from reporting.postgres import database, rows_end
 from reporting.sources.ledger import FILLS, ORDERS, Ledger
 
 from ..book.drawn import MONDAY, trading_day
-from ..line.site import ROOT, Server, connected
+from ..line.site import ROOT, WORKER, Server, connected
 
 DAY = trading_day(MONDAY)
 assert DAY.trading is not None
 START = DAY.trading.start
 KNOWN_AT = START + timedelta(days=2)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NAME = "ledger_stream"
+NAME = f"ledger_stream{WORKER}"
 PACE: Any = {"max_examples": 25, "deadline": None, "phases": [Phase.explicit, Phase.generate]}
 
 

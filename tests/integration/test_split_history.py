@@ -11,7 +11,9 @@ import pytest
 
 from reporting.postgres import database, queries
 
-from ..line.site import ROOT, Server
+from ..line.site import ROOT, WORKER, Server
+
+SPLITS = f"splits{WORKER}"
 
 ACTIONS = """
 create or replace view ledger.corporate_actions as
@@ -33,12 +35,12 @@ select * from (values
 
 @pytest.fixture(scope="module")
 def ledger(server: Server) -> Iterator[str]:
-    server.drop("splits")
-    server.run("create database splits")
-    server.run((ROOT / "sql" / "ledger" / "contract.sql").read_text("utf-8"), "splits")
-    server.run(ACTIONS, "splits")
-    yield server.database("splits")
-    server.drop("splits")
+    server.drop(SPLITS)
+    server.run(f"create database {SPLITS}")
+    server.run((ROOT / "sql" / "ledger" / "contract.sql").read_text("utf-8"), SPLITS)
+    server.run(ACTIONS, SPLITS)
+    yield server.database(SPLITS)
+    server.drop(SPLITS)
 
 
 def splits(url: str, known_at: datetime) -> list[tuple[Any, ...]]:
