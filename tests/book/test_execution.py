@@ -333,6 +333,36 @@ def test_a_chain_is_one_order_by_the_arrival_of_its_first() -> None:
     assert venues == [("X", 1, 400), ("Y", 1, 600)]
 
 
+def test_an_order_that_another_replaced_is_no_order_of_its_own() -> None:
+    """Some venues say 'cancelled' of what was replaced."""
+    story = Story(
+        fills=[Execution("1", "b", us(NOON + 30), 1, "10", "101")],
+        orders=[
+            Order("a", 1, "10", us(NOON), us(NOON + 20), "cancelled", "99", "100"),
+            Order("b", 1, "10", us(NOON + 20), us(NOON + 40), "filled", "99", "100", "a"),
+        ],
+    )
+    made = executed(story)
+    assert made.orders[["orders", "orders_full", "ordered", "filled"]].values.tolist() == [
+        [1, 1, Decimal(10), Decimal(10)]
+    ]
+
+
+def test_an_order_without_a_quantity_is_a_finding_and_in_no_rate() -> None:
+    orders = [
+        Order("a", 1, "0", us(NOON), us(NOON + 20), "cancelled", "99", "100"),
+        Order("b", 1, "10", us(NOON), us(NOON + 20), "cancelled", "99", "100"),
+    ]
+    made = executed(Story([], orders))
+    assert made.orders[["orders", "orders_full", "ordered"]].values.tolist() == [
+        [1, 0, Decimal(10)]
+    ]
+    (finding,) = made.findings
+    assert (finding.check, finding.count, finding.samples) == (
+        "order without its quantity", 1, ("a",),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("quantity", "size"),
     [

@@ -228,6 +228,18 @@ def test_a_flat_book_is_missing() -> None:
     assert found.why is Why.NO_TRADES
 
 
+@pytest.mark.parametrize("odd", ["0", "-10", "NaN"])
+def test_a_price_that_gives_no_return_leaves_its_instrument_out(odd: str) -> None:
+    fills = [Fill("1", 1, "3", "90"), Fill("2", 1, "1", "90", "BBB")]
+    series = {"AAA": HALVED, "BBB": ["5", "5", odd, "5", "5", "5"]}
+    day = day_of(estimate(fills, series, fx={"EUR": ["1"] * 6}))
+    if odd == "NaN":  # no number is no mark: the two returns beside it are not there for anybody
+        assert (day.left_out, day.observations) == ((), 3)
+    else:
+        assert (day.left_out, day.observations) == (("BBB",), 5)
+        assert [level.var for level in day.levels] == [150, 150, 150]
+
+
 def test_too_short_a_history_is_missing() -> None:
     found = estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, least=6)
     assert isinstance(found, Missing)

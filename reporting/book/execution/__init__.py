@@ -25,6 +25,7 @@ from .orders import (
     latencies,
     order_cells,
     order_groups,
+    wanted,
 )
 from .shortfall import shortfall
 from .slippage import SLIPPAGE_CELL, Market, slippage
@@ -101,7 +102,22 @@ def executions(
             quote_max_age_s=market.quote_max_age_s,
             absent=market.absent,
         ),
-        findings=(*_orphans(fills.table, order_of), *early),
+        findings=(*_orphans(fills.table, order_of), *_unwanted(chains.table), *early),
+    )
+
+
+def _unwanted(orders: pd.DataFrame) -> tuple[Finding, ...]:
+    lost = ~wanted(orders)
+    if not lost.any():
+        return ()
+    return (
+        Finding(
+            check="order without its quantity",
+            severity="error",
+            count=int(lost.sum()),
+            detail="in no fill rate and no shortfall; expected a number above 0",
+            samples=tuple(orders.loc[lost, "order_id"].astype(str).sort_values().head(SAMPLES)),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from math import ceil
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ...model import EXACT, Finding, Frame
@@ -92,7 +93,10 @@ def final_chains(
     whole = chains.with_ancestors(rescale(got.quantity, scale - got.quantity_scale))
     done = table["done_us"].to_numpy()
     final = table["status"].isin(FINAL).to_numpy()
-    last = np.flatnonzero(final & (done >= window_us[0]) & (done < window_us[1]))
+    final = final & (done >= window_us[0]) & (done < window_us[1])
+    # What another order replaced is no last one, whatever its status says.
+    final[chains.parent[chains.parent >= 0]] = False
+    last = np.flatnonzero(final & wanted(table))
     return Final(
         chains=chains,
         got=got,
@@ -103,6 +107,14 @@ def final_chains(
         quantity_scale=scale,
         units=units_of(table["instrument_id"].cat.categories, instruments),
     )
+
+
+def wanted(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which orders say how much they wanted; the others can be in no fill rate."""
+    found = (table["quantity"] > 0).to_numpy().astype(bool)
+    if "quantity_known" in table:
+        found = found & table["quantity_known"].to_numpy().astype(bool)
+    return np.asarray(found)
 
 
 def order_cells(final: Final) -> pd.DataFrame:

@@ -81,6 +81,8 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
 
     held, left_out = _positions(book, _rates(latest.table, base))
     prices = _in_base(marks.table, rates.table, frames.get("split_history"), held, base)
+    # A return on a price of 0 or below says nothing; such an instrument is left out, and named.
+    prices = prices[[n for n in prices.columns if (prices[n].dropna() > 0).all()]]
     left_out |= {p.instrument for p in held if p.instrument not in prices.columns}
     held = tuple(p for p in held if p.instrument not in left_out)
     values = netted(held, lambda p: p.instrument, lambda p: p.value)
