@@ -314,10 +314,6 @@ def _merged_items(facts: Sequence[PnlFact]) -> tuple[FeeItem, ...] | Missing:
     )
 
 
-def _join_items(a: FeeItem, b: FeeItem) -> FeeItem:
-    return b.model_copy(update={"amount": EXACT.add(a.amount, b.amount)})
-
-
 def _merged_explained(facts: Sequence[PnlFact]) -> tuple[Explained, ...] | Missing:
     rows: list[Explained] = []
     for fact in facts:

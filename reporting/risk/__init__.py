@@ -21,8 +21,6 @@ Wholes = npt.NDArray[Any]
 
 #: The levels of confidence, as exact decimals.
 LEVELS = ("0.95", "0.975", "0.99")
-#: Below this a float holds every whole number, and a sum of some is one.
-EXACT_BELOW = 2.0**53
 
 
 class Tail(NamedTuple):

@@ -532,15 +532,6 @@ def _finding(check: str, severity: str, count: int, samples: Any, detail: str) -
     )
 
 
-def _duplicates(fill_id: pa.ChunkedArray) -> Finding:
-    twice: list[str] = []
-    if pc.count_distinct(fill_id).as_py() != len(fill_id):
-        counts = fill_id.value_counts()
-        twice = [row["values"] for row in counts.to_pylist() if row["counts"] > 1]
-    detail = "every row of ledger.fills has an identifier of its own; all were booked"
-    return _finding("fill identifier used twice", "error", len(twice), sorted(twice)[:5], detail)
-
-
 def _is_empty(frames: Mapping[str, Frame | Missing], day: TradingDay) -> bool:
     """Whether the ledger holds nothing at all of this session."""
     assert day.trading is not None
