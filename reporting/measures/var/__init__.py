@@ -148,8 +148,8 @@ def _unestimated(left_out: Sequence[LeftOut]) -> dict[str, Any]:
     """The same where there is nothing to estimate: all positions are left out, or none is open."""
     why = Missing(why=Why.NO_TRADES, detail="no position is open at the close")
     if left_out:
-        reasons = {x.symbol: x.reason.detail for x in left_out}
-        listed = ", ".join(f"{symbol} ({detail})" for symbol, detail in reasons.items())
+        reasons = {x.symbol: x.reason.detail or x.reason for x in left_out}
+        listed = ", ".join(f"{symbol} ({reason})" for symbol, reason in reasons.items())
         kinds = {x.reason.why for x in left_out}
         kind = kinds.pop() if len(kinds) == 1 else Why.NO_DATA
         why = Missing(why=kind, detail=f"every open position is left out: {listed}")
@@ -191,9 +191,9 @@ def _returns(
         if min(both.sum(), window) >= least:
             common = both
             continue
-        short = f"{own[i]} returns, {least} are needed"
-        apart = f"{both.sum()} returns in common with others, {least} are needed"
-        gone[names[i]] = Missing(why=Why.TOO_SHORT, detail=short if own[i] < least else apart)
+        few, whose = (own[i], "") if own[i] < least else (both.sum(), " in common with others")
+        detail = f"{few} of the {least} returns{whose} that are needed"
+        gone[names[i]] = Missing(why=Why.TOO_SHORT, detail=detail)
     return returns[common].tail(window), gone
 
 
@@ -224,7 +224,7 @@ def _positions(
     gone: dict[str, Missing] = {}
     for cell in open_cells:
         if cell.value_close is None:
-            gone[cell.instrument] = Missing(why=Why.NO_MARK, detail="no mark")
+            gone[cell.instrument] = Missing(why=Why.NO_MARK)
         elif cell.currency not in rate:
             detail = f"no rate of {cell.currency}"
             gone.setdefault(cell.instrument, Missing(why=Why.NO_DATA, detail=detail))
