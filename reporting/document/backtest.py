@@ -13,7 +13,7 @@ from pydantic import Field
 from ..facts import fact_from
 from ..measures.pnl import PnlFact, Totals, daily_totals
 from ..measures.var import LEVELS, VAR, VarFact, plain_pct
-from ..model import EXACT, Count, Exact, Missing, Number, Shown, Value, Why
+from ..model import EXACT, Count, Exact, Missing, Money, Number, Shown, Value, Why
 from ..page import Column, Figure, Line, LinesChart, Point, Section, Table, Verdict, text
 from ..periods import previous_session, sessions_between
 from ..risk.backtest import (
@@ -33,6 +33,8 @@ JUDGED = LEVELS[-1]
 #: What a day's VaR is sealed with and its backtest does not need.
 UNTESTED = ("estimates", "positions", "shares", "outcomes")
 PLACES = Decimal("0.0001")
+#: What is tested against VaR, and whether it is the clean one.
+RESULTS = (("actual", False), ("clean", True))
 
 
 class Backtest(Value):
@@ -189,9 +191,11 @@ def _clean(fact: VarFact | Missing | None) -> Exact | Missing:
 def with_backtest(section: Section, track: Track) -> Section:
     """Add the exceptions of the period, and the tests and the chart of up to 250 sessions."""
     charts = (*section.charts, _chart(track.tests)) if len(track.tests) > 1 else section.charts
-    tables = (*section.tables, _table(track)) if track.tests else section.tables
-    more = section.model_copy(update={"charts": charts, "tables": tables})
     tests = track.own
+    tables = section.tables
+    if track.tests:
+        tables = (*tables, *([_own(tests)] if tests else []), _table(track))
+    more = section.model_copy(update={"charts": charts, "tables": tables})
     if not tests:
         note = "No session of the period has both a P&L and a VaR of the close before it."
         return more.model_copy(update={"notes": (*section.notes, note)})
@@ -221,17 +225,61 @@ def with_backtest(section: Section, track: Track) -> Section:
     )
 
 
+def _own(tests: Sequence[Backtest]) -> Table:
+    """The tests of the report's own period, session by session."""
+    pct = plain_pct(JUDGED)
+    again = any(JUDGED in t.restated for t in tests)
+    parts = not all(t.whole for t in tests)
+    others = [plain_pct(level) for level in LEVELS if level != JUDGED]
+    return Table(
+        id="var_tests",
+        title=f"P&L against VaR {pct} % by session",
+        columns=(
+            Column(key="day", label="Session", align="left"),
+            Column(key="actual", label="Actual P&L, before fees"),
+            Column(key="clean", label="Clean P&L"),
+            Column(key="var", label=f"VaR {pct} % known before"),
+            Column(key="beyond", label="Beyond it", align="left"),
+            Column(key="restated", label="VaR since", align="left", shown=again),
+            Column(key="part", label="Of a part", align="left", shown=parts),
+            *(Column(key=f"var_{x}", label=f"VaR {x} %", shown=False) for x in others),
+        ),
+        rows=tuple(_own_row(t) for t in tests),
+        top=31,
+    )
+
+
+def _own_row(test: Backtest) -> tuple[Shown, ...]:
+    def money(amount: Exact | Missing) -> Shown:
+        if isinstance(amount, Missing):
+            return amount
+        return Money(amount=amount, currency=test.currency)
+
+    beyond = [name for name, clean in RESULTS if test.hit(JUDGED, clean)]
+    now = test.restated.get(JUDGED)
+    return (
+        text(test.day.isoformat()),
+        money(test.actual),
+        money(test.clean),
+        money(test.var.get(JUDGED, UNKNOWN_THEN)),
+        text(" and ".join(beyond) or "none"),
+        text("" if now is None else f"restated: {now:,.2f} {test.currency}"),
+        text("" if test.whole else "positions left out"),
+        *(money(test.var.get(level, UNKNOWN_THEN)) for level in LEVELS if level != JUDGED),
+    )
+
+
 def _table(track: Track) -> Table:
     """Kupiec, Christoffersen and Basel, for each level on the actual and on the clean P&L."""
     by_day = {t.day: t for t in track.tests}
     rows = []
-    for clean in (False, True):
+    for name, clean in RESULTS:
         for level in LEVELS:
             hits = [
                 by_day[day].hit(level, clean) if day in by_day else None for day in track.sessions
             ]
             since = Count(value=sum(level in t.restated for t in track.tests))
-            rows.append((text("clean" if clean else "actual"), *_row(hits, level), since))
+            rows.append((text(name), *_row(hits, level), since))
     return Table(
         id="var_backtests",
         title=f"Backtests of VaR over the last {len(track.sessions)} sessions",

@@ -310,6 +310,8 @@ def test_what_was_known_when_the_session_began_is_tested_and_not_what_was_found_
     assert rows["actual", "99 %"]["restated"] == Count(value=1)
     assert rows["actual", "95 %"]["restated"] == Count(value=0)
     assert "The VaR of the close before 2026-03-02 was restated later" in backtested(found).note
+    (told_again,) = table(found, "var_tests")
+    assert (told_again["var"], words(told_again["restated"])) == (usd("20"), "restated: 99.00 USD")
     assert [(c.day, c.revision) for c in made.citations] == [
         (day(-1), 3),
         (day(-1), 5),
@@ -323,6 +325,25 @@ def test_what_was_known_when_the_session_began_is_tested_and_not_what_was_found_
 
 def backtested(of: Section) -> Table:
     return next(t for t in of.tables if t.id == "var_backtests")
+
+
+def test_the_sessions_of_the_period_stand_side_by_side() -> None:
+    part = var(day(1), clean="-20", out=[left_out("30")])
+    days = [session(day(i), net, of) for i, (net, of) in enumerate(
+        [("-30", var(day(0), clean="-21")), ("-21", part), ("-19", var(day(2), clean=None))]
+    )]  # fmt: skip
+    _, found = report(days, before=[session(day(-1), "-99")], kind="weekly")
+    rows = table(found, "var_tests")
+    assert [(words(r["day"]), r["actual"], words(r["beyond"]), words(r["part"])) for r in rows] == [
+        ("2026-03-02", usd("-30"), "actual and clean", ""),
+        ("2026-03-03", usd("-21"), "actual", ""),
+        ("2026-03-04", usd("-19"), "none", "positions left out"),
+    ]
+    assert [r["clean"] for r in rows[:2]] == [usd("-21"), usd("-20")]
+    assert isinstance(rows[2]["clean"], Missing)
+    assert [r["var"] for r in rows] == [usd("20")] * 3
+    shown = {c.key: c.shown for t in found.tables if t.id == "var_tests" for c in t.columns}
+    assert (shown["part"], shown["restated"]) == (True, False)
 
 
 def test_a_test_of_a_var_that_left_positions_out_is_no_proof() -> None:

@@ -351,6 +351,10 @@ def test_what_has_no_mark_is_in_no_exposure_and_named() -> None:
     fills = [Fill("1", 1, "3", "90"), Fill("2", 1, "5", "90", "BBB")]
     day = day_of(estimate(fills, {"AAA": HALVED}, fx={"EUR": ["1.1"] * 6}))
     (gone,) = day.left_out
+    # Of one that has netted its position over two accounts nothing is left out.
+    more = [*fills, Fill("3", 1, "2", "90", "BBB", strategy="carry"),
+            Fill("4", -1, "2", "90", "BBB", "acc2", strategy="carry")]  # fmt: skip
+    assert day_of(estimate(more, {"AAA": HALVED}, fx={"EUR": ["1.1"] * 6})).left_out == (gone,)
     assert gone.value == gone.reason == Missing(why=Why.NO_MARK)
     assert (day.gross, [p.instrument for p in day.positions]) == (300, ["AAA"])
     assert "without BBB.S (no mark)" in page(day).summary

@@ -120,7 +120,7 @@ def _figures(last: VarDay, days: Sequence[tuple[Any, VarFact | Missing]]) -> tup
                 label=f"{label} {pct} %, one day",
                 value=_amount(found, name, last.base),
                 series=_series(days, level) if name == "var" else (),
-                note=note,
+                note=note if (name, level) == ("var", VAR_LEVEL) else "",
             )
             for name, label in (("var", "VaR"), ("es", "ES"))
         ]
