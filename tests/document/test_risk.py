@@ -351,6 +351,10 @@ def test_a_test_of_a_var_that_left_positions_out_is_no_proof() -> None:
     _, found = report([session(day(0), "-19")], before=[part])
     assert found.verdict is Verdict.UNKNOWN
     assert "The VaR of the close before 2026-03-02 left positions out." in backtested(found).note
+    # Nor is today's, for the session that follows, though the test of today was of a whole one.
+    part_now = session(day(0), "-19", var(day(0), out=[left_out("30")]))
+    _, found = report([part_now], before=[session(day(-1), "0")])
+    assert found.verdict is Verdict.UNKNOWN
     _, beyond = report([session(day(0), "-21")], before=[part])
     assert beyond.verdict is Verdict.MISSED
 
@@ -370,6 +374,8 @@ def test_a_close_without_an_estimate_is_a_gap_and_a_flat_one_is_none() -> None:
     # The session after it has no VaR to be tested against.
     _, after = report([session(day(1), "-99")], before=[session(day(0), "0", flat)])
     assert not [f for f in after.figures if f.id.startswith("var.exceptions")]
+    assert after.verdict is None
+    assert "var_tests" not in [t.id for t in after.tables]
 
 
 def test_the_clean_result_of_a_session_that_ends_flat_is_tested() -> None:
@@ -616,8 +622,9 @@ def test_a_limit_of_which_a_part_is_left_out(
 
 def test_what_older_seals_left_out_may_be_anyones() -> None:
     named = LeftOut(instrument="NEW", symbol="NEW", value=SHORT, reason=SHORT)
-    row = use(limit("a", "gross", "200", agent="strategic"), var(day(0), out=[named]))
-    assert words(row["state"]) == "not known"
+    for whose in ({"agent": "strategic"}, {"strategy": "trend"}):
+        row = use(limit("a", "gross", "200", **whose), var(day(0), out=[named]))
+        assert words(row["state"]) == "not known"
 
 
 def test_a_limit_does_not_hang_on_the_history_of_estimates() -> None:

@@ -271,6 +271,18 @@ def test_too_short_a_history_is_missing() -> None:
     assert (day.gross, day.net, [p.value for p in day.positions]) == (300, 300, [300])
     assert page(day).verdict is Verdict.UNKNOWN
     assert "history too short" in page(day).summary
+    assert [t.id for t in page(day).tables] == ["var_left_out", "var_exposure"]
+    assert {f.id: f.value for f in page(day).figures}["var.observations"] == day.unestimated
+    # One such close among others leaves the whole period open, and its row empty.
+    other = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}))
+    days = merge([(MONDAY, VarFact(days=(day,))), (MONDAY, VarFact(days=(other,)))])
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    both = section(days, [(MONDAY, days)], context)
+    assert both.verdict is Verdict.UNKNOWN
+    (by_day,) = [t for t in both.tables if t.id == "var_by_day"]
+    assert isinstance(by_day.rows[0][1], Missing)
+    assert by_day.total is not None
+    assert by_day.total[1] == Money(amount=Decimal(150), currency="USD")
     assert day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, least=5)).levels
 
 
