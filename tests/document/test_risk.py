@@ -584,6 +584,7 @@ def test_a_limit_that_can_not_be_measured_leaves_the_verdict_open() -> None:
         ("stress_loss", {"strategy": "carry"}, "40", "30", "kept"),
         ("stress_loss", {}, "40", "30", "not known"),  # of the days that happen again
         ("stress_loss", {}, "29", "30", "breached"),  # by the crash alone
+        ("stress_loss", {}, "30", "30", "not known"),  # which costs 30
         ("drawdown", {}, "40", "30", "kept"),
         # Without a value: nowhere.
         ("gross", {}, "200", None, "not known"),
