@@ -648,6 +648,7 @@ def test_a_day_on_which_a_limit_is_not_known_leaves_the_period_open() -> None:
     assert row["value"] == usd("20")
     assert found.verdict is Verdict.UNKNOWN
     assert any("other closes too: 2026-03-03" in note for note in found.notes)
+    assert {f.id: f.note for f in found.figures}["var.limits_breached"] == "1 not known"
 
 
 def test_a_scenario_that_can_not_be_worked_out_leaves_the_worst_loss_open() -> None:
