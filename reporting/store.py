@@ -80,6 +80,10 @@ class Store:
         """The newest revision of every sealed day from ``first`` to ``last``."""
         return [SealedRow(**row) for row in self._rows("latest_days", first=first, last=last)]
 
+    def superseded(self, first: date, last: date) -> list[SealedRow]:
+        """The revisions but the newest one of the days from ``first`` to ``last``, in order."""
+        return [SealedRow(**r) for r in self._rows("superseded_days", first=first, last=last)]
+
     def day_index(self) -> list[dict[str, Any]]:
         """Day, revision and known_at of every sealed day, in order."""
         return self._rows("day_index")

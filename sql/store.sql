@@ -9,6 +9,17 @@ select distinct on (day) day, revision, digest, body, known_at, sealed_at, reaso
 from reporting.sealed_day where day between :first and :last
 order by day, revision desc;
 
+-- name: superseded_days
+-- The revisions but the newest one of every day in a range.
+select day, revision, digest, body, known_at, sealed_at, reason
+from reporting.sealed_day s
+where day between :first and :last
+  and exists (
+      select from reporting.sealed_day later
+      where later.day = s.day and later.revision > s.revision
+  )
+order by day, revision;
+
 -- name: day_index
 -- Which days are sealed, without their bodies.
 select day, max(revision) as revision, max(known_at) as known_at

@@ -48,7 +48,7 @@ from .backtest import JUDGED, Backtest, Track, backtests, track, with_backtest
 from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
-from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts
+from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts, absence
 from .objectives import Standing, standings, with_standings
 from .risk import with_risk
 from .strategies import strategy_sections
@@ -56,6 +56,7 @@ from .to_date import with_to_date
 
 __all__ = [
     "COMPOSED",
+    "FORECASTS",
     "HISTORY_OF",
     "NO_GAP",
     "Backtest",
@@ -63,6 +64,7 @@ __all__ = [
     "Earlier",
     "Excerpt",
     "Issue",
+    "absence",
     "backtests",
     "build",
     "content",
@@ -76,6 +78,9 @@ TRAIL = {"daily": 10}
 #: Facts that are read from further back than whole days are, and for how many sessions at least:
 #: a backtest of VaR looks at as many as Basel's traffic light does (MAR32), 250.
 HISTORY_OF = ("pnl", "var")
+#: What is read of the revisions that restated days had before: a backtest takes the VaR that was
+#: known when the day began, whatever was found out since.
+FORECASTS = ("var",)
 HISTORY_SESSIONS = 251
 #: The sections of a report in their order: measures, and what is composed of them.
 COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement")
@@ -138,7 +143,8 @@ def build(
 
     ``days`` are the sealed days of the period in order, ``unsealed`` those that are not sealed,
     ``before`` the sealed days before the period, in order, as far back as :func:`lookback` asks,
-    ``earlier`` excerpts of those before them, as far back as :func:`history_from` asks.
+    ``earlier`` excerpts of those before them, as far back as :func:`history_from` asks, and of the
+    revisions that restated days had before.
     At least one day must be sealed.
     """
     facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed, earlier)
@@ -181,9 +187,14 @@ def build(
         gaps=gaps,
         findings=findings,
         differences=(),
-        citations=(
-            *(_citation_of_excerpt(x) for x in earlier.days),
-            *(_citation(c) for c in [*before, *days]),
+        citations=tuple(
+            sorted(
+                [
+                    *(_citation_of_excerpt(x) for x in (*earlier.days, *past.forecasts)),
+                    *(_citation(c) for c in [*before, *days]),
+                ],
+                key=lambda c: (c.day, c.revision),
+            )
         ),
         sources=_sources(days),
         policy_digest=policy.digest,

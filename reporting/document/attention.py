@@ -28,7 +28,7 @@ from ..page import (
 from ..periods import Span
 from ..policy.indicators import ReportFigure, State
 from .backtest import JUDGED, Backtest
-from .history import NEVER_SEALED, NO_GAP, UNKNOWN_THEN, Cited, Facts
+from .history import NEVER_SEALED, NO_GAP, UNKNOWN_THEN, Cited, Facts, absence
 from .objectives import Standing
 
 ENDED_LATER = Missing(
@@ -56,12 +56,11 @@ def gaps_of(facts: Facts, span: Span, unsealed: Sequence[date]) -> tuple[Gap, ..
         ]
     for measure in MEASURES:
         for day, fact in facts.of(measure):
-            if isinstance(fact, Missing) and (
-                fact in NOT_LACKING or (fact.why is Why.NOT_ENDED and day in flash)
-            ):
+            gone = absence(fact)
+            if gone and (gone in NOT_LACKING or (gone.why is Why.NOT_ENDED and day in flash)):
                 continue
-            if isinstance(fact, Missing) and fact.why not in NO_GAP:
-                gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=fact))
+            if gone and gone.why not in NO_GAP:
+                gaps.append(Gap(what=measure.title, when=day.isoformat(), reason=gone))
             elif isinstance(fact, PnlFact):
                 gaps += _unvalued(day, fact)
     for sealed in facts.days:
@@ -142,8 +141,8 @@ def attention_of(
             if test.is_exception(level):
                 pct = plain_pct(level)
                 words = (
-                    f"{test.day}: the loss of {-test.net:,.0f} {test.currency} was beyond "
-                    f"VaR {pct} % of {test.var[level]:,.0f} {test.currency}."
+                    f"{test.day}: the loss of {-test.actual:,.0f} {test.currency} before fees was "
+                    f"beyond VaR {pct} % of {test.var[level]:,.0f} {test.currency}."
                 )
                 judged = level == JUDGED
                 found.append(

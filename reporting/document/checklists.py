@@ -24,7 +24,7 @@ from ..page import Verdict
 from ..periods import Span, next_session
 from ..policy.operations import Check
 from .analyses import Levels
-from .history import BY_NAME, Facts
+from .history import BY_NAME, Facts, absence
 from .objectives import Standing
 
 #: A backup is taken once a day; two hours are left for it to run.
@@ -153,10 +153,10 @@ def _capacity_plan(asked: Asked) -> Answer:
 def _daily_performance(asked: Asked) -> Answer:
     """Whether the day's trading figures are all there."""
     names = ("pnl", "var", "slippage", "fill_rate")
-    absent = [n for n in names if isinstance(_merged(asked.facts, n), Missing)]
-    if absent:
-        reason = _merged(asked.facts, absent[0])
-        return "not measured", f"{listed(absent)} missing: {reason}", ""
+    gone = {n: why for n in names if (why := absence(_merged(asked.facts, n)))}
+    if gone:
+        reason = next(iter(gone.values()))
+        return "not measured", f"{listed([*gone])} missing: {reason}", ""
     return "pass", "P&L, risk, slippage and fill rate are measured and sealed", "pnl.net"
 
 

@@ -11,7 +11,7 @@ from ..measures.fill_rate import FillRateFact, in_full
 from ..measures.pnl import daily_net
 from ..measures.slippage import SlippageFact, bps
 from ..measures.uptime import UPTIME
-from ..measures.var import VarFact
+from ..measures.var import VAR_LEVEL, VarFact
 from ..model import (
     EXACT,
     Bps,
@@ -66,8 +66,9 @@ def _series(facts: Facts, name: str, value: Any) -> list[Point]:
     ]
 
 
-def _var_99(fact: VarFact) -> Exact:
-    return next(x.var for x in fact.days[-1].levels if x.level == "0.99")
+def _var_99(fact: VarFact) -> Exact | Missing:
+    found = fact.days[-1].at(VAR_LEVEL)
+    return found if isinstance(found, Missing) else found.var
 
 
 def _slippage(fact: SlippageFact, base: str) -> Exact | Missing:

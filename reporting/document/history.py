@@ -13,6 +13,7 @@ from ..facts import MEASURES, fact_from
 from ..measures import Measure
 from ..measures.alerts import ALERTS, with_incidents
 from ..measures.incidents import INCIDENTS
+from ..measures.var import VarFact
 from ..model import Missing, Why
 from ..seal import SealedDay
 
@@ -23,6 +24,13 @@ NO_GAP = (Why.NO_SESSION, Why.NO_TRADES, Why.NO_ORDERS)
 UNKNOWN_THEN = Missing(why=Why.NOT_MEASURED, detail="sealed before this was measured")
 NEVER_SEALED = Missing(why=Why.NOT_SEALED, detail="the day was never closed")
 Dated = list[tuple[date, Any]]
+
+
+def absence(fact: object) -> Missing | None:
+    """Why a fact is not there, or lacks what its measure is for; None where it has it."""
+    if isinstance(fact, VarFact) and fact.days:
+        return fact.days[-1].unestimated
+    return fact if isinstance(fact, Missing) else None
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Excerpt:
     sealed_at: datetime
     reason: str
     facts: Mapping[str, bytes | Missing]
+    flash: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,14 @@ class Earlier:
     """The sealed days before those that a report reads in full, as far back as it counts.
 
     ``began`` is the first day that was ever sealed, None while none is; ``facts_of`` names the
-    measures that the excerpts were made of.
+    measures that the excerpts were made of. ``superseded`` are the revisions that restated days
+    had before, in order: of any day up to the period's last, those read in full among them.
     """
 
     began: date | None = None
     facts_of: tuple[str, ...] = ()
     days: tuple[Excerpt, ...] = ()
+    superseded: tuple[Excerpt, ...] = ()
 
 
 #: For a report that looks at whole days only.
@@ -139,7 +150,7 @@ class Facts:
 
         For who needs little of many of them.
         """
-        old = [(x.day, _as_sealed(x.facts.get(name))) for x in self.earlier.days]
+        old = [(x.day, as_sealed(x, name)) for x in self.earlier.days]
         return [*old, *((day.day, day.facts.get(name)) for day in (*self.before, *self.days))]
 
     def merged(self, measure: Measure[Any]) -> Any:
@@ -177,8 +188,9 @@ class Facts:
         return with_incidents(alerts, known)
 
 
-def _as_sealed(fact: bytes | Missing | None) -> Mapping[str, Any] | None:
+def as_sealed(excerpt: Excerpt, name: str) -> Mapping[str, Any] | None:
     """A fact of an excerpt as the JSON that it was sealed as."""
+    fact = excerpt.facts.get(name)
     if isinstance(fact, Missing):
         return fact.model_dump(mode="json")
     return None if fact is None else cast(Mapping[str, Any], json.loads(fact))

@@ -9,7 +9,15 @@ from decimal import Decimal
 from fractions import Fraction
 
 from ..measures.pnl import PnlFact, totals
-from ..measures.var import ES_LEVEL, VAR_LEVEL, Position, VarDay, VarFact
+from ..measures.var import (
+    ES_LEVEL,
+    VAR_LEVEL,
+    LeftOut,
+    Position,
+    VarDay,
+    VarFact,
+    without_words,
+)
 from ..model import (
     EXACT,
     Count,
@@ -68,23 +76,34 @@ def with_risk(
     notes: list[str] = []
     close = closes[-1][1] if closes else UNKNOWN_THEN
     scenarios = policy.scenarios_on(last)
-    if isinstance(close, VarDay) and scenarios:
+    if isinstance(close, VarDay) and scenarios and not close.is_flat:
         losses = _losses(scenarios, close, asked)
         figures = [*_stress_figure(losses, base), *figures]
         tables.append(_stress_table(losses, close, base))
     uses = [_use(limit, closes, asked) for limit in policy.limits_on(last)]
     verdict, attention = section.verdict, []
+    if isinstance(close, VarDay) and close.left_out:
+        words = f"VaR of {close.day} leaves out {without_words(close, why=True)}."
+        attention.append(Attention(severity="warning", text=words, section="var"))
     if uses:
         tables.append(_limits_table(uses, base))
         breached = [u for u in uses if u.breaches]
-        unknown = [u for u in uses if _is_gap(u.now)]
-        value = Count(value=len(breached), unit=f"of {len(uses)} limits")
-        figures.append(Figure(id="var.limits_breached", label="Limits breached", value=value))
-        attention = [u.told(base) for u in breached]
+        unknown = [u for u in uses if u.unknown and not u.breaches]
+        figures.append(
+            Figure(
+                id="var.limits_breached",
+                label="Limits breached",
+                value=Count(value=len(breached), unit=f"of {len(uses)} limits"),
+                note=f"{len(unknown)} not known" if unknown else "",
+            )
+        )
+        attention += [u.told(base) for u in breached]
         if breached or section.verdict is Verdict.MISSED:
             verdict = Verdict.MISSED
+        elif unknown or section.verdict is Verdict.UNKNOWN:
+            verdict = Verdict.UNKNOWN
         else:
-            verdict = Verdict.UNKNOWN if unknown else Verdict.MET
+            verdict = Verdict.MET
     else:
         notes.append("No limit is set: limits are the firm's own, and stand in the risk file.")
     found = section.model_copy(
@@ -215,8 +234,10 @@ def _worst_first(loss: Exact | Missing) -> tuple[bool, Decimal]:
 def _loss(
     scenario: Scenario, close: VarDay, positions: Iterable[Position], calendar: str
 ) -> Exact | Missing:
-    """What positions lose in a scenario, in base; a replay is of the whole book only."""
-    if not close.positions:
+    """What positions lose in a scenario, in base; a replay is of all that VaR covers."""
+    if close.is_flat:
+        return Decimal(0)
+    if not (close.positions or close.left_out):
         return NOT_THEN
     if scenario.replay is None:
         return exact_sum(
@@ -253,7 +274,10 @@ def _stress_table(losses: Losses, close: VarDay, base: str) -> Table:
         rows.append(
             (text(scenario.title), shown, share, text(kind), text(scenario.since.isoformat()))
         )
-    left_out = f" Left out: {', '.join(close.left_out)}." if close.left_out else ""
+    unvalued = _named(x for x in close.left_out if isinstance(x.value, Missing))
+    left_out = f" Without a value, and left out: {unvalued}." if unvalued else ""
+    if close.left_out and any(s.replay for s, _ in losses):
+        left_out += f" Left out of past days again: {_named(close.left_out)}."
     return Table(
         id="var_stress",
         title="Stress scenarios, the worst first",
@@ -278,7 +302,10 @@ Measured = Money | Share | Missing
 
 @dataclass(frozen=True)
 class Use:
-    """A limit, what it bounds now, and its highest use in the period with the days in breach."""
+    """A limit, what it bounds now, and its highest use in the period with the days in breach.
+
+    On the ``unknown`` days nobody can say whether it was kept.
+    """
 
     limit: Limit
     now: Measured
@@ -287,6 +314,12 @@ class Use:
     highest_value: Measured
     highest_limit: Limit
     breaches: tuple[date, ...]
+    unknown: tuple[date, ...]
+
+    @property
+    def state(self) -> str:
+        """Breached on a day, kept on all, or not known to be kept."""
+        return "breached" if self.breaches else "not known" if self.unknown else "kept"
 
     @property
     def title(self) -> str:
@@ -313,12 +346,14 @@ def _use(limit: Limit, closes: Sequence[tuple[date, VarDay | Missing]], asked: A
     """A limit over the period; each day is judged by what was in force on it."""
     now: Measured = UNKNOWN_THEN
     highest: tuple[Fraction, date, Measured, Limit] | None = None
-    breaches = []
+    breaches, unknown = [], []
     for day, close in closes:
         bound = next((x for x in asked.policy.limits_on(day) if x.id == limit.id), None)
         if bound is None:
             continue
         now = _measured(bound, day, close, asked)
+        if _is_gap(now):
+            unknown.append(day)
         share = _share(bound, now)
         if share is None:
             continue
@@ -327,8 +362,8 @@ def _use(limit: Limit, closes: Sequence[tuple[date, VarDay | Missing]], asked: A
         if highest is None or share > highest[0]:
             highest = (share, day, now, bound)
     if highest is None:
-        return Use(limit, now, None, None, now, limit, ())
-    return Use(limit, now, *highest, tuple(breaches))
+        return Use(limit, now, None, None, now, limit, (), tuple(unknown))
+    return Use(limit, now, *highest, tuple(breaches), tuple(unknown))
 
 
 def _share(limit: Limit, value: Measured) -> Fraction | None:
@@ -349,55 +384,102 @@ def _measured(limit: Limit, day: date, close: VarDay | Missing, asked: Asked) ->
         return _drawdown_of(limit, day, asked)
     if isinstance(close, Missing):
         return close
-    if not close.positions:
+    if not (close.is_flat or close.positions or close.left_out):
         return NOT_THEN
     held = [
         p
         for p in close.positions
         if limit.strategy in ("", p.strategy) and limit.agent in ("", p.agent)
     ]
+    # Of seals without values it is not known whose a position was: it may be anyone's.
+    out = [
+        x
+        for x in close.left_out
+        if (not limit.strategy or x.strategy in ("", limit.strategy))
+        and (not limit.agent or x.agent in ("", limit.agent))
+    ]
     if limit.measure in ("var_99", "es_97.5"):
-        amount = _tail_of(limit, close)
+        amount = _tail_of(limit, close, out)
         return amount if isinstance(amount, Missing) else Money(amount=amount, currency=asked.base)
+    unvalued = [x for x in out if isinstance(x.value, Missing)]
+    if limit.measure == "stress_loss":
+        worst = _worst_loss(limit, day, close, held, out, asked)
+        return worst if isinstance(worst, Missing) else Money(amount=worst, currency=asked.base)
     values = netted(held, lambda p: p.instrument, lambda p: p.value)
+    total = exposure(values.values())
+    # What is left out can only add to a gross exposure: one beyond its limit stays beyond it.
+    if unvalued and not (limit.measure == "gross" and total.gross > limit.value):
+        return _part(unvalued)
     if limit.measure == "concentration":
         found = concentration(values)
         if found is None:
             return Missing(why=Why.NO_TRADES, detail="no position is open at the close")
         return Share(numerator=found.value, denominator=found.gross)
-    total = exposure(values.values())
-    if limit.measure == "stress_loss":
-        worst = _worst_loss(limit, day, close, held, asked)
-        return worst if isinstance(worst, Missing) else Money(amount=worst, currency=asked.base)
     amount = total.gross if limit.measure == "gross" else abs(total.net)
     return Money(amount=amount, currency=asked.base)
 
 
-def _tail_of(limit: Limit, close: VarDay) -> Exact | Missing:
+def _named(left_out: Iterable[LeftOut]) -> str:
+    return ", ".join(dict.fromkeys(x.symbol for x in left_out))
+
+
+def _part(out: Sequence[LeftOut], known: str = "") -> Missing:
+    """What is left out makes the whole unknown; ``known`` is what there is of it."""
+    return Missing(why=out[0].reason.why, detail=f"{known} without {_named(out)}".strip())
+
+
+def _tail_of(limit: Limit, close: VarDay, out: Sequence[LeftOut]) -> Exact | Missing:
     """VaR or ES, historical, of the book or of one strategy's or agent's own positions."""
     is_var = limit.measure == "var_99"
-    if not (limit.strategy or limit.agent):
+    amount: Exact | Missing
+    if limit.strategy or limit.agent:
+        kind = "strategy" if limit.strategy else "agent"
+        name = limit.strategy or limit.agent
+        own = next((s for s in close.shares if (s.kind, s.name) == (kind, name)), None)
+        if own is None:
+            gone = Missing(why=Why.NO_TRADES, detail=f"no position of {kind} {name} at the close")
+            return _part(out) if out else gone
+        amount = own.alone_var if is_var else own.alone_es
+    else:
         found = close.at(VAR_LEVEL if is_var else ES_LEVEL)
-        return NOT_THEN if found is None else found.var if is_var else found.es
-    kind = "strategy" if limit.strategy else "agent"
-    name = limit.strategy or limit.agent
-    own = next((s for s in close.shares if (s.kind, s.name) == (kind, name)), None)
-    if own is None:
-        return Missing(why=Why.NO_TRADES, detail=f"no position of {kind} {name} at the close")
-    return own.alone_var if is_var else own.alone_es
+        if isinstance(found, Missing):
+            return found
+        amount = found.var if is_var else found.es
+    return _part(out, f"{amount:,.2f} {close.base}") if out else amount
 
 
 def _worst_loss(
-    limit: Limit, day: date, close: VarDay, held: Sequence[Position], asked: Asked
+    limit: Limit,
+    day: date,
+    close: VarDay,
+    held: Sequence[Position],
+    out: Sequence[LeftOut],
+    asked: Asked,
 ) -> Exact | Missing:
-    """The worst of the scenarios in force; of a strategy or agent without those of the past."""
+    """The worst of the scenarios in force; of a strategy or agent without those of the past.
+
+    A scenario that can not be worked out, or not for all positions, leaves the worst of them
+    unknown, unless another one alone is beyond the limit.
+    """
     part = bool(limit.strategy or limit.agent)
-    scenarios = [s for s in asked.policy.scenarios_on(day) if not (part and s.replay)]
-    losses = [_loss(s, close, held, asked.calendar) for s in scenarios]
-    known = [x for x in losses if not isinstance(x, Missing)]
-    if not known:
-        return Missing(why=Why.NOT_MEASURED, detail="no stress scenario can be worked out")
-    return max(*known, Decimal(0))
+    known, lacking = [Decimal(0)], []
+    for scenario in asked.policy.scenarios_on(day):
+        if part and scenario.replay:
+            continue
+        loss = _loss(scenario, close, held, asked.calendar)
+        beyond = [x for x in out if scenario.replay or isinstance(x.value, Missing)]
+        if isinstance(loss, Missing):
+            lacking.append(Missing(why=loss.why, detail=f"{scenario.title}: {loss.detail}"))
+        elif beyond:
+            lacking.append(_part(beyond, scenario.title))
+        else:
+            known.append(loss)
+    worst = max(known)
+    if lacking and worst <= limit.value:
+        return lacking[0]
+    if len(known) == 1:
+        return Missing(why=Why.NOT_MEASURED, detail="no stress scenario is in force")
+    return worst
 
 
 def _drawdown_of(limit: Limit, day: date, asked: Asked) -> Measured:
@@ -438,7 +520,8 @@ def _limits_table(uses: Sequence[Use], base: str) -> Table:
                 _used(_share(limit, use.now), use.now),
                 _used(use.highest, use.highest_value),
                 Count(value=len(use.breaches)),
-                text("breached" if use.breaches else "not known" if _is_gap(use.now) else "kept"),
+                text(use.state),
+                Count(value=len(use.unknown)),
                 text(use.highest_on.isoformat() if use.highest_on else ""),
                 text(limit.since.isoformat()),
                 text(limit.source),
@@ -457,13 +540,16 @@ def _limits_table(uses: Sequence[Use], base: str) -> Table:
             Column(key="highest", label="Highest use"),
             Column(key="breaches", label="Sessions in breach"),
             Column(key="state", label="State", align="left"),
+            Column(key="unknown", label="Sessions not known", shown=False),
             Column(key="highest_on", label="Highest on", align="left", shown=False),
             Column(key="since", label="In force from", align="left", shown=False),
             Column(key="source", label="Source", align="left", shown=False),
             Column(key="id", label="Identifier", align="left", shown=False),
         ),
         rows=tuple(rows),
-        note="VaR and ES of a strategy or agent are those of its own positions alone.",
+        note="VaR and ES of a strategy or agent are those of its own positions alone. Where a "
+        "position is left out of what is limited, a limit is not known to be kept: only the gross "
+        "exposure, and the worst of several losses, can be no less than what is known of it.",
     )
 
 

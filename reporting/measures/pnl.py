@@ -654,17 +654,27 @@ BREAKDOWNS = (
 )
 
 
-def daily_net(days: Sequence[tuple[date, PnlFact | Missing]]) -> list[Point]:
-    """Net P&L in base of each session, gaps kept."""
-    points = []
+def daily_totals(
+    days: Sequence[tuple[date, PnlFact | Missing]],
+) -> list[tuple[date, Totals | Missing]]:
+    """P&L in base of each session, gaps kept; Missing where a part could not be valued."""
+    found = []
     for day, fact in days:
         total = fact if isinstance(fact, Missing) else totals(fact)
         if isinstance(total, Totals) and total.unvalued:
             # A net without what could not be valued is not the session's.
             listed = ", ".join(total.unvalued)
             total = Missing(why=Why.NO_MARK, detail=f"no mark of {listed}")
-        points.append(Point(day=day, value=total if isinstance(total, Missing) else total.net))
-    return points
+        found.append((day, total))
+    return found
+
+
+def daily_net(days: Sequence[tuple[date, PnlFact | Missing]]) -> list[Point]:
+    """Net P&L in base of each session, gaps kept."""
+    return [
+        Point(day=day, value=total if isinstance(total, Missing) else total.net)
+        for day, total in daily_totals(days)
+    ]
 
 
 def _money(fact: PnlFact, amount: Decimal) -> Money:

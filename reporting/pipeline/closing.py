@@ -11,7 +11,7 @@ import pandas as pd
 
 from .. import __version__
 from ..book import EMPTY_BOOK, Book, BookDay, Method
-from ..document import NO_GAP
+from ..document import NO_GAP, absence
 from ..errors import NotReady, SourceUnavailable, UsageError, ValidationFailed
 from ..facts import MEASURES, fact_from, facts_of, worked_out
 from ..model import Coverage, Finding, Frame, Missing, Value, Why, Window
@@ -246,9 +246,9 @@ class _Closer:
         )
         self.book_changed = sealed_before is not None and sealed_before.closing_book != closing
         gaps = tuple(
-            f"{name}: {fact}"
+            f"{name}: {gone}"
             for name, fact in facts.items()
-            if isinstance(fact, Missing) and fact.why not in NO_GAP
+            if (gone := absence(fact)) and gone.why not in NO_GAP
         )
         if newest is not None and before and newest.content() == draft.content():
             return Closed(day, before.revision, "unchanged", "", gaps)

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__, render
 from ..document import (
+    FORECASTS,
     HISTORY_OF,
     Cited,
     Earlier,
@@ -132,17 +133,21 @@ def _before(service: Service, first: date, period: Span) -> list[Cited]:
 def _earlier(service: Service, until: date, period: Span) -> Earlier:
     """A few facts of the days before ``until``: what a year to date and a backtest count.
 
-    Read a month at a time, so that no more than a month of whole days is ever in memory.
+    Of restated days up to the period's last also what they said of VaR before. Read a month at a
+    time, so that no more than a month of whole days is ever in memory.
     """
     first = history_from(period, service.settings.calendar)
     excerpts: list[Excerpt] = []
-    while first < until:
-        last = min(first + timedelta(30), until - timedelta(1))
-        excerpts += [excerpt_of(row, HISTORY_OF) for row in service.store.days(first, last)]
+    superseded: list[Excerpt] = []
+    while first <= period.last:
+        last = min(first + timedelta(30), period.last)
+        newest = service.store.days(first, min(last, until - timedelta(1)))
+        excerpts += [excerpt_of(row, HISTORY_OF) for row in newest]
+        superseded += [excerpt_of(r, FORECASTS) for r in service.store.superseded(first, last)]
         first = last + timedelta(1)
     index = service.store.day_index()
     began = index[0]["day"] if index else None
-    return Earlier(began=began, facts_of=HISTORY_OF, days=tuple(excerpts))
+    return Earlier(began, HISTORY_OF, tuple(excerpts), tuple(superseded))
 
 
 def _why(previous: Document, days: Sequence[Cited]) -> str:

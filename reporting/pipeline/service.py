@@ -152,6 +152,7 @@ def excerpt_of(row: SealedRow, names: Sequence[str]) -> Excerpt:
         sealed_at=row.sealed_at,
         reason=row.reason,
         facts=found,
+        flash=day.get("flash", False),
     )
 
 

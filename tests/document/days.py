@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from reporting.document import Cited, Issue, build
-from reporting.document.history import Facts
+from reporting.document import Cited, Earlier, Issue, build
+from reporting.document.history import NOTHING_EARLIER, Facts
 from reporting.document.objectives import Standing, standings
 from reporting.levels import Budget, Share
 from reporting.measures.alerts import AlertsFact, AlertTotals, Episode
@@ -296,6 +296,7 @@ def document(
     before: Sequence[Cited] = (),
     unsealed: Sequence[date] = (),
     kind: str = "daily",
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Document:
     """The whole Document of the period that the last day lies in."""
     last = days[-1].sealed.day
@@ -304,7 +305,7 @@ def document(
     issue = Issue(
         issuer="Firm", base="USD", issued_at=at, checkpoint=Checkpoint(size=1, chain_hash="00")
     )
-    return build(span, days, unsealed, before, of, issue)
+    return build(span, days, unsealed, before, of, issue, earlier)
 
 
 def section(found: Document, id: str) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from reporting.book import Cell
-from reporting.document import Cited, history_from
+from reporting.document import Cited, Earlier, Excerpt, history_from
 from reporting.measures.pnl import FxRate, PnlFact
 from reporting.measures.var import (
+    LeftOut,
     Outcome,
     Position,
     Share,
@@ -23,7 +25,7 @@ from reporting.measures.var import (
     VarLevel,
 )
 from reporting.model import Count, Missing, Money, Number, Ratio, Shown, Value, Why
-from reporting.page import Document, LinesChart, Section, Verdict
+from reporting.page import Document, LinesChart, Section, Status, Table, Verdict
 from reporting.periods import day_span
 from reporting.policy import Policy
 from reporting.policy.risk import parse_risk
@@ -33,13 +35,14 @@ from .days import QUIET, day, document, policy, sealed, section, table, words
 NONE = Decimal(0)
 
 
-def pnl(net: str, *, tactical: str = "0") -> PnlFact:
-    """A session that earned ``net`` in cash, ``tactical`` of it by that agent."""
+def pnl(net: str, *, tactical: str = "0", fees: str = "0") -> PnlFact:
+    """A session that earned ``net`` in cash after ``fees``, ``tactical`` of it by that agent."""
+    paid = Decimal(fees)
 
-    def cell(agent: str, earned: Decimal) -> Cell:
+    def cell(agent: str, earned: Decimal, paid: Decimal) -> Cell:
         return Cell(
             strategy="trend", agent=agent, account="acc", instrument="AAA", symbol="A Corp",
-            currency="USD", fills=1, bought=NONE, sold=NONE, realised=earned, fees=NONE,
+            currency="USD", fills=1, bought=NONE, sold=NONE, realised=earned + paid, fees=paid,
             position_close=NONE, cash_open=NONE, cash_close=earned, value_open=NONE,
             value_close=NONE,
         )  # fmt: skip
@@ -47,7 +50,8 @@ def pnl(net: str, *, tactical: str = "0") -> PnlFact:
     rest = Decimal(net) - Decimal(tactical)
     one = Decimal(1)
     return PnlFact(
-        base="USD", cells=(cell("strategic", rest), cell("tactical", Decimal(tactical))),
+        base="USD",
+        cells=(cell("strategic", rest, paid), cell("tactical", Decimal(tactical), NONE)),
         holdings=(), fx=(FxRate(currency="USD", open=one, close=one, source="base"),), marks=(),
         fills=2,
     )  # fmt: skip
@@ -79,7 +83,7 @@ def share(kind: str, name: str, var: str, es: str) -> Share:
 
 def var(
     at: date, limit: str = "20", *, clean: str | None = "0", held: Sequence[Position] = HELD,
-    outcomes: Sequence[tuple[date, str]] = (),
+    outcomes: Sequence[tuple[date, str]] = (), out: Sequence[LeftOut] = (),
 ) -> VarFact:  # fmt: skip
     """VaR 10, 15 and ``limit`` at 95, 97.5 and 99 %; ES one more each."""
     levels = [("0.95", "10"), ("0.975", "15"), ("0.99", limit)]
@@ -88,7 +92,7 @@ def var(
     return VarFact(
         days=(
             VarDay(
-                day=at, base="USD", observations=250, first=at, last=at, left_out=(),
+                day=at, base="USD", observations=250, first=at, last=at, left_out=tuple(out),
                 gross=gross, net=sum((p.value for p in held), NONE),
                 levels=tuple(
                     VarLevel(level=x, var=Decimal(v), es=Decimal(v) + 1) for x, v in levels
@@ -102,9 +106,34 @@ def var(
     )  # fmt: skip
 
 
+SHORT = Missing(why=Why.TOO_SHORT, detail="9 of the 100 returns that are needed")
+
+
+def left_out(value: str | None, strategy: str = "carry", agent: str = "tactical") -> LeftOut:
+    """A position that VaR does not cover: with a value for want of history, else of a mark."""
+    gone = Missing(why=Why.NO_MARK)
+    return LeftOut(
+        strategy=strategy, agent=agent, instrument="NEW", symbol="New Corp",
+        value=gone if value is None else Decimal(value), reason=gone if value is None else SHORT,
+    )  # fmt: skip
+
+
+def unestimated(at: date, why: Missing, held: Sequence[Position] = ()) -> VarFact:
+    """A close with positions, if any, and without an estimate."""
+    gone = tuple(
+        LeftOut(strategy=p.strategy, agent=p.agent, instrument=p.instrument, symbol=p.symbol,
+                value=p.value, reason=why)
+        for p in held
+    )  # fmt: skip
+    without = {"levels": (), "shares": (), "observations": 0, "first": None, "last": None,
+               "unestimated": why, "left_out": gone}  # fmt: skip
+    return VarFact(days=(var(at, held=held).days[0].model_copy(update=without),))
+
+
 def session(at: date, net: str, of: VarFact | Missing | None = None, **more: Any) -> Cited:
+    revision = more.pop("revision", 1)
     facts: dict[str, Value | Missing] = {**QUIET, "pnl": pnl(net, **more), "var": of or var(at)}
-    return sealed(at, facts)
+    return sealed(at, facts, revision=revision)
 
 
 def judged(text: str = "") -> Policy:
@@ -210,7 +239,7 @@ def test_the_chart_has_both_results_and_marks_what_went_beyond() -> None:
     (chart,) = found.charts
     assert isinstance(chart, LinesChart)
     assert {line.label: line.values for line in chart.lines} == {
-        "Net P&L": (-30, 5), "Clean P&L": (-3, None), "−VaR 99 %": (-20, -20),
+        "Actual P&L, before fees": (-30, 5), "Clean P&L": (-3, None), "−VaR 99 %": (-20, -20),
     }  # fmt: skip
     assert chart.marked == (0,)
     # The exception is of the day before: no news, and no miss of this report.
@@ -236,6 +265,125 @@ def test_a_session_whose_close_has_no_estimate_has_no_clean_result() -> None:
     rows = {(words(r["pnl"]), words(r["level"])): r for r in table(found, "var_backtests")}
     assert rows["actual", "99 %"]["exceptions"] == Count(value=1)
     assert rows["clean", "99 %"]["sessions"] == Count(value=0)
+
+
+def test_actual_pnl_is_before_fees() -> None:
+    # 19 lost in the market and 2 paid in fees: 21 in all, VaR is 20.
+    within = [session(day(-1), "0"), session(day(0), "-21", fees="2")]
+    _, found = report(within[1:], before=within[:1])
+    assert figures(found)["var.exceptions_99"] == Count(value=0, unit="of 1 session")
+    assert figures(found)["var.exceptions_97.5"] == Count(value=1, unit="of 1 session")
+    beyond = [session(day(-1), "0"), session(day(0), "-23", fees="2")]
+    made, found = report(beyond[1:], before=beyond[:1])
+    assert figures(found)["var.exceptions_99"] == Count(value=1, unit="of 1 session")
+    assert [a.text for a in made.attention if a.section == "var"] == [
+        "2026-03-02: the loss of 21 USD before fees was beyond VaR 99 % of 20 USD."
+    ]
+    # Drawdown is of what the firm was left with.
+    assert figures(found)["var.drawdown"] == usd("23")
+
+
+def revision_of(of: Cited, number: int, fact: VarFact | Missing, *, flash: bool = False) -> Excerpt:
+    body = json.dumps(fact.model_dump(mode="json")).encode()
+    return Excerpt(
+        day=of.sealed.day, revision=number, digest=f"digest of r{number}", session=True,
+        known_at=of.sealed.known_at, sealed_at=of.sealed_at, reason="", flash=flash,
+        facts={"var": fact if isinstance(fact, Missing) else body},
+    )  # fmt: skip
+
+
+def test_what_was_known_when_the_session_began_is_tested_and_not_what_was_found_out_since() -> None:
+    # A FLASH said 5, a first close nothing, the next one 20, another 50; now it is 99.
+    last = session(day(-1), "0", var(day(-1), "99"), revision=5)
+    gone = Missing(why=Why.UNREACHABLE)
+    told = [
+        revision_of(last, 1, var(day(-1), "5"), flash=True), revision_of(last, 2, gone),
+        revision_of(last, 3, var(day(-1), "20")), revision_of(last, 4, var(day(-1), "50")),
+    ]  # fmt: skip
+    earlier = Earlier(began=day(-1), superseded=tuple(told))
+    today = session(day(0), "-30")
+    made = document([today], judged(), before=[last], earlier=earlier)
+    found = section(made, "var")
+    assert figures(found)["var.exceptions_99"] == Count(value=1, unit="of 1 session")
+    assert found.verdict is Verdict.MISSED
+    rows = {(words(r["pnl"]), words(r["level"])): r for r in table(found, "var_backtests")}
+    assert rows["actual", "99 %"]["restated"] == Count(value=1)
+    assert rows["actual", "95 %"]["restated"] == Count(value=0)
+    assert "The VaR of the close before 2026-03-02 was restated later" in backtested(found).note
+    (told_again,) = table(found, "var_tests")
+    assert (told_again["var"], words(told_again["restated"])) == (usd("20"), "restated: 99.00 USD")
+    assert [(c.day, c.revision) for c in made.citations] == [
+        (day(-1), 3),
+        (day(-1), 5),
+        (day(0), 1),
+    ]
+    # Without a restatement the newest is the only one.
+    plain = section(document([today], judged(), before=[last]), "var")
+    assert figures(plain)["var.exceptions_99"] == Count(value=0, unit="of 1 session")
+    assert "restated later" not in backtested(plain).note
+
+
+def backtested(of: Section) -> Table:
+    return next(t for t in of.tables if t.id == "var_backtests")
+
+
+def test_the_sessions_of_the_period_stand_side_by_side() -> None:
+    part = var(day(1), clean="-20", out=[left_out("30")])
+    days = [session(day(i), net, of) for i, (net, of) in enumerate(
+        [("-30", var(day(0), clean="-21")), ("-21", part), ("-19", var(day(2), clean=None))]
+    )]  # fmt: skip
+    _, found = report(days, before=[session(day(-1), "-99")], kind="weekly")
+    rows = table(found, "var_tests")
+    assert [(words(r["day"]), r["actual"], words(r["beyond"]), words(r["part"])) for r in rows] == [
+        ("2026-03-02", usd("-30"), "actual and clean", ""),
+        ("2026-03-03", usd("-21"), "actual", ""),
+        ("2026-03-04", usd("-19"), "none", "positions left out"),
+    ]
+    assert [r["clean"] for r in rows[:2]] == [usd("-21"), usd("-20")]
+    assert isinstance(rows[2]["clean"], Missing)
+    assert [r["var"] for r in rows] == [usd("20")] * 3
+    shown = {c.key: c.shown for t in found.tables if t.id == "var_tests" for c in t.columns}
+    assert (shown["part"], shown["restated"]) == (True, False)
+
+
+def test_a_test_of_a_var_that_left_positions_out_is_no_proof() -> None:
+    part = session(day(-1), "0", var(day(-1), out=[left_out("30")]))
+    _, found = report([session(day(0), "-19")], before=[part])
+    assert found.verdict is Verdict.UNKNOWN
+    assert "The VaR of the close before 2026-03-02 left positions out." in backtested(found).note
+    # Nor is today's, for the session that follows, though the test of today was of a whole one.
+    part_now = session(day(0), "-19", var(day(0), out=[left_out("30")]))
+    _, found = report([part_now], before=[session(day(-1), "0")])
+    assert found.verdict is Verdict.UNKNOWN
+    _, beyond = report([session(day(0), "-21")], before=[part])
+    assert beyond.verdict is Verdict.MISSED
+
+
+def test_a_close_without_an_estimate_is_a_gap_and_a_flat_one_is_none() -> None:
+    made, found = report([session(day(0), "0", unestimated(day(0), SHORT, HELD))])
+    assert [(g.what, g.reason) for g in made.gaps] == [("Risk", SHORT)]
+    assert made.status is Status.INCOMPLETE
+    assert found.verdict is Verdict.UNKNOWN
+    assert figures(found)["var.var_99"] == SHORT
+    assert figures(found)["var.gross"] == usd("180")
+    assert [f.value for f in made.headline if f.id == "var.var_99"] == [SHORT]
+    flat = unestimated(day(0), Missing(why=Why.NO_TRADES))
+    made, found = report([session(day(0), "0", flat)], CRASH + limit("a", "gross", "1"))
+    assert (made.gaps, found.verdict) == ((), Verdict.MET)
+    assert "var_stress" not in [t.id for t in found.tables]
+    # The session after it has no VaR to be tested against.
+    _, after = report([session(day(1), "-99")], before=[session(day(0), "0", flat)])
+    assert not [f for f in after.figures if f.id.startswith("var.exceptions")]
+    assert after.verdict is None
+    assert "var_tests" not in [t.id for t in after.tables]
+
+
+def test_the_clean_result_of_a_session_that_ends_flat_is_tested() -> None:
+    flat = unestimated(day(0), Missing(why=Why.NO_TRADES))
+    flat = VarFact(days=(flat.days[0].model_copy(update={"clean": Decimal(-21)}),))
+    _, found = report([session(day(0), "-1", flat)], before=[session(day(-1), "0")])
+    rows = {(words(r["pnl"]), words(r["level"])): r for r in table(found, "var_backtests")}
+    assert rows["clean", "99 %"]["exceptions"] == Count(value=1)
 
 
 def test_the_backtests_look_back_over_250_sessions_and_one() -> None:
@@ -339,7 +487,9 @@ def usd(amount: str) -> Money:
     ],
 )  # fmt: skip
 def test_what_a_limit_bounds(measure: str, scope: dict[str, str], value: Shown) -> None:
-    row = use(limit("x", measure, "40", **scope) + CRASH, net="-9", tactical="-2")
+    # Every scenario can be worked out: the days that happen again are in the window.
+    of = var(day(0), outcomes=[(date(2026, 2, 10), "-4"), (date(2026, 2, 11), "-3.5")])
+    row = use(limit("x", measure, "40", **scope) + CRASH, of, net="-9", tactical="-2")
     assert row["value"] == value
     ((kind, name),) = scope.items() or (("total", ""),)
     assert words(row["scope"]) == f"{kind} {name}".strip()
@@ -417,6 +567,107 @@ def test_a_limit_that_can_not_be_measured_leaves_the_verdict_open() -> None:
     # A flat book is no gap: nothing is at risk.
     _, flat = report([session(day(0), "0", Missing(why=Why.NO_TRADES))], limit("a", "gross", "1"))
     assert flat.verdict is Verdict.MET
+
+
+@pytest.mark.parametrize(
+    ("measure", "scope", "bound", "out", "state"),
+    [
+        # Without a history: in no VaR, in every exposure.
+        ("var_99", {}, "40", "30", "not known"),
+        ("var_99", {}, "19", "30", "not known"),  # 20 of a part says nothing of the whole
+        ("es_97.5", {"agent": "tactical"}, "40", "30", "not known"),
+        ("var_99", {"strategy": "trend"}, "40", "30", "kept"),  # none of it is left out
+        ("var_99", {"strategy": "other"}, "40", "30", "not known"),
+        ("gross", {}, "200", "30", "kept"),
+        ("net", {}, "200", "30", "kept"),
+        ("concentration", {}, "90", "30", "kept"),
+        ("stress_loss", {"strategy": "carry"}, "40", "30", "kept"),
+        ("stress_loss", {}, "40", "30", "not known"),  # of the days that happen again
+        ("stress_loss", {}, "29", "30", "breached"),  # by the crash alone
+        ("stress_loss", {}, "30", "30", "not known"),  # which costs 30
+        ("drawdown", {}, "40", "30", "kept"),
+        # Without a value: nowhere.
+        ("gross", {}, "200", None, "not known"),
+        ("gross", {}, "179", None, "breached"),  # 180 and more
+        ("gross", {}, "180", None, "not known"),
+        ("gross", {"agent": "tactical"}, "79", None, "breached"),
+        ("gross", {"agent": "strategic"}, "200", None, "kept"),
+        ("net", {}, "200", None, "not known"),
+        ("net", {}, "100", None, "not known"),
+        ("concentration", {}, "90", None, "not known"),
+        ("concentration", {}, "10", None, "not known"),
+        ("stress_loss", {"strategy": "carry"}, "40", None, "not known"),
+        ("stress_loss", {"strategy": "trend"}, "40", None, "kept"),
+        ("var_99", {}, "40", None, "not known"),
+    ],
+)
+def test_a_limit_of_which_a_part_is_left_out(
+    measure: str, scope: dict[str, str], bound: str, out: str | None, state: str
+) -> None:
+    again = [(date(2026, 2, 10), "-4"), (date(2026, 2, 11), "-3.5")]
+    gone = left_out(out, "other" if scope.get("strategy") == "other" else "carry")
+    of = var(day(0), outcomes=again, out=[gone])
+    made, found = report([session(day(0), "0", of)], limit("x", measure, bound, **scope) + CRASH)
+    (row,) = table(found, "var_limits")
+    assert words(row["state"]) == state
+    assert found.verdict is (Verdict.MISSED if state == "breached" else Verdict.UNKNOWN)
+    assert made.verdict is found.verdict
+    if state == "not known":
+        assert isinstance(row["value"], Missing) and isinstance(row["use"], Missing)
+        assert "without New Corp" in row["value"].detail
+        assert {f.id: f.note for f in found.figures}["var.limits_breached"] == "1 not known"
+    told = [a.text for a in made.attention if a.section == "var" and a.severity == "warning"]
+    value = "no mark" if out is None else "30.00 USD: 9 of the 100 returns that are needed"
+    assert told == [f"VaR of 2026-03-02 leaves out New Corp ({value})."]
+
+
+def test_what_older_seals_left_out_may_be_anyones() -> None:
+    named = LeftOut(instrument="NEW", symbol="NEW", value=SHORT, reason=SHORT)
+    for whose in ({"agent": "strategic"}, {"strategy": "trend"}):
+        row = use(limit("a", "gross", "200", **whose), var(day(0), out=[named]))
+        assert words(row["state"]) == "not known"
+
+
+def test_a_limit_does_not_hang_on_the_history_of_estimates() -> None:
+    of = unestimated(day(0), SHORT, HELD)
+    for measure, bound, state in [
+        ("gross", "180", "kept"), ("gross", "179", "breached"), ("net", "119", "breached"),
+        ("concentration", "50", "breached"), ("stress_loss", "29", "breached"),
+        ("var_99", "1000", "not known"),
+    ]:  # fmt: skip
+        row = use(limit("a", measure, bound) + CRASH, of)
+        assert (measure, words(row["state"])) == (measure, state)
+
+
+def test_a_day_on_which_a_limit_is_not_known_leaves_the_period_open() -> None:
+    days = [session(day(i), "0", var(day(i), out=[left_out("30")] if i == 1 else []))
+            for i in range(3)]  # fmt: skip
+    _, found = report(days, limit("a", "var_99", "25"), kind="weekly")
+    (row,) = table(found, "var_limits")
+    assert (words(row["state"]), row["unknown"]) == ("not known", Count(value=1))
+    assert row["value"] == usd("20")
+    assert found.verdict is Verdict.UNKNOWN
+    assert any("other closes too: 2026-03-03" in note for note in found.notes)
+    assert {f.id: f.note for f in found.figures}["var.limits_breached"] == "1 not known"
+
+
+def test_a_scenario_that_can_not_be_worked_out_leaves_the_worst_loss_open() -> None:
+    # The days that should happen again are not in the window; the crash costs 30.
+    row = use(limit("x", "stress_loss", "40") + CRASH)
+    assert words(row["state"]) == "not known"
+    assert isinstance(row["value"], Missing)
+    assert row["value"].detail.startswith("Again: 2 of its 2 sessions")
+    assert words(use(limit("x", "stress_loss", "29") + CRASH)["state"]) == "breached"
+
+
+def test_stress_names_what_it_leaves_out() -> None:
+    again = [(date(2026, 2, 10), "-4"), (date(2026, 2, 11), "-3.5")]
+    for out, name in [("30", "Left out of past days again: New Corp."),
+                      (None, "Without a value, and left out: New Corp.")]:  # fmt: skip
+        of = var(day(0), outcomes=again, out=[left_out(out)])
+        _, found = report([session(day(0), "0", of)], CRASH)
+        (stress,) = [t for t in found.tables if t.id == "var_stress"]
+        assert name in stress.note
 
 
 def test_a_limit_in_another_currency_is_not_compared() -> None:

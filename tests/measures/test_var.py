@@ -26,6 +26,7 @@ from reporting.measures.var import (
     section,
 )
 from reporting.model import Missing, Money, Why, epoch_ms
+from reporting.page import Section, Verdict
 from reporting.periods import day_span
 from reporting.risk.historical import historical as of_outcomes
 
@@ -125,11 +126,12 @@ def test_a_mirrored_sample_has_the_same_var_on_both_sides(half: list[int]) -> No
 # On a book -----------------------------------------------------------------------------------
 
 AAA, BBB = Instrument("AAA"), Instrument("BBB", currency="EUR")
+CCC = Instrument("CCC")
 
 
 def book_of(fills: Sequence[Fill], marks: Mapping[str, str]) -> BookDay:
     return trade(
-        EMPTY_BOOK, instruments_frame(AAA, BBB), fills_frame(fills), marks_frame(marks),
+        EMPTY_BOOK, instruments_frame(AAA, BBB, CCC), fills_frame(fills), marks_frame(marks),
         epoch_ms(at(MONDAY)),
     )  # fmt: skip
 
@@ -189,6 +191,11 @@ def day_of(fact: VarFact | Missing) -> Any:
     return day
 
 
+def page(day: Any) -> Section:
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    return section(VarFact(days=(day,)), [(MONDAY, VarFact(days=(day,)))], context)
+
+
 HALVED = ["100", "200", "100", "110", "99", "100"]  # +100 %, −50 %, +10 %, −10 %, +1.0101 %
 
 
@@ -215,17 +222,30 @@ def test_prices_and_rates_move_together() -> None:
     assert [level.var for level in day.levels] == [Decimal("13.20")] * 3
 
 
+FLAT = Missing(why=Why.NO_TRADES, detail="no position is open at the close")
+
+
 def test_a_hedge_takes_away_the_risk() -> None:
+    # Of one strategy in two accounts: no position of it is left, and nothing to estimate.
     fills = [Fill("1", 1, "3", "90"), Fill("2", -1, "3", "90", account="acc2")]
-    found = estimate(fills, {"AAA": HALVED})
-    assert isinstance(found, Missing)  # net flat: nothing is at risk, and that is no number
-    assert found.why is Why.NO_TRADES
+    day = day_of(estimate(fills, {"AAA": HALVED}))
+    assert (day.positions, day.levels, day.unestimated, day.gross) == ((), (), FLAT, 0)
+    # Of two strategies: the whole has no risk, which is measured, and each of them has its own.
+    fills = [Fill("1", 1, "3", "90"), Fill("2", -1, "3", "90", strategy="carry")]
+    day = day_of(estimate(fills, {"AAA": HALVED}))
+    assert [x.var for x in day.levels] == [0, 0, 0]
+    alone = {s.name: s.alone_var for s in day.shares if s.kind == "strategy"}
+    assert alone == {"trend": 150, "carry": 300}
 
 
-def test_a_flat_book_is_missing() -> None:
-    found = estimate([], {"AAA": HALVED})
-    assert isinstance(found, Missing)
-    assert found.why is Why.NO_TRADES
+def test_a_flat_book_has_no_estimate_and_that_is_no_gap() -> None:
+    day = day_of(estimate([], {"AAA": HALVED}))
+    assert (day.levels, day.left_out, day.unestimated) == ((), (), FLAT)
+    assert (day.gross, day.net, day.is_flat, day.is_whole) == (0, 0, True, True)
+    assert day.at("0.99") == FLAT
+    found = page(day)
+    assert found.verdict is None
+    assert {f.id: f.value for f in found.figures}["var.var_99"] == FLAT
 
 
 @pytest.mark.parametrize("odd", ["0", "-10", "NaN"])
@@ -236,16 +256,91 @@ def test_a_price_that_gives_no_return_leaves_its_instrument_out(odd: str) -> Non
     if odd == "NaN":  # no number is no mark: the two returns beside it are not there for anybody
         assert (day.left_out, day.observations) == ((), 3)
     else:
-        assert (day.left_out, day.observations) == (("BBB",), 5)
+        assert [(x.instrument, x.value) for x in day.left_out] == [("BBB", 5)]
+        assert "0 or below" in day.left_out[0].reason.detail
+        assert (day.observations, day.gross) == (5, 305)
         assert [level.var for level in day.levels] == [150, 150, 150]
 
 
 def test_too_short_a_history_is_missing() -> None:
-    found = estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, least=6)
-    assert isinstance(found, Missing)
-    assert found.why is Why.TOO_SHORT
-    assert "5 common returns" in found.detail
-    assert isinstance(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, least=5), VarFact)
+    day = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, least=6))
+    assert day.unestimated is not None
+    assert (day.levels, day.unestimated.why) == ((), Why.TOO_SHORT)
+    assert "AAA.S (5 of the 6 returns that are needed)" in day.unestimated.detail
+    # What is held is known all the same.
+    assert (day.gross, day.net, [p.value for p in day.positions]) == (300, 300, [300])
+    assert page(day).verdict is Verdict.UNKNOWN
+    assert "history too short" in page(day).summary
+    assert [t.id for t in page(day).tables] == ["var_left_out", "var_exposure"]
+    assert {f.id: f.value for f in page(day).figures}["var.observations"] == day.unestimated
+    # One such close among others leaves the whole period open, and its row empty.
+    other = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}))
+    days = merge([(MONDAY, VarFact(days=(day,))), (MONDAY, VarFact(days=(other,)))])
+    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
+    both = section(days, [(MONDAY, days)], context)
+    assert both.verdict is Verdict.UNKNOWN
+    (by_day,) = [t for t in both.tables if t.id == "var_by_day"]
+    assert isinstance(by_day.rows[0][1], Missing)
+    assert by_day.total is not None
+    assert by_day.total[1] == Money(amount=Decimal(150), currency="USD")
+    assert day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}, least=5)).levels
+
+
+def test_one_short_history_leaves_its_own_instrument_out_and_nothing_else() -> None:
+    fills = [Fill("1", 1, "3", "90"), Fill("2", -1, "2", "90", "BBB"),
+             Fill("3", -1, "1", "90", "BBB", strategy="carry")]  # fmt: skip
+    series: dict[str, Sequence[str | None]] = {"AAA": HALVED, "BBB": [*[None] * 4, "10", "20"]}
+    day = day_of(estimate(fills, series, fx={"EUR": ["1.1"] * 6}, least=5))
+    alone = day_of(estimate(fills[:1], {"AAA": HALVED}, least=5))
+    assert (day.observations, day.levels, day.outcomes, day.estimates) == (
+        5, alone.levels, alone.outcomes, alone.estimates,
+    )  # fmt: skip
+    short = Missing(why=Why.TOO_SHORT, detail="1 of the 5 returns that are needed")
+    assert [(x.strategy, x.agent, x.instrument, x.value, x.reason) for x in day.left_out] == [
+        ("carry", "alpha", "BBB", -22, short), ("trend", "alpha", "BBB", -44, short),
+    ]  # fmt: skip
+    # Exposure is of both: 300 long, 3 × 20 × 1.1 short; components are of what VaR covers.
+    assert (day.gross, day.net) == (366, 234)
+    assert sum(p.value for p in day.positions) == 234
+    assert {s.name for s in day.shares if s.kind != "agent"} == {"AAA", "trend"}
+    assert not day.is_whole
+
+    found = page(day)
+    assert found.verdict is Verdict.UNKNOWN
+    assert "without BBB.S (-66.00 USD)" in found.summary
+    assert any("BBB.S (-66.00 USD: 1 of the 5 returns" in note for note in found.notes)
+    figures = {f.id: f for f in found.figures}
+    assert figures["var.var_99"].note == "without BBB.S (-66.00 USD)"
+    assert figures["var.gross"].value == Money(amount=Decimal(366), currency="USD")
+    tables = {t.id: t for t in found.tables}
+    assert [row[3] for row in tables["var_left_out"].rows] == [
+        Money(amount=Decimal(-44), currency="USD"), Money(amount=Decimal(-22), currency="USD"),
+    ]  # fmt: skip
+    total = tables["var_exposure"].total
+    assert total is not None
+    assert total[3] == Money(amount=Decimal(366), currency="USD")
+
+
+def test_a_broken_history_gives_way_to_those_that_have_returns_in_common() -> None:
+    # AAA has all five returns, BBB the last two, CCC the first three: BBB has fewest, CCC is kept.
+    fills = [Fill(str(i), 1, "1", "90", name) for i, name in enumerate(("AAA", "BBB", "CCC"))]
+    series: dict[str, Sequence[str | None]] = {
+        "AAA": HALVED, "BBB": [*[None] * 3, "5", "5", "5"], "CCC": [*["7"] * 4, None, "7"],
+    }  # fmt: skip
+    marks = {"AAA": "100", "BBB": "5", "CCC": "7"}
+    day = day_of(estimate(fills, series, marks=marks, fx={"EUR": ["1"] * 6}, least=2))
+    assert day.observations == 3
+    (gone,) = day.left_out
+    assert (gone.instrument, gone.value) == ("BBB", 5)
+    assert gone.reason.detail == "0 of the 2 returns in common with others that are needed"
+
+
+def test_a_mark_of_0_at_the_close_is_an_open_position() -> None:
+    fills = [Fill("1", 1, "3", "90"), Fill("2", 1, "1", "90", "BBB")]
+    series = {"AAA": HALVED, "BBB": ["5", "5", "5", "5", "5", "0"]}
+    day = day_of(estimate(fills, series, fx={"EUR": ["1"] * 6}))
+    assert [(x.instrument, x.value) for x in day.left_out] == [("BBB", 0)]
+    assert (day.observations, day.gross) == (5, 300)
 
 
 def test_only_the_window_counts() -> None:
@@ -259,11 +354,22 @@ def test_an_instrument_without_history_is_left_out_and_named() -> None:
     fills = [Fill("1", 1, "3", "90"), Fill("2", 1, "5", "90", "BBB")]
     fx = {"EUR": ["1.1"] * 6}
     day = day_of(estimate(fills, {"AAA": HALVED}, marks={"AAA": "100", "BBB": "100"}, fx=fx))
-    assert day.left_out == ("BBB",)
-    assert day.net == 300
-    context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
-    found = section(VarFact(days=(day,)), [(MONDAY, VarFact(days=(day,)))], context)
-    assert any("BBB" in note for note in found.notes)
+    assert [x.instrument for x in day.left_out] == ["BBB"]
+    assert (day.net, day.levels[-1].var) == (850, 150)  # 300, and 5 × 100 × 1.1
+    assert any("BBB.S (550.00 USD: no history" in note for note in page(day).notes)
+
+
+def test_what_has_no_mark_is_in_no_exposure_and_named() -> None:
+    fills = [Fill("1", 1, "3", "90"), Fill("2", 1, "5", "90", "BBB")]
+    day = day_of(estimate(fills, {"AAA": HALVED}, fx={"EUR": ["1.1"] * 6}))
+    (gone,) = day.left_out
+    # Of one that has netted its position over two accounts nothing is left out.
+    more = [*fills, Fill("3", 1, "2", "90", "BBB", strategy="carry"),
+            Fill("4", -1, "2", "90", "BBB", "acc2", strategy="carry")]  # fmt: skip
+    assert day_of(estimate(more, {"AAA": HALVED}, fx={"EUR": ["1.1"] * 6})).left_out == (gone,)
+    assert gone.value == gone.reason == Missing(why=Why.NO_MARK)
+    assert (day.gross, [p.instrument for p in day.positions]) == (300, ["AAA"])
+    assert "without BBB.S (no mark)" in page(day).summary
 
 
 def test_a_fee_in_a_currency_without_a_rate_leaves_no_position_out() -> None:
@@ -280,10 +386,11 @@ def test_a_book_of_which_nothing_can_be_estimated_is_a_gap(
     marks: dict[str, str], rates: dict[str, list[str]]
 ) -> None:
     # A position is open: "no position" would be untrue, and would pass as no gap.
-    found = estimate([Fill("1", 1, "5", "90", "BBB")], {"AAA": HALVED}, marks=marks, fx=rates)
-    assert isinstance(found, Missing)
-    assert found.why is Why.NO_DATA
-    assert "BBB" in found.detail
+    day = day_of(estimate([Fill("1", 1, "5", "90", "BBB")], {"AAA": HALVED}, marks=marks, fx=rates))
+    assert day.levels == () and not day.is_flat
+    assert day.unestimated is not None
+    assert day.unestimated.why in (Why.NO_DATA, Why.NO_MARK)
+    assert "BBB.S" in day.unestimated.detail
 
 
 def test_a_day_without_a_mark_is_not_a_return_of_zero() -> None:
@@ -318,9 +425,9 @@ def test_a_ledger_of_one_currency_needs_no_rates() -> None:
 
 
 def test_no_mark_at_all_is_missing() -> None:
-    found = estimate([Fill("1", 1, "3", "90")], {}, marks={"AAA": "100"})
-    assert isinstance(found, Missing)
-    assert found.why is Why.NO_DATA
+    day = day_of(estimate([Fill("1", 1, "3", "90")], {}, marks={"AAA": "100"}))
+    assert (day.levels, day.gross) == ((), 300)
+    assert day.unestimated is not None and day.unestimated.why is Why.NO_DATA
 
 
 def test_a_missing_source_stays_missing() -> None:
@@ -397,7 +504,6 @@ def test_the_outcomes_are_what_the_positions_would_have_made() -> None:
     # From what is sealed alone an auditor gets the same VaR and ES: 150 × 1 % is a day and a half.
     worst = sorted(o.amount for o in day.outcomes)
     level = day.at("0.99")
-    assert level is not None
     assert level.var == -worst[1]
     assert level.es == (-(worst[0] + worst[1] / 2) / Decimal("1.5")).quantize(Decimal("0.01"))
 
@@ -491,7 +597,19 @@ def clean(
     marked_at: Any = None,
     **more: Any,
 ) -> Any:
-    """Clean P&L of a Tuesday that opened with Monday's book (marked at 100), after ``fills``.
+    """Clean P&L of :func:`clean_day`."""
+    return clean_day(fills, prices, splits=splits, marked_at=marked_at, **more).clean
+
+
+def clean_day(
+    fills: Sequence[Fill],
+    prices: Mapping[str, str],
+    *,
+    splits: Sequence[Mapping[str, Any]] = (),
+    marked_at: Any = None,
+    **more: Any,
+) -> Any:
+    """A Tuesday that opened with Monday's book (marked at 100), after ``fills``.
 
     A euro was worth 1.1 at the opening and is worth 1.2 at the close.
     """
@@ -505,7 +623,7 @@ def clean(
         "book": second, "mark_history": history(SERIES, 250, 2), "fx_history": fx_history(FX),
         "fx_rates": rates_frame({"EUR": "1.2"}), "fx_open": rates_frame({"EUR": "1.1"}), **more,
     }  # fmt: skip
-    return day_of(of_day(trading_day(), frames)).clean
+    return day_of(of_day(trading_day(), frames))
 
 
 def test_clean_pnl_is_that_of_the_opening_positions_at_closing_marks() -> None:
@@ -516,6 +634,25 @@ def test_clean_pnl_is_that_of_the_opening_positions_at_closing_marks() -> None:
     sold = Fill("9", -1, "250", "500", fee="77", when=at(TUESDAY, 9))
     opened = Fill("8", 1, "5", "90", "BBB", agent="gamma", when=at(TUESDAY, 9))
     assert clean([sold, opened], marks) == 3000 - 100
+
+
+def test_clean_pnl_of_a_session_that_ends_flat() -> None:
+    out = [
+        Fill("7", -1, "300", "500", when=at(TUESDAY, 9)),
+        Fill("8", -1, "50", "80", "BBB", strategy="carry", when=at(TUESDAY, 9)),
+    ]
+    marks = {"AAA": "110", "BBB": "90"}
+    day = clean_day(out, marks)
+    assert day.is_flat and day.positions == ()
+    assert day.clean == 3000 - 100
+    # A short history of the estimates changes nothing of it.
+    short = history({"AAA": SERIES["AAA"][-3:]}, 250, 100)
+    assert clean([], marks, mark_history=short) == 3000 - 100
+
+
+def test_clean_pnl_of_a_session_that_opened_flat_is_0() -> None:
+    day = day_of(estimate([Fill("1", 1, "3", "90")], {"AAA": HALVED}))
+    assert day.clean == 0
 
 
 def test_clean_pnl_of_a_split_is_in_new_units() -> None:
@@ -545,7 +682,7 @@ def test_clean_pnl_without_a_mark_or_a_rate_is_missing(
 
 
 def test_a_day_that_was_sealed_by_older_code_still_loads() -> None:
-    old = {
+    old: dict[str, Any] = {
         "days": [
             {
                 "day": "2026-03-02", "base": "USD", "observations": 250, "first": "2025-03-03",
@@ -558,7 +695,15 @@ def test_a_day_that_was_sealed_by_older_code_still_loads() -> None:
     fact = VarFact.model_validate(old, strict=False)
     (day,) = fact.days
     assert isinstance(day.clean, Missing)
-    assert day.at("0.975") is None
+    assert isinstance(day.at("0.975"), Missing)
+    # Names of what was left out were all that was sealed of it.
+    named = VarFact.model_validate(
+        {"days": [{**old["days"][0], "left_out": ["BBB"]}]}, strict=False
+    )
+    assert [(x.instrument, isinstance(x.value, Missing)) for x in named.days[0].left_out] == [
+        ("BBB", True)
+    ]
+    assert VarFact.model_validate_json(named.model_dump_json(), strict=False) == named
     context = Context(span=day_span(MONDAY), zone="UTC", base="USD", targets={})
     both = merge([(MONDAY, fact), (TUESDAY, VarFact(days=(big_day(),)))])
     for whole in (fact, both):

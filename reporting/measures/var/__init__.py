@@ -1,10 +1,11 @@
 """Market risk of the closing positions, one day ahead: VaR and expected shortfall.
 
-Losses are positive. Today's positions are revalued with each of the last n daily returns of price
-and exchange rate together, which gives n outcomes, to the cent; VaR and ES are read off them by
-historical simulation, which is what backtests and limits use, and by four other methods beside it.
-What each instrument, strategy and agent has of it sums to the total. VaR of several days does not
-merge: the days stay a series.
+Losses are positive. Positions and exposure are of all that has a mark and a rate; what has too
+short a history is left out of the estimate, and named with its value. The other positions are
+revalued with each of the last n daily returns of price and exchange rate together, which gives n
+outcomes, to the cent; VaR and ES are read off them by historical simulation, which is what
+backtests and limits use, and by four other methods beside it. What each instrument, strategy and
+agent has of it sums to the total. VaR of several days does not merge: the days stay a series.
 
 The estimators and their references are in :mod:`reporting.risk`.
 """
@@ -31,6 +32,7 @@ from .facts import (
     ES_LEVEL,
     VAR_LEVEL,
     Estimate,
+    LeftOut,
     Method,
     Outcome,
     Position,
@@ -39,7 +41,7 @@ from .facts import (
     VarFact,
     VarLevel,
 )
-from .page import plain_pct, section
+from .page import plain_pct, section, without_words
 
 __all__ = [
     "ES_LEVEL",
@@ -47,6 +49,7 @@ __all__ = [
     "VAR",
     "VAR_LEVEL",
     "Estimate",
+    "LeftOut",
     "Outcome",
     "Position",
     "Share",
@@ -57,6 +60,7 @@ __all__ = [
     "of_day",
     "plain_pct",
     "section",
+    "without_words",
 ]
 
 CENT = Decimal("0.01")
@@ -68,7 +72,11 @@ KINDS: tuple[tuple[str, Callable[[Position], str], Callable[[Position], str]], .
 
 
 def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
-    """Estimate at the session's close; too short a history is Missing, not a smaller number."""
+    """Positions, exposure and clean P&L at the session's close, and the estimate.
+
+    What has too short a history, or none, is left out of the estimate and named with its value; a
+    history too short for everything is no estimate, not a smaller number.
+    """
     book, marks = frames["book"], frames["mark_history"]
     rates, latest = frames["fx_history"], frames["fx_rates"]
     for frame in (book, marks, rates, latest):
@@ -81,54 +89,112 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
 
     held, left_out = _positions(book, _rates(latest.table, base))
     prices = _in_base(marks.table, rates.table, frames.get("split_history"), held, base)
-    # A return on a price of 0 or below says nothing; such an instrument is left out, and named.
-    prices = prices[[n for n in prices.columns if (prices[n].dropna() > 0).all()]]
-    left_out |= {p.instrument for p in held if p.instrument not in prices.columns}
-    held = tuple(p for p in held if p.instrument not in left_out)
-    values = netted(held, lambda p: p.instrument, lambda p: p.value)
-    if not any(values.values()):
-        if left_out:
-            listed = ", ".join(sorted(left_out))
-            return Missing(why=Why.NO_DATA, detail=f"no mark, rate or history of {listed}")
-        return Missing(why=Why.NO_TRADES, detail="no position is open at the close")
-    names = sorted(values)
-    # A return is from one session to the next: where a mark lacks, both its returns do.
-    sessions = sessions_between(prices.index.min(), prices.index.max(), day.calendar)
-    daily = prices[names].reindex(pd.Index(sessions))
-    returns = daily.pct_change(fill_method=None).dropna().tail(window)
-    if len(returns) < least:
-        return Missing(
-            why=Why.TOO_SHORT,
-            detail=f"{len(returns)} common returns of {len(names)} instruments, {least} are needed",
+    returns, reasons = _returns(prices, held, window, least, day.calendar)
+    left_out += [
+        LeftOut(
+            strategy=p.strategy,
+            agent=p.agent,
+            instrument=p.instrument,
+            symbol=p.symbol,
+            value=p.value,
+            reason=reasons[p.instrument],
         )
-    matrix = returns.to_numpy()
-    # Cents from here on: what is ranked is what is sealed, so equal losses are equal everywhere.
-    exact = matrix @ np.array([float(values[n]) * 100 for n in names])
-    outcomes = np.rint(exact)
-    whole_book = exposure(values.values())
+        for p in held
+        if p.instrument in reasons
+    ]
+    left_out.sort(key=lambda x: (x.instrument, x.strategy, x.agent))
+    covered = [p for p in held if p.instrument not in reasons]
+    estimated = _estimated(covered, returns) if covered else _unestimated(left_out)
+    whole_book = exposure(netted(held, lambda p: p.instrument, lambda p: p.value).values())
     return VarFact(
         days=(
             VarDay(
                 day=day.day,
                 base=base,
-                observations=len(returns),
-                first=returns.index[0],
-                last=returns.index[-1],
                 gross=whole_book.gross.quantize(CENT),
                 net=whole_book.net.quantize(CENT),
-                levels=tuple(_level(outcomes, level) for level in LEVELS),
-                left_out=tuple(sorted(left_out)),
-                estimates=_estimates(outcomes),
+                left_out=tuple(left_out),
                 positions=held,
-                shares=_shares(held, names, matrix, exact),
-                outcomes=tuple(
-                    Outcome(day=on, amount=_cents(amount))
-                    for on, amount in zip(returns.index, whole(outcomes), strict=True)
-                ),
                 clean=_clean(book, frames, base),
+                **estimated,
             ),
         )
     )
+
+
+def _estimated(covered: Sequence[Position], returns: pd.DataFrame) -> dict[str, Any]:
+    """The fields of a :class:`VarDay` that are estimated, of positions with these returns."""
+    values = netted(covered, lambda p: p.instrument, lambda p: p.value)
+    names = sorted(values)
+    matrix = returns[names].to_numpy()
+    # Cents from here on: what is ranked is what is sealed, so equal losses are equal everywhere.
+    exact = matrix @ np.array([float(values[n]) * 100 for n in names])
+    outcomes = np.rint(exact)
+    return {
+        "observations": len(returns),
+        "first": returns.index[0],
+        "last": returns.index[-1],
+        "levels": tuple(_level(outcomes, level) for level in LEVELS),
+        "estimates": _estimates(outcomes),
+        "shares": _shares(covered, names, matrix, exact),
+        "outcomes": tuple(
+            Outcome(day=on, amount=_cents(amount))
+            for on, amount in zip(returns.index, whole(outcomes), strict=True)
+        ),
+    }
+
+
+def _unestimated(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """The same where there is nothing to estimate: all positions are left out, or none is open."""
+    why = Missing(why=Why.NO_TRADES, detail="no position is open at the close")
+    if left_out:
+        reasons = {x.symbol: x.reason.detail or x.reason for x in left_out}
+        listed = ", ".join(f"{symbol} ({reason})" for symbol, reason in reasons.items())
+        kinds = {x.reason.why for x in left_out}
+        kind = kinds.pop() if len(kinds) == 1 else Why.NO_DATA
+        why = Missing(why=kind, detail=f"every open position is left out: {listed}")
+    return {"observations": 0, "first": None, "last": None, "levels": (), "unestimated": why}
+
+
+def _returns(
+    prices: pd.DataFrame, held: Sequence[Position], window: int, least: int, calendar: str
+) -> tuple[pd.DataFrame, dict[str, Missing]]:
+    """The last ``window`` returns that instruments have in common; why the others are left out.
+
+    Instruments are taken in, those with the most returns first, as long as ``least`` returns are
+    common to all: one with a short history, or a broken one, can not take away everyone's.
+    """
+    names = sorted({p.instrument for p in held})
+    gone = {
+        name: Missing(why=Why.NO_DATA, detail="no history of its marks or of its rate")
+        for name in names
+        if name not in prices.columns
+    }
+    # A return on a price of 0 or below says nothing.
+    gone |= {
+        name: Missing(why=Why.NO_DATA, detail="a mark of 0 or below in its history")
+        for name in names
+        if name not in gone and not (prices[name].dropna() > 0).all()
+    }
+    names = [name for name in names if name not in gone]
+    if not names:
+        return prices[[]], gone
+    # A return is from one session to the next: where a mark lacks, both its returns do.
+    sessions = sessions_between(prices.index.min(), prices.index.max(), calendar)
+    daily = prices[names].reindex(pd.Index(sessions))
+    returns = daily.pct_change(fill_method=None)
+    has = returns.notna().to_numpy()
+    own = has.sum(axis=0)
+    common = np.ones(len(returns), dtype=bool)
+    for i in sorted(range(len(names)), key=lambda i: (-own[i], names[i])):
+        both = common & has[:, i]
+        if min(both.sum(), window) >= least:
+            common = both
+            continue
+        few, whose = (own[i], "") if own[i] < least else (both.sum(), " in common with others")
+        detail = f"{few} of the {least} returns{whose} that are needed"
+        gone[names[i]] = Missing(why=Why.TOO_SHORT, detail=detail)
+    return returns[common].tail(window), gone
 
 
 def _cents(amount: Any) -> Decimal:
@@ -146,29 +212,38 @@ def _rates(table: pd.DataFrame, base: str) -> dict[str, Decimal]:
     return {**found, base: Decimal(1)}
 
 
-def _positions(book: BookDay, rate: Mapping[str, Decimal]) -> tuple[tuple[Position, ...], set[str]]:
-    """Market value in base by strategy, agent and instrument; instruments without mark or rate."""
+def _positions(
+    book: BookDay, rate: Mapping[str, Decimal]
+) -> tuple[tuple[Position, ...], list[LeftOut]]:
+    """Market value in base by strategy, agent and instrument; what has no mark or no rate.
+
+    An instrument that can not be valued in one place is left out whole. A position whose value is
+    0 by its mark is one all the same.
+    """
+    open_cells = [cell for cell in book.cells if cell.position_close]
+    gone: dict[str, Missing] = {}
+    for cell in open_cells:
+        if cell.value_close is None:
+            gone[cell.instrument] = Missing(why=Why.NO_MARK)
+        elif cell.currency not in rate:
+            detail = f"no rate of {cell.currency}"
+            gone.setdefault(cell.instrument, Missing(why=Why.NO_DATA, detail=detail))
     found: dict[tuple[str, ...], Position] = {}
-    left_out: set[str] = set()
-    for cell in book.cells:
-        if not cell.position_close:
-            continue
-        if cell.value_close is None or cell.currency not in rate:
-            left_out.add(cell.instrument)
-            continue
+    units: dict[tuple[str, ...], Decimal] = {}
+    left_out: dict[tuple[str, ...], LeftOut] = {}
+    for cell in open_cells:
         key = (cell.strategy, cell.agent, cell.instrument)
+        units[key] = EXACT.add(units.get(key, Decimal(0)), cell.position_close)
+        of = dict(zip(("strategy", "agent", "instrument"), key, strict=True), symbol=cell.symbol)
+        if reason := gone.get(cell.instrument):
+            left_out[key] = LeftOut(value=reason, reason=reason, **of)
+            continue
+        assert cell.value_close is not None
         before = found[key].value if key in found else Decimal(0)
         value = EXACT.add(before, EXACT.multiply(cell.value_close, rate[cell.currency]))
-        found[key] = Position(
-            strategy=cell.strategy,
-            agent=cell.agent,
-            instrument=cell.instrument,
-            symbol=cell.symbol,
-            currency=cell.currency,
-            value=value,
-        )
-    kept = (found[key] for key in sorted(found))
-    return tuple(p for p in kept if p.value and p.instrument not in left_out), left_out
+        found[key] = Position(currency=cell.currency, value=value, **of)
+    kept = tuple(found[key] for key in sorted(found) if units[key] or found[key].value)
+    return kept, [left_out[key] for key in sorted(left_out) if units[key]]
 
 
 def _in_base(
@@ -302,8 +377,12 @@ def _parted(by_part: Floats, exact: Floats, level: str) -> list[dict[str, tuple[
 def _clean(book: BookDay, frames: Frames, base: str) -> Exact | Missing:
     """The session's P&L had nothing been traded: what it opened with, at closing marks and rates.
 
-    Without fees and dividends. A position without a mark or a rate on either side is no P&L of 0.
+    Without fees and dividends, as the hypothetical P&L of Basel's backtests (MAR32). Of a session
+    that opened flat it is 0. A position without a mark or a rate on either side is no P&L of 0.
     """
+    opened = [c for c in book.cells if c.value_open is None or c.value_open]
+    if not opened:
+        return Decimal(0)
     opening, closing = frames.get("fx_open"), frames["fx_rates"]
     if not isinstance(opening, Frame) or not isinstance(closing, Frame):
         gone = Missing(why=Why.NOT_MEASURED, detail="opening rates were not read")
@@ -311,9 +390,7 @@ def _clean(book: BookDay, frames: Frames, base: str) -> Exact | Missing:
     before, after = _rates(opening.table, base), _rates(closing.table, base)
     carried = {move.key: move.carried for move in book.moves}
     total = Decimal(0)
-    for cell in book.cells:
-        if cell.value_open is not None and not cell.value_open:
-            continue  # flat at the opening
+    for cell in opened:
         moved = carried.get(cell.key)
         if cell.value_open is None or moved is None:
             return Missing(why=Why.NO_MARK, detail=f"no mark of {cell.symbol} at both closes")

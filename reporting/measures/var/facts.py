@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from ...model import Currency, Exact, Missing, Value, Why
+from pydantic import BeforeValidator
+
+from ...model import Currency, Exact, Missing, Value, Why, exact_sum
 
 Method = Literal["normal", "cornish_fisher", "ewma", "filtered"]
 #: The levels at which components are measured: Basel's for VaR, and its own for ES (MAR33).
@@ -41,8 +44,38 @@ class Position(Value):
     value: Exact
 
 
+class LeftOut(Value):
+    """A position of one strategy × agent that the estimate does not cover, and why.
+
+    ``value`` is what it stands for, in base; Missing where it has no mark or rate, and then no
+    exposure counts it either. A day that was sealed before values were kept names its instruments
+    only: whose they are is not known then.
+    """
+
+    strategy: str = ""
+    agent: str = ""
+    instrument: str
+    symbol: str
+    value: Exact | Missing
+    reason: Missing
+
+
+def _from_names(given: Any) -> Any:
+    """What older seals have, names of instruments, as what is sealed now."""
+    if not isinstance(given, Sequence):
+        return given
+    return tuple(
+        LeftOut(instrument=x, symbol=x, value=NOT_THEN, reason=NOT_THEN)
+        if isinstance(x, str)
+        else x
+        for x in given
+    )
+
+
 class Share(Value):
     """What one strategy, agent or instrument has of the risk, in base, to the cent.
+
+    Of the positions that the estimate covers: what was left out is in none of the figures.
 
     ``var`` figures are at :data:`VAR_LEVEL`, ``es`` figures at :data:`ES_LEVEL`. ``part`` is the
     component, which sums to the total over all of the same kind; ``added`` the total less what it
@@ -73,30 +106,55 @@ class Outcome(Value):
 
 
 class VarDay(Value):
-    """The estimate made at one close, which holds for the next session.
+    """The positions at one close, and the estimate made of them, which holds for the next session.
 
-    ``clean`` is the P&L of the session itself without trading: the positions that it opened with,
-    at its closing marks and rates.
+    ``positions``, ``gross`` and ``net`` are of everything that has a mark and a rate, whatever its
+    history. The estimate is of those positions that are not ``left_out``; where there is none
+    ``levels`` is empty and ``unestimated`` says why. ``clean`` is the P&L of the session itself
+    without trading: the positions that it opened with, at its closing marks and rates.
     """
 
     day: date
     base: Currency
     observations: int
-    first: date
-    last: date
+    first: date | None
+    last: date | None
     gross: Exact
     net: Exact
     levels: tuple[VarLevel, ...]
-    left_out: tuple[str, ...]
+    left_out: Annotated[tuple[LeftOut, ...], BeforeValidator(_from_names)]
+    unestimated: Missing | None = None
     estimates: tuple[Estimate, ...] = ()
     positions: tuple[Position, ...] = ()
     shares: tuple[Share, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     clean: Exact | Missing = NOT_THEN
 
-    def at(self, level: str) -> VarLevel | None:
-        """Historical VaR and ES at ``level``; None where the day was sealed without it."""
-        return next((x for x in self.levels if x.level == level), None)
+    def at(self, level: str) -> VarLevel | Missing:
+        """Historical VaR and ES at ``level``, or why there are none."""
+        found = next((x for x in self.levels if x.level == level), None)
+        return found or self.unestimated or NOT_THEN
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether no position is open."""
+        return self.unestimated is not None and self.unestimated.why is Why.NO_TRADES
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the estimate covers every open position; none needs none."""
+        return not self.left_out
+
+    @property
+    def without(self) -> Iterator[tuple[LeftOut, Exact | Missing]]:
+        """One of each instrument that is left out, with the value of all its positions."""
+        of: dict[str, list[LeftOut]] = {}
+        for x in self.left_out:
+            of.setdefault(x.instrument, []).append(x)
+        for name in sorted(of):
+            # Either all of an instrument has a value or nothing of it.
+            known = [x.value for x in of[name] if not isinstance(x.value, Missing)]
+            yield of[name][0], exact_sum(known) if known else of[name][0].value
 
 
 class VarFact(Value):

@@ -7,11 +7,11 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from ...model import EXACT, Count, Exact, Missing, Money, Number, Ratio, Shown, Why
-from ...page import Column, Figure, Point, Section, Table, text
+from ...page import Column, Figure, Point, Section, Table, Verdict, text
 from ...risk import LEVELS
 from ...risk.exposure import concentration, exposure, netted
 from .. import Context as PageContext
-from .facts import ES_LEVEL, NOT_THEN, VAR_LEVEL, Share, VarDay, VarFact
+from .facts import ES_LEVEL, NOT_THEN, VAR_LEVEL, LeftOut, Share, VarDay, VarFact, VarLevel
 
 TITLE = "Risk"
 #: The methods in the order of the page, with their names.
@@ -40,50 +40,89 @@ def section(
         return Section(id="var", title=TITLE, summary=f"No value at risk: {fact}.")
     last = fact.days[-1]
     tables = [_by_day(fact)] if len(fact.days) > 1 else []
+    if last.left_out:
+        tables.append(_left_out(last))
     if last.estimates:
-        tables += [_methods(last), _shares(last), _currencies(last)]
+        tables += [_methods(last), _shares(last)]
+    if last.positions:
+        tables.append(_currencies(last))
     return Section(
         id="var",
         title=TITLE,
-        summary=f"With the closing positions, one day in a hundred loses more than "
-        f"{last.levels[-1].var:,.0f} {last.base}.",
+        summary=_summary(last),
+        # VaR of a part is no bound of the whole.
+        verdict=None if all(d.is_whole for d in fact.days) else Verdict.UNKNOWN,
         figures=_figures(last, days),
         tables=tuple(tables),
-        notes=_notes(last),
+        notes=_notes(fact),
     )
 
 
-def _notes(last: VarDay) -> tuple[str, ...]:
-    notes = [
-        f"Historical simulation over {last.observations} daily returns from {last.first} to "
-        f"{last.last}, one-day horizon, of the positions at the close of {last.day}. It does not "
-        "merge over days: a longer report shows the series, the last and the largest.",
-    ]
+def _summary(last: VarDay) -> str:
+    if not last.levels:
+        return f"No value at risk: {last.unestimated}."
+    without = f", without {without_words(last)}," if last.left_out else ""
+    return (
+        f"With the closing positions{without} one day in a hundred loses more than "
+        f"{last.levels[-1].var:,.0f} {last.base}."
+        + (" What all of them together would lose is not known." if without else "")
+    )
+
+
+def without_words(day: VarDay, why: bool = False) -> str:
+    """What the estimate leaves out, with its value: "CCC Corp (30.00 USD)"."""
+    listed = []
+    for x, value in day.without:
+        worth = f"{value}" if isinstance(value, Missing) else f"{value:,.2f} {day.base}"
+        reason = f": {x.reason.detail}" if why and value != x.reason else ""
+        listed.append(f"{x.symbol} ({worth}{reason})")
+    more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
+    return ", ".join(listed[:4]) + more
+
+
+def _notes(fact: VarFact) -> tuple[str, ...]:
+    last = fact.days[-1]
+    notes = []
+    if last.levels:
+        notes.append(
+            f"Historical simulation over {last.observations} daily returns from {last.first} to "
+            f"{last.last}, one-day horizon, of the positions at the close of {last.day}. It does "
+            "not merge over days: a longer report shows the series, the last and the largest."
+        )
     if last.estimates:
         notes.append(
             "Every method takes the same outcomes of the window. Prices from before a split are in "
             "units after it; dividends are not added back. A component of VaR is the loss on the "
             "one day that VaR is read off, so it is coarser than one of ES, a mean over the tail."
         )
-    else:
+    elif last.levels:
         notes.append("Other methods and components were not measured when the day was sealed.")
     if last.left_out:
-        notes.append(f"Left out for want of a mark, rate or history: {', '.join(last.left_out)}.")
+        notes.append(
+            f"Left out of VaR, ES and their components: {without_words(last, why=True)}. VaR of a "
+            "part is no bound of the whole, so what it is compared with is not known to be kept."
+        )
+    others = [d.day for d in fact.days[:-1] if not d.is_whole]
+    if others:
+        listed = ", ".join(map(str, others[:5])) + (" …" if len(others) > 5 else "")
+        notes.append(f"Positions were left out of the estimates of other closes too: {listed}.")
     return tuple(notes)
 
 
 def _figures(last: VarDay, days: Sequence[tuple[Any, VarFact | Missing]]) -> tuple[Figure, ...]:
     figures = []
-    for level in last.levels:
-        pct = plain_pct(level.level)
+    note = f"without {without_words(last)}" if last.left_out and last.levels else ""
+    for level in [x.level for x in last.levels] or LEVELS:
+        pct, found = plain_pct(level), last.at(level)
         figures += [
             Figure(
                 id=f"var.{name}_{pct}",
                 label=f"{label} {pct} %, one day",
-                value=Money(amount=amount, currency=last.base),
-                series=_series(days, level.level) if name == "var" else (),
+                value=_amount(found, name, last.base),
+                series=_series(days, level) if name == "var" else (),
+                note=note if (name, level) == ("var", VAR_LEVEL) else "",
             )
-            for name, label, amount in (("var", "VaR", level.var), ("es", "ES", level.es))
+            for name, label in (("var", "VaR"), ("es", "ES"))
         ]
     figures += [
         Figure(
@@ -98,10 +137,17 @@ def _figures(last: VarDay, days: Sequence[tuple[Any, VarFact | Missing]]) -> tup
         Figure(
             id="var.observations",
             label="Returns used",
-            value=Count(value=last.observations, unit="days"),
+            value=last.unestimated or Count(value=last.observations, unit="days"),
         ),
     ]
     return tuple(figures)
+
+
+def _amount(found: VarLevel | Missing, name: str, base: str) -> Money | Missing:
+    """One of the two amounts of a level, ``var`` or ``es``."""
+    if isinstance(found, Missing):
+        return found
+    return Money(amount=getattr(found, name), currency=base)
 
 
 def _concentration(last: VarDay) -> tuple[Figure, ...]:
@@ -131,28 +177,27 @@ def _series(days: Sequence[tuple[Any, VarFact | Missing]], level: str) -> tuple[
             points.append(Point(day=day, value=fact))
         else:
             found = fact.days[-1].at(level)
-            points.append(Point(day=day, value=found.var if found else NOT_THEN))
+            points.append(Point(day=day, value=found if isinstance(found, Missing) else found.var))
     return tuple(points)
 
 
 def _by_day(fact: VarFact) -> Table:
-    levels = [x.level for x in fact.days[-1].levels]
+    sealed = {x.level for d in fact.days for x in d.levels}
+    levels = [x for x in LEVELS if x in sealed] or LEVELS
     rows: list[tuple[Shown, ...]] = []
-    highest: dict[tuple[str, str], Money] = {}
+    highest: dict[tuple[str, str], Shown] = {}
     for d in fact.days:
         cells: list[Shown] = []
         for level in levels:
-            found = d.at(level)
             for name in ("var", "es"):
-                if found is None:
-                    cells.append(NOT_THEN)
-                    continue
-                shown = Money(amount=getattr(found, name), currency=d.base)
+                shown = _amount(d.at(level), name, d.base)
                 cells.append(shown)
                 known = highest.setdefault((level, name), shown)
-                if shown.amount > known.amount:
+                if isinstance(shown, Money) and not (
+                    isinstance(known, Money) and known.amount >= shown.amount
+                ):
                     highest[level, name] = shown
-        rows.append((text(d.day.isoformat()), *cells))
+        rows.append((text(d.day.isoformat()), *cells, text(without_words(d))))
     columns = [Column(key="day", label="Close of", align="left")]
     for level in levels:
         pct = plain_pct(level)
@@ -160,13 +205,55 @@ def _by_day(fact: VarFact) -> Table:
             Column(key=f"var_{pct}", label=f"VaR {pct} %"),
             Column(key=f"es_{pct}", label=f"ES {pct} %"),
         ]
+    columns.append(Column(key="without", label="Left out", align="left", shown=False))
     return Table(
         id="var_by_day",
         title="VaR and ES by day",
         columns=tuple(columns),
         rows=tuple(rows),
-        total=(text("Largest"), *(highest[x, name] for x in levels for name in ("var", "es"))),
+        total=(
+            text("Largest"),
+            *(highest[x, name] for x in levels for name in ("var", "es")),
+            text(""),
+        ),
         top=31,
+    )
+
+
+def _left_out(last: VarDay) -> Table:
+    """What the estimate does not cover, the largest first."""
+
+    def order(x: LeftOut) -> tuple[Any, ...]:
+        unknown = isinstance(x.value, Missing)
+        size = Decimal(0) if isinstance(x.value, Missing) else -abs(x.value)
+        return (not unknown, size, x.instrument, x.strategy, x.agent)
+
+    return Table(
+        id="var_left_out",
+        title="Left out of VaR",
+        columns=(
+            Column(key="name", label="Instrument", align="left"),
+            Column(key="strategy", label="Strategy", align="left"),
+            Column(key="agent", label="Agent", align="left"),
+            Column(key="value", label="Value"),
+            Column(key="why", label="Why", align="left"),
+            Column(key="id", label="Identifier", align="left", shown=False),
+        ),
+        rows=tuple(
+            (
+                text(x.symbol),
+                text(x.strategy),
+                text(x.agent),
+                x.value
+                if isinstance(x.value, Missing)
+                else Money(amount=x.value, currency=last.base),
+                text(str(x.reason)),
+                text(x.instrument),
+            )
+            for x in sorted(last.left_out, key=order)
+        ),
+        top=12,
+        note="What has a value counts in exposure and stress; what has none counts nowhere.",
     )
 
 
@@ -228,9 +315,9 @@ def _shares(last: VarDay) -> Table:
                 text(s.label),
                 money(s.exposure),
                 money(s.part_var),
-                Ratio(numerator=s.part_var, denominator=total_var.var if total_var else Decimal(0)),
+                _share(s.part_var, total_var, "var"),
                 money(s.part_es),
-                Ratio(numerator=s.part_es, denominator=total_es.es if total_es else Decimal(0)),
+                _share(s.part_es, total_es, "es"),
                 _marginal(s, s.part_es),
                 money(s.added_es),
                 money(s.alone_es),
@@ -268,8 +355,15 @@ def _shares(last: VarDay) -> Table:
         rows=tuple(rows),
         top=14,
         note="Components of each kind sum to the total. Marginal: the component for each unit of "
-        "net exposure. Incremental: the total less what it would be without.",
+        "net exposure. Incremental: the total less what it would be without."
+        + (" Of the positions that VaR covers." if last.left_out else ""),
     )
+
+
+def _share(part: Decimal, total: VarLevel | Missing, name: str) -> Shown:
+    if isinstance(total, Missing):
+        return total
+    return Ratio(numerator=part, denominator=getattr(total, name))
 
 
 def _marginal(share: Share, part: Decimal) -> Shown:
