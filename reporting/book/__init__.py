@@ -187,7 +187,10 @@ class Move(Value):
 
 
 class FeeItem(Value):
-    """Fees of one kind that a cell paid in one currency; positive is cost to us."""
+    """Fees of one kind that a cell paid in one currency; positive is cost to us.
+
+    ``unknown`` items have no amount that is known, or no currency (XXX), and are not in ``amount``.
+    """
 
     strategy: str
     agent: str
@@ -196,6 +199,7 @@ class FeeItem(Value):
     kind: str
     currency: Currency
     amount: Exact
+    unknown: int = 0
 
     @property
     def key(self) -> tuple[str, ...]:

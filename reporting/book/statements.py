@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..model import Finding, Frame
+from .actions import is_number
 
 SAMPLES = 5
 
@@ -23,16 +24,17 @@ def statements(stated: Frame) -> Frame:
     item, amount = ("instrument_id", "quantity") if what == "positions" else ("currency", "balance")
     keys = ["source", "account_id", item]
     findings = list(stated.findings)
-    bad = table[[*keys, amount]].isna().any(axis=1)
+    bad = table[keys].isna().any(axis=1) | ~table[amount].map(is_number).astype(bool)
     if what == "cash":
         bad |= ~table[item].astype(str).str.fullmatch("[A-Z]{3}")
     if bad.any():
         findings.append(
             Finding(
                 check=f"stated {what} that can not be read",
-                severity="warning",
+                severity="error",
                 count=int(bad.sum()),
-                detail="without an amount or with no currency code: left out",
+                detail="without an amount, NaN, infinite or with no currency code: left out, so "
+                "that the account's book shows a break against it",
                 samples=_names(table.loc[bad, keys]),
             )
         )

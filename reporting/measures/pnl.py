@@ -310,7 +310,10 @@ def _merged_items(facts: Sequence[PnlFact]) -> tuple[FeeItem, ...] | Missing:
     if missing is not None and not measured:
         return missing
     return _merged(
-        items, lambda a, b: a.model_copy(update={"amount": EXACT.add(a.amount, b.amount)})
+        items,
+        lambda a, b: a.model_copy(
+            update={"amount": EXACT.add(a.amount, b.amount), "unknown": a.unknown + b.unknown}
+        ),
     )
 
 
@@ -862,10 +865,12 @@ def _fees_table(fact: PnlFact, total: Totals) -> Table:
         return Table(id="pnl_fees", title="Fees by kind", columns=columns, rows=(row,), total=whole)
     close = {rate.currency: rate.close for rate in fact.fx}
     sums: dict[tuple[str, str], Decimal] = {}
+    unknown: dict[tuple[str, str], int] = {}
     for item in fact.fee_items:
         if item.instrument not in total.unvalued:
             key = (item.kind, item.currency)
             sums[key] = EXACT.add(sums.get(key, Decimal(0)), item.amount)
+            unknown[key] = unknown.get(key, 0) + item.unknown
     rows = []
     for (kind, currency), amount in sorted(sums.items()):
         rate = close.get(currency)
@@ -875,6 +880,11 @@ def _fees_table(fact: PnlFact, total: Totals) -> Table:
         shown = missing if rate is None else _money(fact, EXACT.multiply(amount, rate))
         rows.append((text(kind or NOBODY), Money(amount=amount, currency=currency), shown))
     rows.sort(key=lambda row: EXACT.minus(row[2].amount) if isinstance(row[2], Money) else 0)
+    for (kind, _), items in sorted(unknown.items()):
+        if items:
+            what = f"{items} item{'s' if items > 1 else ''} without an amount"
+            not_known = Missing(why=Why.NO_DATA, detail=what)
+            rows.append((text(kind or NOBODY), not_known, not_known))
     table = Table(
         id="pnl_fees", title="Fees by kind", columns=columns, rows=tuple(rows), total=whole
     )
