@@ -298,14 +298,18 @@ order by f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency;
 
 -- name: corporate_actions
 -- The actions in force at :known_at that take effect in a business day.
-select action_id, instrument_id, kind, ratio, amount, currency, effective_at
+select
+    action_id, instrument_id, kind, ratio, amount, currency, effective_at,
+    -- Columns that a ledger need not have.
+    (to_jsonb(newest) ->> 'ratio_new')::numeric as ratio_new,
+    (to_jsonb(newest) ->> 'ratio_old')::numeric as ratio_old
 from (
     select distinct on (action_id) *
     from ledger.corporate_actions
     where recorded_at <= :known_at
     order by action_id, recorded_at desc
 ) newest
-where effective_at >= :start and effective_at < :end and kind <> 'cancelled'
+where effective_at >= :start and effective_at < :end and kind is distinct from 'cancelled'
 order by effective_at, action_id;
 
 -- name: cash_flows

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from ..model import EXACT, Finding, Frame, Missing, plain
 from . import Cell, FeeItem, Transfer
-from .actions import is_number
+from .ratios import is_number
 from .sums import SAMPLES, is_currency, said
 
 #: The field of a cell that a flow of a kind adds to.

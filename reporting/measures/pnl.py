@@ -66,12 +66,19 @@ ROUNDING = Arithmetic(prec=100, rounding=ROUND_HALF_EVEN)
 
 
 class FxRate(Value):
-    """Worth of one unit of ``currency`` in base, at the period's start and end."""
+    """Worth of one unit of ``currency`` in base, at the period's start and end.
+
+    The closing rate is ``stale`` if it is from before the session, as a mark is; ``value`` is what
+    it translates, in the currency and gross: cash and market value of every account without sign,
+    added up; None where a mark is missing.
+    """
 
     currency: Currency
     open: Exact | None
     close: Exact | None
     source: str
+    stale: bool = False
+    value: Exact | None = None
 
 
 class MethodChange(Value):
@@ -172,12 +179,16 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
     # Every quoted currency, used or not: one that is first traded later in a period has to have
     # the period's opening rate.
     currencies = sorted({c.currency for c in book.cells} | {*first} | {*last})
+    old = _from_before(closing_fx.table, base, day)
+    touched = _translated(book.cells)
     fx = tuple(
         FxRate(
             currency=c,
             open=Decimal(1) if c == base else first.get(c, (None, ""))[0],
             close=Decimal(1) if c == base else last.get(c, (None, ""))[0],
             source="base currency" if c == base else last.get(c, (None, ""))[1],
+            stale=c != base and c in old,
+            value=touched.get(c, Decimal(0)),
         )
         for c in currencies
     )
@@ -195,6 +206,42 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
         fee_items=book.fee_items,
         explained=_explained(book, fx, base),
     )
+
+
+def _from_before(table: Any, base: str, day: TradingDay) -> set[str]:
+    """Currencies whose rate to ``base`` is from before the session."""
+    assert day.trading is not None
+    return {
+        row["base"]
+        for row in table.to_dict("records")
+        if row["quote"] == base and row["fixed_at"] < day.trading.start
+    }
+
+
+def _translated(cells: Iterable[Cell]) -> dict[str, Decimal | None]:
+    """Cash and market value by currency, of every account without its sign; None spreads."""
+    net: dict[tuple[str, str], Decimal | None] = {}
+    for cell in cells:
+        key = (cell.currency, cell.account)
+        so_far = net.get(key, Decimal(0))
+        net[key] = (
+            None
+            if so_far is None or cell.value_close is None
+            else exact_sum([so_far, cell.cash_close, cell.value_close])
+        )
+    gross: dict[str, Decimal | None] = {}
+    for (currency, _), amount in net.items():
+        so_far = gross.get(currency, Decimal(0))
+        gross[currency] = (
+            None if so_far is None or amount is None else EXACT.add(so_far, EXACT.abs(amount))
+        )
+    return gross
+
+
+def stale_rates(fact: PnlFact) -> list[FxRate]:
+    """Closing rates from before their session that translate anything."""
+    used = {c.currency for c in fact.cells}
+    return [r for r in fact.fx if r.stale and r.currency in used and r.value != 0]
 
 
 def _explained(book: BookDay, fx: Sequence[FxRate], base: str) -> tuple[Explained, ...] | Missing:
@@ -700,6 +747,11 @@ def _figures(fact: PnlFact, total: Totals, series: list[Point]) -> tuple[Figure,
             label="Open positions at the close",
             value=Count(value=len(fact.marks), unit="positions"),
         ),
+        Figure(
+            id="pnl.stale_rates",
+            label="Stale FX rates",
+            value=Count(value=len(stale_rates(fact)), unit="rates"),
+        ),
     )
 
 
@@ -871,7 +923,7 @@ def _fees_table(fact: PnlFact, total: Totals) -> Table:
             key = (item.kind, item.currency)
             sums[key] = EXACT.add(sums.get(key, Decimal(0)), item.amount)
             unknown[key] = unknown.get(key, 0) + item.unknown
-    rows = []
+    rows: list[tuple[Shown, ...]] = []
     for (kind, currency), amount in sorted(sums.items()):
         rate = close.get(currency)
         if not amount:
@@ -928,15 +980,21 @@ def _fx_table(fact: PnlFact) -> Table:
         title=f"Rates to {fact.base}",
         columns=(
             Column(key="currency", label="Currency", align="left"),
+            Column(key="state", label="Rate", align="left"),
             Column(key="open", label="Opening rate"),
             Column(key="close", label="Closing rate"),
+            Column(key="value", label="Value touched"),
             Column(key="source", label="Source and time", align="left"),
         ),
         rows=tuple(
             (
                 text(r.currency),
+                text("missing" if r.close is None else "stale" if r.stale else "fresh"),
                 missing if r.open is None else Number(value=r.open),
                 missing if r.close is None else Number(value=r.close),
+                Missing(why=Why.NO_MARK, detail="a mark is missing")
+                if r.value is None
+                else Money(amount=r.value, currency=r.currency),
                 text(r.source),
             )
             for r in fact.fx

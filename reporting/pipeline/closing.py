@@ -397,6 +397,7 @@ class _Closer:
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
                 quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
+                mark_sources=policy.mark_sources(day.day),
             )
         except SourceUnavailable as error:
             if not self.allow_gaps:

@@ -282,6 +282,8 @@ class Ledger:
                 continue
             found = dict(have[view])
             for column, kind in wanted:
+                if column not in found and (view, column) in optional_columns():
+                    continue
                 if column not in found:
                     problems.append(f"ledger.{view} has no column {column}")
                 elif found[column] != kind:
@@ -591,9 +593,22 @@ def optional_views() -> frozenset[str]:
     return frozenset(found)
 
 
+def optional_columns() -> frozenset[tuple[str, str]]:
+    """Columns that a view may lack: those that the contract comments as optional."""
+    lines = (resource("sql") / "ledger" / "contract.sql").read_text("utf-8").splitlines()
+    found, view = set(), ""
+    for line in lines:
+        words = line.split()
+        if line.startswith("create or replace view ledger."):
+            view = words[4].removeprefix("ledger.")
+        elif "-- optional column" in line:
+            found.add((view, words[2].rstrip(",")))
+    return frozenset(found)
+
+
 def contract() -> Mapping[str, list[tuple[str, str]]]:
     """Columns and types of every contract view, read from sql/ledger/contract.sql."""
-    names = {"text": "text", "numeric": "numeric", "smallint": "smallint"}
+    names = {"text": "text", "numeric": "numeric", "smallint": "smallint", "integer": "integer"}
     names["timestamptz"] = "timestamp with time zone"
     views: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []

@@ -24,7 +24,8 @@ insert into firm.quotes values
     ('AAA', 15.4, 15.6, '2026-03-03T15:00:01Z', '2026-03-03T15:00:01Z');
 insert into firm.market_trades values
     ('AAA', 15.5, 10, '2026-03-03T15:00:30Z', '2026-03-03T15:00:30Z');
-insert into firm.fx_rates values ('EUR', 'USD', 1.2, 'fix', '2026-03-03T12:00Z', '2026-03-03T12:00Z');
+insert into firm.fx_rates values
+    ('EUR', 'USD', 1.2, 'fix', '2026-03-03T12:00Z', '2026-03-03T12:00Z');
 insert into firm.corporate_actions values
     ('e1', 'BBB', 'expiry', null, 4, null, '2026-03-03T18:00Z', '2026-03-01');
 insert into firm.reported_positions values
