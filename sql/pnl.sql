@@ -215,6 +215,19 @@ join ledger.fills f using (fill_id)
 where i.recorded_at > :after and i.recorded_at <= :known_at
   and f.executed_at < :before and f.recorded_at <= :known_at;
 
+-- name: late_fills
+-- Fills, corrections and busts of a business day that were recorded in (:late_after, :known_at].
+select
+    fill_id, coalesce(kind, '') as kind, coalesce(refers_to, '') as refers_to,
+    coalesce(strategy, '') as strategy, coalesce(agent, '') as agent,
+    coalesce(account_id, '') as account_id, coalesce(instrument_id, '') as instrument_id,
+    recorded_at
+from ledger.fills
+where executed_at >= :start and executed_at < :end
+  and recorded_at > :late_after and recorded_at <= :known_at
+order by recorded_at, fill_id
+limit 1000;
+
 -- name: first_activity
 -- When trading began, as known at :known_at.
 select least(

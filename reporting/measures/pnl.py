@@ -27,6 +27,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from decimal import Context as Arithmetic
 from typing import Any
 
+from pydantic import AwareDatetime
+
 from ..book import (
     NO_EXPLANATION,
     NO_FEE_ITEMS,
@@ -79,6 +81,19 @@ class FxRate(Value):
     source: str
     stale: bool = False
     value: Exact | None = None
+
+
+class LateFill(Value):
+    """A fill, correction or bust that was recorded after its day was first sealed."""
+
+    kind: str
+    fill_id: str
+    refers_to: str
+    strategy: str
+    agent: str
+    account: str
+    symbol: str
+    recorded_at: AwareDatetime
 
 
 class MethodChange(Value):
@@ -138,6 +153,7 @@ class PnlFact(Value):
     changes: tuple[MethodChange, ...] = ()
     fee_items: tuple[FeeItem, ...] | Missing = NO_FEE_ITEMS
     explained: tuple[Explained, ...] | Missing = NO_EXPLANATION
+    late: tuple[LateFill, ...] = ()
 
     @property
     def method(self) -> Method:
@@ -205,6 +221,28 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
         changes=changes,
         fee_items=book.fee_items,
         explained=_explained(book, fx, base),
+        late=_late(frames.get("late_fills"), book),
+    )
+
+
+#: How a reader knows the kinds of fills.
+LATE_KINDS = {"correct": "correction", "bust": "bust"}
+
+
+def _late(frame: Frame | Value | None, book: BookDay) -> tuple[LateFill, ...]:
+    symbols = {c.instrument: c.symbol for c in book.cells}
+    return tuple(
+        LateFill(
+            kind=LATE_KINDS.get(row["kind"], "late fill"),
+            fill_id=str(row["fill_id"]),
+            refers_to=row["refers_to"],
+            strategy=row["strategy"],
+            agent=row["agent"],
+            account=row["account_id"],
+            symbol=symbols.get(row["instrument_id"], row["instrument_id"]),
+            recorded_at=row["recorded_at"],
+        )
+        for row in (frame.table.to_dict("records") if isinstance(frame, Frame) else [])
     )
 
 
@@ -327,6 +365,7 @@ def merge(days: Sequence[tuple[Any, PnlFact]]) -> PnlFact:
         changes=tuple(c for f in facts for c in f.changes),
         fee_items=_merged_items(facts),
         explained=_merged_explained(facts),
+        late=tuple(event for f in facts for event in f.late),
     )
 
 

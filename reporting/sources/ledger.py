@@ -166,12 +166,14 @@ class Ledger:
         minimum: int,
         quote_max_age_s: int = QUOTE_MAX_AGE_S,
         mark_sources: Sequence[str] = (),
+        late_after: datetime | None = None,
     ) -> tuple[Frames, tuple[Finding, ...]]:
         """All frames of a session as known at ``known_at``, from one snapshot.
 
         ``window`` and ``minimum`` are the sessions of history that VaR wants and needs; a quote
         older than ``quote_max_age_s`` counts as none; ``mark_sources`` are those of marks, the best
-        first. A session with neither fills nor orders nor
+        first. With ``late_after`` the fills that were recorded since are a frame of their own. A
+        session with neither fills nor orders nor
         marks of its own is an empty source: Missing.
         """
         assert day.trading is not None
@@ -184,6 +186,7 @@ class Ledger:
             "history_start": history,
             "zone": day.zone,
             "sources": list(mark_sources),
+            "late_after": late_after or known_at,
         }
         base = {"base": self._base}
         control = {
@@ -342,7 +345,8 @@ class Ledger:
             read = frames[name]
             assert isinstance(read, Frame)
             frames[name] = sound(read)
-        for name in ("replaced_fills", "correcting_fills"):
+        late = ("replaced_fills", "correcting_fills")
+        for name in (*late, *(["late_fills"] if at["late_after"] < at["known_at"] else [])):
             frames[name] = self._frame(session, name, {}, **at)
         have = column_types(session, "ledger")
         for name, view in OPTIONAL.items():
