@@ -345,9 +345,12 @@ class Ledger:
             read = frames[name]
             assert isinstance(read, Frame)
             frames[name] = sound(read)
-        late = ("replaced_fills", "correcting_fills")
-        for name in (*late, *(["late_fills"] if at["late_after"] < at["known_at"] else [])):
+        for name in ("replaced_fills", "correcting_fills"):
             frames[name] = self._frame(session, name, {}, **at)
+        if at["late_after"] < at["known_at"]:
+            late = self._frame(session, "late_fills", {}, **at)
+            if len(late.table):  # closing again without any is the same day
+                frames["late_fills"] = late
         have = column_types(session, "ledger")
         for name, view in OPTIONAL.items():
             frames[name] = (

@@ -148,8 +148,8 @@ def test_a_view_of_actions_from_before_those_columns_still_serves(firm: Site) ->
 
 
 def test_each_difference_gives_the_reason_of_its_own(firm: Site) -> None:
-    firm.ledger_sql("insert into firm.fills values ('h1', null, 'acc2', 'AAA', 'value', 'gamma', 1, "
-                    "'2026-03-03T12:00Z', 10, 15, 'X', 0, 'USD', 'new', null, "
+    firm.ledger_sql("insert into firm.fills values ('h1', null, 'acc2', 'AAA', 'value', 'gamma', "
+                    "1, '2026-03-03T12:00Z', 10, 15, 'X', 0, 'USD', 'new', null, "
                     "'2026-03-03T12:00Z')")  # fmt: skip
     pipeline.close(firm.service(), TUESDAY, END)
     issue(firm.service(), "daily", TUESDAY, END)
