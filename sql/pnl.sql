@@ -1,10 +1,17 @@
 -- name: instruments
--- What each instrument is, as known at :known_at.
-select distinct on (instrument_id)
-    instrument_id, symbol, currency, multiplier, tick, lot
-from ledger.instruments
-where recorded_at <= :known_at
-order by instrument_id, recorded_at desc;
+-- What each instrument is, as known at :known_at. A version with a number that is none is of a row
+-- beside the newest sound one.
+select distinct on (instrument_id, is_number)
+    instrument_id, symbol, currency, multiplier, tick, lot, recorded_at, is_number
+from (
+    select *, coalesce(
+        multiplier not in ('NaN', 'Infinity', '-Infinity')
+        and tick not in ('NaN', 'Infinity', '-Infinity')
+        and lot not in ('NaN', 'Infinity', '-Infinity'), false) as is_number
+    from ledger.instruments
+    where recorded_at <= :known_at
+) known
+order by instrument_id, is_number desc, recorded_at desc;
 
 -- name: fills
 -- The fills of a business day in force at :known_at: busts and what they bust are left out, a
@@ -74,20 +81,40 @@ from (
 ) day;
 
 -- name: marks
--- The last mark of every instrument before :end, as known at :known_at.
-select distinct on (instrument_id)
-    instrument_id, price, source, marked_at
-from ledger.marks
-where marked_at < :end and recorded_at <= :known_at and price is not null
-order by instrument_id, marked_at desc, recorded_at desc, source, price;
+-- The last mark of every instrument and source before :end, as known at :known_at, the one that
+-- values the instrument first: one of the session goes before an older one, then the source higher
+-- in :sources, those that it does not name by their names, then the newest; without :sources, and
+-- among older ones, the newest. A price that is no number is of a row beside the sound ones.
+with last as (
+    select distinct on (instrument_id, source, is_number)
+        *, array_position(cast(:sources as text[]), source) as place, marked_at >= :start as fresh
+    from (
+        select *, price not in ('NaN', 'Infinity', '-Infinity') as is_number
+        from ledger.marks
+        where marked_at < :end and recorded_at <= :known_at and price is not null
+    ) known
+    order by instrument_id, source, is_number, marked_at desc, recorded_at desc, price
+)
+select instrument_id, price, coalesce(source, '') as source, marked_at, is_number
+from last
+order by
+    instrument_id, is_number desc, fresh desc,
+    case when fresh then place end,
+    case when fresh and place is null and cardinality(cast(:sources as text[])) > 0
+         then source end,
+    marked_at desc, place, recorded_at desc, source, price;
 
 -- name: fx_rates
--- The last rate of every pair before :end, as known at :known_at.
-select distinct on (base, quote)
-    base, quote, rate, source, fixed_at
-from ledger.fx_rates
-where fixed_at < :end and recorded_at <= :known_at
-order by base, quote, fixed_at desc, recorded_at desc, source, rate;
+-- The last rate of every pair before :end, as known at :known_at, the sound ones first: one that is
+-- no number above 0 is of a row beside them.
+select distinct on (base, quote, is_number)
+    base, quote, rate, source, fixed_at, is_number
+from (
+    select *, rate > 0 and rate < 'Infinity' as is_number
+    from ledger.fx_rates
+    where fixed_at < :end and recorded_at <= :known_at and rate is not null
+) known
+order by base, quote, is_number desc, fixed_at desc, recorded_at desc, source, rate;
 
 -- name: first_late_event
 -- The earliest moment of business before :before that is changed by what was recorded in
@@ -188,6 +215,19 @@ join ledger.fills f using (fill_id)
 where i.recorded_at > :after and i.recorded_at <= :known_at
   and f.executed_at < :before and f.recorded_at <= :known_at;
 
+-- name: late_fills
+-- Fills, corrections and busts of a business day that were recorded in (:late_after, :known_at].
+select
+    fill_id, coalesce(kind, '') as kind, coalesce(refers_to, '') as refers_to,
+    coalesce(strategy, '') as strategy, coalesce(agent, '') as agent,
+    coalesce(account_id, '') as account_id, coalesce(instrument_id, '') as instrument_id,
+    recorded_at
+from ledger.fills
+where executed_at >= :start and executed_at < :end
+  and recorded_at > :late_after and recorded_at <= :known_at
+order by recorded_at, fill_id
+limit 1000;
+
 -- name: first_activity
 -- When trading began, as known at :known_at.
 select least(
@@ -234,10 +274,19 @@ where f.executed_at >= :start and f.executed_at < :end
 order by f.fill_id;
 
 -- name: fee_items
--- What the fees of a business day's fills in force consist of, by cell, kind and currency.
+-- What the fees of a business day's fills in force consist of, by cell, kind and currency; items
+-- without an amount are counted, and their fills named.
 select
     f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency,
-    sum(i.amount) as amount, count(*) as items
+    sum(i.amount) filter (where i.amount not in ('NaN', 'Infinity', '-Infinity')) as amount,
+    count(*) as items,
+    count(*) filter (
+        where i.amount is null or i.amount in ('NaN', 'Infinity', '-Infinity')
+    ) as unknown,
+    (array_agg(i.fill_id order by i.fill_id) filter (
+        where i.amount is null or i.amount in ('NaN', 'Infinity', '-Infinity')
+           or i.currency is null or i.currency !~ '^[A-Z]{3}$'
+    ))[1 : 5] as unknown_samples
 from ledger.fees i
 join ledger.fills f using (fill_id)
 where f.executed_at >= :start and f.executed_at < :end
@@ -262,14 +311,18 @@ order by f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency;
 
 -- name: corporate_actions
 -- The actions in force at :known_at that take effect in a business day.
-select action_id, instrument_id, kind, ratio, amount, currency, effective_at
+select
+    action_id, instrument_id, kind, ratio, amount, currency, effective_at,
+    -- Columns that a ledger need not have.
+    (to_jsonb(newest) ->> 'ratio_new')::numeric as ratio_new,
+    (to_jsonb(newest) ->> 'ratio_old')::numeric as ratio_old
 from (
     select distinct on (action_id) *
     from ledger.corporate_actions
     where recorded_at <= :known_at
     order by action_id, recorded_at desc
 ) newest
-where effective_at >= :start and effective_at < :end and kind <> 'cancelled'
+where effective_at >= :start and effective_at < :end and kind is distinct from 'cancelled'
 order by effective_at, action_id;
 
 -- name: cash_flows
@@ -282,5 +335,5 @@ from (
     where recorded_at <= :known_at
     order by flow_id, recorded_at desc
 ) newest
-where paid_at >= :start and paid_at < :end and amount <> 0
+where paid_at >= :start and paid_at < :end and amount is distinct from 0
 order by paid_at, flow_id;

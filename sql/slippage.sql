@@ -1,10 +1,13 @@
 -- name: quotes
 -- Doubled mids (bid + ask: exact, where half of it may need one more digit) of named instruments
--- from :since to :until, as known at :known_at; null where the quote is crossed or one-sided.
+-- from :since to :until, as known at :known_at; null where the quote is crossed or one-sided, NaN
+-- where one of them is no number.
 select
     q.instrument_id,
     case
-        when q.bid <= q.ask and q.bid > '-infinity' and q.ask < 'infinity' then q.bid + q.ask
+        when q.bid in ('NaN', 'Infinity', '-Infinity')
+          or q.ask in ('NaN', 'Infinity', '-Infinity') then 'NaN'
+        when q.bid <= q.ask then q.bid + q.ask
     end as mid_doubled,
     q.quoted_at,
     q.recorded_at

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -45,11 +46,17 @@ class Transfer(Value):
 
 
 class Split(Value):
-    """A split, ``ratio`` new units for one old, that a mark from before it is adjusted for."""
+    """A split, ``ratio`` new units for ``per`` old ones, that older marks are adjusted for."""
 
     instrument: str
     at: AwareDatetime
     ratio: Exact
+    per: Exact = Decimal(1)
+
+    @property
+    def fraction(self) -> Fraction:
+        """New units for one old unit, exact."""
+        return Fraction(self.ratio) / Fraction(self.per)
 
 
 class CellRow(Value):
@@ -145,11 +152,20 @@ class Holding(Value):
         return (self.account, self.instrument)
 
 
+class MarkBeside(Value):
+    """A mark of the same session that another source's was preferred to; ``price`` in its units."""
+
+    source: str
+    price: Exact
+    marked_at: str
+
+
 class MarkUsed(Value):
     """The price that a held instrument was valued at; stale if it is from before the session.
 
     ``price`` and ``value`` are None where no mark was ever recorded; ``value`` is the market value
-    that the mark touches, over all accounts.
+    that the mark touches, gross: that of every account without its sign, added up. ``beside`` has
+    other sources' marks of the session.
     """
 
     instrument: str
@@ -160,6 +176,7 @@ class MarkUsed(Value):
     marked_at: str
     stale: bool
     value: Exact | None
+    beside: tuple[MarkBeside, ...] = ()
 
 
 class Move(Value):
@@ -187,7 +204,10 @@ class Move(Value):
 
 
 class FeeItem(Value):
-    """Fees of one kind that a cell paid in one currency; positive is cost to us."""
+    """Fees of one kind that a cell paid in one currency; positive is cost to us.
+
+    ``unknown`` items have no amount that is known, or no currency (XXX), and are not in ``amount``.
+    """
 
     strategy: str
     agent: str
@@ -196,6 +216,7 @@ class FeeItem(Value):
     kind: str
     currency: Currency
     amount: Exact
+    unknown: int = 0
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from typing import Any
 
 from ..model import EXACT, Missing, epoch_us
 from . import Beside, Cell, CellRow, Move
-from .actions import Acted, CellKey, is_number
+from .actions import Acted, CellKey
 from .instruments import Instrument
+from .ratios import is_number
 from .sums import said
 
 ZERO = Decimal(0)
@@ -96,6 +97,9 @@ def _worth(
             EXACT.multiply(units_by_price, instrument.multiplier)
             for units_by_price in (standing.carried_settled, standing.fresh_settled)
         ]
+        # With what was held before the session, if anything was.
+        paid = 0 if row and row.position else 1
+        settled[paid] = EXACT.add(settled[paid], standing.in_lieu)
     values = [instrument.value(carried), instrument.value(fresh)]
     if None in values:
         return None

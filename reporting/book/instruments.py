@@ -9,7 +9,8 @@ from decimal import Decimal, Inexact
 import pandas as pd
 
 from ..model import EXACT, Frame, Value, epoch_ms
-from . import Split
+from . import MarkBeside, Split
+from .ratios import split_ratio
 
 #: Decimals of a mark from before a split where dividing by its ratio has no end.
 ADJUSTED = Decimal("1e-12")
@@ -28,6 +29,7 @@ class Instrument:
     source: str
     marked_at: str
     stale: bool
+    beside: tuple[MarkBeside, ...] = ()
 
     def value(self, position: Decimal) -> Decimal | None:
         """Market value of a signed position; None if it is not flat and there is no mark."""
@@ -47,15 +49,15 @@ def known_instruments(
 ) -> dict[str, Instrument]:
     """Instruments by id. A mark from before ``session_ms`` is stale.
 
-    ``splits`` are those that marks are from before of (:func:`still_needed`): a mark is divided by
-    their ratios.
+    A mark from before some of ``splits`` is divided by their ratios.
     """
     marked = {row["instrument_id"]: row for row in marks.table.to_dict("records")}
     known = {}
     for row in instruments.table.to_dict("records"):
         name = str(row["instrument_id"])
         mark = marked.get(name)
-        since = [s.ratio for s in splits if s.instrument == name]
+        all_splits = [s for s in splits if s.instrument == name]
+        since = [s for s in all_splits if mark is None or mark["marked_at"] < s.at]
         note = ", adjusted for a split" if since else ""
         known[name] = Instrument(
             symbol=row["symbol"],
@@ -67,6 +69,14 @@ def known_instruments(
             source=mark["source"] + note if mark else "",
             marked_at=mark["marked_at"].isoformat() if mark else "",
             stale=mark is not None and epoch_ms(mark["marked_at"]) < session_ms,
+            beside=tuple(
+                MarkBeside(
+                    source=source,
+                    price=_adjusted(price, [s for s in all_splits if at < s.at]),
+                    marked_at=at.isoformat(),
+                )
+                for source, price, at in (mark or {}).get("beside", ())
+            ),
         )
     return known
 
@@ -77,8 +87,9 @@ def still_needed(splits: Iterable[Split], marks: Frame) -> tuple[Split, ...]:
     return tuple(s for s in splits if s.instrument not in marked or marked[s.instrument] < s.at)
 
 
-def _adjusted(price: Decimal, ratios: Sequence[Decimal]) -> Decimal:
-    for ratio in ratios:
+def _adjusted(price: Decimal, splits: Sequence[Split]) -> Decimal:
+    for split in splits:
+        ratio, price = split.ratio, EXACT.multiply(price, split.per)
         try:
             price = EXACT.divide(price, ratio)
         except Inexact:
@@ -100,5 +111,7 @@ def in_units_of_today(marks: pd.DataFrame, splits: Frame | Value | None) -> pd.D
             old = (marks["instrument_id"] == split["instrument_id"]) & (
                 marks["marked_at"] < split["effective_at"]
             )
-            price[old] /= float(split["ratio"])
+            ratio = split_ratio(split)
+            if ratio is not None:
+                price[old] /= float(ratio[0]) / float(ratio[1])
     return marks.assign(price=price)

@@ -10,6 +10,7 @@ Source of the definitions: measures.md "P&L".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -192,7 +193,7 @@ class Lots:
                 cost[row] += beside if self.units[row] > 0 else -beside
         return cost
 
-    def split(self, keys: Sequence[int], ratio: Decimal) -> Lots | None:
+    def split(self, keys: Sequence[int], ratio: Fraction | Decimal) -> Lots | None:
         """Lots of ``keys`` with ``ratio`` new units for one old, total cost unchanged.
 
         None where one of them does not come out in whole units.
@@ -209,6 +210,51 @@ class Lots:
             if beside:
                 excess[row] = beside
         return Lots(self.key, ints(units), ints(price), excess)
+
+    def split_whole(
+        self, kept: Mapping[int, int], ratio: Fraction
+    ) -> tuple[Lots, Mapping[int, int]]:
+        """Lots of the keys in ``kept``, which keep so many units in all, signed, after a split.
+
+        A lot ends where its exact new units do, down to a whole one, and costs what the old units
+        that it is made of did; what is beyond ``kept`` is of the newest. Also what that cost, by
+        key, in units of quantity × price and unsigned: with it the total cost is unchanged.
+        """
+        units, price = self.units.tolist(), self.price.tolist()
+        rows: list[tuple[int, int, int, int]] = []  # key, units, price, excess
+        gone: dict[int, int] = {}
+        ended = Fraction(0)  # new units of the key's lots so far
+        spent = begun = at = 0  # their old cost, the units made so far, and what these cost
+        current = None
+        for row, key in enumerate(self.key.tolist()):
+            size, paid, beside = units[row], price[row], self.excess.get(row, 0)
+            if key not in kept:
+                rows.append((key, size, paid, beside))
+                continue
+            if key != current:
+                current, ended, spent, begun, at = key, Fraction(0), 0, 0, 0
+            cost = abs(size) * paid + beside
+            exact = abs(size) * ratio
+            ended += exact
+            spent += cost
+            until = min(math.floor(ended), abs(kept[key]))
+            if until > begun:
+                # The cost of all units up to there: that of all lots, less what is beyond.
+                upto = spent - round((ended - until) / exact * cost)
+                made = until - begun
+                each, more = divmod(upto - at, made)
+                rows.append((key, made if size > 0 else -made, each, more))
+                begun, at = until, upto
+            gone[key] = spent - at
+        return (
+            Lots(
+                np.array([r[0] for r in rows], dtype=self.key.dtype),
+                ints([r[1] for r in rows]),
+                ints([r[2] for r in rows]),
+                {n: r[3] for n, r in enumerate(rows) if r[3]},
+            ),
+            gone,
+        )
 
 
 def opened_lots(rows: Iterable[tuple[int, str]], quantity_power: int, price_power: int) -> Lots:

@@ -366,7 +366,7 @@ def _joined_transfers(transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
 
 
 def _joined_marks(marks: Iterable[MarkUsed]) -> tuple[MarkUsed, ...]:
-    """One a instrument, with the value of all its holdings; None spreads."""
+    """One a instrument, with the gross value of all its holdings; None spreads."""
     found: dict[str, MarkUsed] = {}
     for mark in marks:
         seen = found.get(mark.instrument)

@@ -8,13 +8,17 @@ from decimal import Decimal
 
 from ..model import EXACT, Finding, Frame, Missing, plain
 from . import Cell, FeeItem, Transfer
-from .actions import is_number
+from .ratios import is_number
 from .sums import SAMPLES, is_currency, said
 
 #: The field of a cell that a flow of a kind adds to.
 RESULTS = {"funding": "funding", "interest": "interest", "charge": "charges"}
 #: Kinds that move the cash of an account and are no result.
 TRANSFERS = ("deposit", "withdrawal")
+
+#: ISO 4217 for no currency: of an item whose own is not told.
+NO_CURRENCY = "XXX"
+ZERO = Decimal(0)
 
 #: The kind of fees that no item tells of.
 NOT_ITEMISED = "not itemised"
@@ -84,18 +88,25 @@ def itemised(
     if isinstance(frame, Missing):
         return frame, []
     found: dict[tuple[str, ...], Decimal] = {}
+    unknown: dict[tuple[str, ...], int] = {}
+    samples: set[str] = set()
     for row in frame.table.to_dict("records"):
-        # Items of fills that are not booked are told of with their fills; one without an amount
-        # or a currency is missing from the sum below.
-        if not is_number(row["amount"]) or not is_currency(row["currency"]):
-            continue
+        # Items of fills that are not booked are told of with their fills.
         if not said(row["account_id"]) or said(row["instrument_id"]) not in known:
             continue
-        names = ("strategy", "agent", "account_id", "instrument_id", "kind", "currency")
-        key = tuple(said(row[name]) for name in names)
-        found[key] = EXACT.add(found.get(key, Decimal(0)), row["amount"])
+        names = ("strategy", "agent", "account_id", "instrument_id", "kind")
+        currency = row["currency"] if is_currency(row["currency"]) else NO_CURRENCY
+        key = (*(said(row[name]) for name in names), currency)
+        lacking_amount = row["items"] if currency == NO_CURRENCY else row["unknown"]
+        if lacking_amount:
+            unknown[key] = unknown.get(key, 0) + int(lacking_amount)
+            samples.update(row["unknown_samples"] or ())
+        amount = row["amount"] if is_number(row["amount"]) and currency != NO_CURRENCY else ZERO
+        found[key] = EXACT.add(found.get(key, ZERO), amount)
     rest = {cell.key: cell.fees for cell in cells if cell.fees}
     for key, amount in found.items():
+        if key[5] == NO_CURRENCY:
+            continue
         payer = (*key[:4], key[5])
         rest[payer] = EXACT.subtract(rest.get(payer, Decimal(0)), amount)
     lacking = {payer: amount for payer, amount in rest.items() if amount}
@@ -105,11 +116,26 @@ def itemised(
     items = tuple(
         FeeItem(
             strategy=key[0], agent=key[1], account=key[2], instrument=key[3], kind=key[4],
-            currency=key[5], amount=found[key],
+            currency=key[5], amount=found[key], unknown=unknown.get(key, 0),
         )
         for key in sorted(found)
     )  # fmt: skip
-    return items, _lacking(lacking)
+    return items, [*_unknown(sum(unknown.values()), samples), *_lacking(lacking)]
+
+
+def _unknown(count: int, samples: Iterable[str]) -> list[Finding]:
+    if not count:
+        return []
+    return [
+        Finding(
+            check="fee item without its amount",
+            severity="error",
+            count=count,
+            detail="no amount, NaN, infinite or no currency: listed under its kind as not known; "
+            "expected a number, 0 where nothing was charged. Fills:",
+            samples=tuple(sorted(samples)[:SAMPLES]),
+        )
+    ]
 
 
 def _lacking(lacking: Mapping[tuple[str, ...], Decimal]) -> list[Finding]:

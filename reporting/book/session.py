@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from itertools import count
 
 import numpy as np
 import pandas as pd
 
 from ..errors import ValidationFailed
-from ..model import EXACT, Finding, Frame, epoch_us, exact_sum
+from ..model import EXACT, Finding, Frame, exact_sum
 from . import (
     NOTHING_BESIDE,
     Beside,
@@ -89,8 +90,15 @@ def trade(
     findings += refused
     scale = int(control["quantity_scale"])
     signed = table["quantity"].to_numpy() * table["side"].to_numpy().astype(np.int64)
-    acted = act(actions, opening.cells, table, signed, scale)
-    least = max(scale, opening.quantity_scale, *(_digits(x.signed) for x in acted.settled))
+    acted = act(actions, opening.cells, table, signed, scale, known)
+    findings += acted.findings()
+    kept = (each.kept for some in acted.in_lieu.values() for each in some)
+    least = max(
+        scale,
+        opening.quantity_scale,
+        *(_digits(x.signed) for x in acted.settled),
+        *map(_digits, kept),
+    )
     scale_p = max(
         int(control["price_scale"]),
         opening.price_scale,
@@ -112,11 +120,12 @@ def trade(
     findings += not_booked
     traded, fees = _cell_sums(table, amounts, int(control["fee_scale"]))
     corrected = corrections(beside, known, acted)
-    extra = _Extra(acted, done.realised[: rows.settled], flows, corrected)
+    lieu = _in_lieu(acted, done, rows, amounts, known)
+    extra = _Extra(acted, done.realised[: rows.settled], flows, corrected, lieu)
     cells = _cells(opening, traded, fees, amounts, known, extra)
     fee_items, differing = itemised(beside.fee_items, cells, known)
     findings += differing
-    holdings = _holdings(rows, done, known, opening, scale_q, scale_p)
+    holdings = _holdings(rows, done, known, opening, scale_q, scale_p, lieu)
     changed = opening.method != method and (opening.lots or opening.cells)
     return BookDay(
         cells=cells,
@@ -284,11 +293,15 @@ def _rows(
 
 @dataclass(frozen=True)
 class _Done:
-    """Realised P&L of each row, and the lots before and after the session."""
+    """Realised P&L of each row, and the lots before and after the session.
+
+    ``gone`` is by split and key what the fractions that are paid in cash had cost, unsigned.
+    """
 
     realised: Ints
     opening: Lots
     closing: Lots
+    gone: Mapping[str, Mapping[int, int]]
 
 
 def _through_lots(
@@ -302,18 +315,28 @@ def _through_lots(
     )
     if not acted.splits:
         realised, lots = _matched(method, before, rows, None)
-        return _Done(realised, before, lots)
+        return _Done(realised, before, lots, {})
     parts, lots, since = [], before, np.iinfo(np.int64).min
-    for split in acted.splits:
-        until = epoch_us(split.at)
+    gone: dict[str, Mapping[int, int]] = {}
+    for split in (a for a in acted.actions if a.kind == "split"):
+        until, ratio = split.when_us, split.as_split().fraction
         some = np.flatnonzero((rows.when >= since) & (rows.when < until))
         realised, lots = _matched(method, lots, rows, some)
         parts.append((some, realised))
+        if not split.keeps_fractions:
+            wanted = {
+                rows.code(x.account, x.instrument): int(EXACT.scaleb(x.kept, scale_q))
+                for x in acted.in_lieu[split.action_id]
+                if x.account in rows.accounts and x.instrument in rows.instruments
+            }
+            lots, gone[split.action_id] = lots.split_whole(wanted, ratio)
+            since = until
+            continue
         keys = [
             i * len(rows.instruments) + rows.instruments.index(split.instrument)
             for i in range(len(rows.accounts) if split.instrument in rows.instruments else 0)
         ]
-        halved = lots.split(keys, split.ratio)
+        halved = lots.split(keys, ratio)
         if halved is None:
             return None
         lots, since = halved, until
@@ -323,7 +346,7 @@ def _through_lots(
     whole = joined([part for _, part in parts])
     found = np.empty_like(whole)
     found[np.concatenate([some for some, _ in parts])] = whole
-    return _Done(found, before, lots)
+    return _Done(found, before, lots, gone)
 
 
 def _matched(method: str, lots: Lots, rows: _Rows, some: Ints | None) -> tuple[Ints, Lots]:
@@ -426,6 +449,32 @@ class _Extra:
     realised: Ints
     flows: Flows
     corrected: Mapping[CellKey, Decimal]
+    lieu: Mapping[CellKey, tuple[Decimal, Decimal]]
+
+
+def _in_lieu(
+    acted: Acted, done: _Done, rows: _Rows, amounts: _Amounts, known: Mapping[str, Instrument]
+) -> dict[CellKey, tuple[Decimal, Decimal]]:
+    """Cash for fractions of splits and what it realised, by cell."""
+    found: dict[CellKey, tuple[Decimal, Decimal]] = {}
+    for action_id, some in acted.in_lieu.items():
+        for each in some:
+            gone = 0
+            if each.fraction:
+                key = rows.code(each.account, each.instrument)
+                side = 1 if each.fraction > 0 else -1
+                gone = side * done.gone[action_id].get(key, 0)
+            per = amounts.per(known[each.instrument])
+            share, before = Fraction(0), 0
+            for cell, part, cash in each.parts:
+                share += part
+                upto = round(gone * share / each.fraction) if each.fraction else 0
+                cost = EXACT.multiply(Decimal(upto - before), per)
+                paid, realised = found.get(cell, (Decimal(0), Decimal(0)))
+                realised = exact_sum([realised, cash, EXACT.minus(cost)])
+                found[cell] = EXACT.add(paid, cash), realised
+                before = upto
+    return found
 
 
 def _cells(
@@ -447,6 +496,10 @@ def _cells(
         if paid
     }
     settled = _settled(extra, amounts, known)
+    for payee, (cash, gain) in extra.lieu.items():
+        full = (*payee, known[payee[3]].currency)
+        so_far = settled.get(full, (Decimal(0), Decimal(0)))
+        settled[full] = EXACT.add(so_far[0], cash), EXACT.add(so_far[1], gain)
     keys = {*carried, *fees, *dividends, *extra.flows.results}
     keys |= {(*key, known[key[3]].currency) for key in (*traded, *extra.corrected)}
     cells = []
@@ -578,6 +631,7 @@ def _holdings(
     opening: Book,
     scale_q: int,
     scale_p: int,
+    lieu: Mapping[CellKey, tuple[Decimal, Decimal]],
 ) -> tuple[Holding, ...]:
     """Lots before and after the session by account × instrument, at cost and at the mark."""
     # What stays open was held before or traded.
@@ -592,6 +646,9 @@ def _holdings(
         "position_close": sum_by(at_close, n, done.closing.units),
     }
     value_open = _value_by_holding(opening)
+    paid: dict[tuple[str, str], Decimal] = {}
+    for (_, _, account, name), (_, gain) in lieu.items():
+        paid[account, name] = EXACT.add(paid.get((account, name), Decimal(0)), gain)
     holdings = []
     for code, key in enumerate(there.tolist()):
         account, name = rows.names(key)
@@ -604,7 +661,10 @@ def _holdings(
                 instrument=name,
                 symbol=instrument.symbol,
                 currency=instrument.currency,
-                realised=EXACT.multiply(Decimal(int(sums["realised"][code])), per),
+                realised=EXACT.add(
+                    EXACT.multiply(Decimal(int(sums["realised"][code])), per),
+                    paid.get((account, name), Decimal(0)),
+                ),
                 cost_open=EXACT.multiply(Decimal(int(sums["cost_open"][code])), per),
                 cost_close=EXACT.multiply(Decimal(int(sums["cost_close"][code])), per),
                 value_open=value_open.get((account, name), Decimal(0)),
@@ -640,14 +700,14 @@ def _value_by_holding(opening: Book) -> dict[tuple[str, str], Decimal | None]:
 def _marks_used(
     holdings: Sequence[Holding], known: Mapping[str, Instrument]
 ) -> tuple[MarkUsed, ...]:
-    """The mark of every instrument that is held at the close, with the value it touches."""
+    """The mark of every instrument held at the close, with the value it touches, gross."""
     held: dict[str, Decimal | None] = {}
     for holding in holdings:
         if holding.position_close:
             so_far = held.get(holding.instrument, Decimal(0))
             value = holding.value_close
             held[holding.instrument] = (
-                None if so_far is None or value is None else EXACT.add(so_far, value)
+                None if so_far is None or value is None else EXACT.add(so_far, EXACT.abs(value))
             )
     return tuple(
         MarkUsed(
@@ -659,6 +719,7 @@ def _marks_used(
             marked_at=known[name].marked_at,
             stale=known[name].stale,
             value=value,
+            beside=known[name].beside,
         )
         for name, value in sorted(held.items())
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pandas as pd
 
 from ..model import Finding, Frame
+from .ratios import is_number
 
 SAMPLES = 5
+Severity = Literal["warning", "error"]
 
 
 def statements(stated: Frame) -> Frame:
@@ -23,20 +27,31 @@ def statements(stated: Frame) -> Frame:
     item, amount = ("instrument_id", "quantity") if what == "positions" else ("currency", "balance")
     keys = ["source", "account_id", item]
     findings = list(stated.findings)
-    bad = table[[*keys, amount]].isna().any(axis=1)
+    no_number = ~table[amount].map(is_number).astype(bool)
+    no_item = table[keys].isna().any(axis=1)
     if what == "cash":
-        bad |= ~table[item].astype(str).str.fullmatch("[A-Z]{3}")
-    if bad.any():
-        findings.append(
-            Finding(
-                check=f"stated {what} that can not be read",
-                severity="warning",
-                count=int(bad.sum()),
-                detail="without an amount or with no currency code: left out",
-                samples=_names(table.loc[bad, keys]),
+        no_item |= ~table[item].astype(str).str.fullmatch("[A-Z]{3}")
+    checks: tuple[tuple[str, Severity, pd.Series, str], ...] = (
+        ("with an amount that is no number", "error", no_number, "null, NaN or infinite: left out"),
+        (
+            "that can not be read",
+            "warning",
+            no_item & ~no_number,
+            "without its item or a currency code: left out",
+        ),
+    )
+    for words, severity, bad, detail in checks:
+        if bad.any():
+            findings.append(
+                Finding(
+                    check=f"stated {what} {words}",
+                    severity=severity,
+                    count=int(bad.sum()),
+                    detail=detail,
+                    samples=_names(table.loc[bad, keys]),
+                )
             )
-        )
-        table = table[~bad]
+    table = table[~(no_number | no_item)]
     again = table.duplicated(keys, keep="last")
     if again.any():
         said = table.groupby(keys, sort=True)[amount].nunique()

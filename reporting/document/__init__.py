@@ -22,6 +22,7 @@ from ..measures import Context, marks, reconciliation
 from ..measures.alerts import ALERTS
 from ..measures.incidents import INCIDENTS
 from ..measures.marks import MARKS
+from ..measures.pnl import PnlFact
 from ..measures.reconciliation import RECONCILIATION
 from ..measures.var import plain_pct
 from ..model import Count, Coverage, Missing, Shown, Text, Why, exact_sum, plain
@@ -50,6 +51,7 @@ from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts, absence
 from .objectives import Standing, standings, with_standings
+from .reasons import Place, Reasons
 from .risk import with_risk
 from .strategies import strategy_sections
 from .to_date import with_to_date
@@ -202,7 +204,7 @@ def build(
     )
     if issue.previous is None:
         return document
-    changes = differences(issue.previous, document, issue.reason)
+    changes = differences(issue.previous, document, issue.reason, facts.since("pnl", date.min))
     return document.model_copy(update={"differences": changes})
 
 
@@ -245,29 +247,44 @@ def content(document: Document) -> bytes:
     )  # fmt: skip
 
 
-def differences(before: Document, after: Document, reason: str) -> tuple[Difference, ...]:
-    """Every figure, by id, whose value is not what the superseded revision said."""
+def differences(
+    before: Document,
+    after: Document,
+    reason: str,
+    pnl: Sequence[tuple[date, PnlFact | Missing]] = (),
+) -> tuple[Difference, ...]:
+    """Every figure, by id, whose value is not what the superseded revision said, and why.
+
+    ``reason`` is the whole revision's, for what no restated day and no event explains; ``pnl`` are
+    the facts that know the late fills.
+    """
+    reasons = Reasons(before, after, reason, pnl)
     old, new = _all_figures(before), _all_figures(after)
+    nowhere = Place("", {})
     gone = Missing(why=Why.NOT_MEASURED, detail="not in this revision")
     found = []
     for key in [*old, *(k for k in new if k not in old)]:
-        label, was = old.get(key, ("", gone))
-        label, now = new.get(key, (label, gone))
+        label, was, place = old.get(key, ("", gone, nowhere))
+        label, now, place = new.get(key, (label, gone, place))
         if was != now:
-            found.append(Difference(figure=key, label=label, before=was, after=now, reason=reason))
+            why = reasons.of(place)
+            found.append(Difference(figure=key, label=label, before=was, after=now, reason=why))
     return tuple(found)
 
 
-def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
-    """Label and value of every figure by id, then of every cell of every table.
+def _all_figures(document: Document) -> dict[str, tuple[str, Shown, Place]]:
+    """Label, value and place of every figure by id, then of every cell of every table.
 
     A cell is ``<table>[<the words of its row>].<column>``; of rows with the same words (a venue in
     two currencies) the second has ``#2`` after them, and so on.
     """
-    found: dict[str, tuple[str, Shown]] = {f.id: (f.label, f.value) for f in document.headline}
+    found: dict[str, tuple[str, Shown, Place]] = {
+        f.id: (f.label, f.value, Place(f.id.split(".")[0], {})) for f in document.headline
+    }
     for section in document.sections:
-        found |= {f.id: (f.label, f.value) for f in section.figures}
-    for table in (t for section in document.sections for t in section.tables):
+        place = Place(section.id, {})
+        found |= {f.id: (f.label, f.value, place) for f in section.figures}
+    for section, table in ((s, t) for s in document.sections for t in s.tables):
         rows = [*table.rows, *([table.total] if table.total else [])]
         seen: dict[str, int] = {}
         for row in rows:
@@ -275,10 +292,16 @@ def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
             name = " / ".join(w for w in words if w)
             seen[name] = seen.get(name, 0) + 1
             name += f" #{seen[name]}" if seen[name] > 1 else ""
+            of = {
+                column.key: cell.text
+                for column, cell in zip(table.columns, row, strict=True)
+                if isinstance(cell, Text) and cell.text
+            }
             for column, cell in zip(table.columns, row, strict=True):
                 if not isinstance(cell, Text):
                     label = f"{table.title}: {name}, {column.label}"
-                    found[f"{table.id}[{name}].{column.key}"] = (label, cell)
+                    place = Place(section.id, of)
+                    found[f"{table.id}[{name}].{column.key}"] = (label, cell, place)
     return found
 
 

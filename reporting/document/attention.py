@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from ..facts import MEASURES, fact_from
 from ..measures.incidents import NO_SOURCE
-from ..measures.pnl import PnlFact, totals
+from ..measures.pnl import PnlFact, stale_rates, totals
 from ..measures.reconciliation import NO_STATEMENTS
 from ..measures.service_levels import SERVICE_LEVELS
 from ..measures.uptime import UPTIME, UptimeFact
@@ -167,6 +167,17 @@ def attention_of(
     found += _unseen(facts.merged(UPTIME), sections)
     last = fact_from(MEASURES[0], days[-1].sealed.facts["pnl"])
     if isinstance(last, PnlFact):
+        for rate in stale_rates(last):
+            touched = (
+                "" if rate.value is None else f"; it translates {rate.value:,.0f} {rate.currency}"
+            )
+            found.append(
+                Attention(
+                    severity="warning",
+                    text=f"The rate {rate.currency}/{last.base} is stale ({rate.source}){touched}.",
+                    section="pnl",
+                )
+            )
         for mark in last.marks:
             if mark.stale or mark.price is None:
                 state = (

@@ -7,6 +7,10 @@ Croux (1993), "Alternatives to the median absolute deviation". The move under te
 the returns, and a split is no move. Fewer than 20 of them are too short a history, which is said
 and not judged.
 
+Where several sources have a mark of the session, one of them values the position (the hierarchy in
+config/policy.toml, as in IFRS 13; SEC rule 2a-5 asks that pricing sources be tested): another that
+is farther from it than policy allows makes the mark outlying too.
+
 The facts of several days stay a series.
 """
 
@@ -20,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from ..book import BookDay, MarkUsed
+from ..book import BookDay, MarkBeside, MarkUsed
 from ..book.instruments import in_units_of_today
 from ..model import (
     EXACT,
@@ -44,6 +48,9 @@ from . import Context, Measure
 #: The threshold: how many median absolute deviations a move may be from the median.
 FACTOR = "mark_outlier_mad"
 DEFAULT_FACTOR = Decimal(8)
+#: The threshold: how far another source's mark of the session may be from the one used.
+DISAGREEMENT = "mark_disagreement_bps"
+DEFAULT_DISAGREEMENT_BPS = Decimal(100)
 LEAST_RETURNS = 20
 #: Returns are quantised to this on their way out of floats: a ten-thousandth of a basis point.
 STEP = Decimal("0.00000001")
@@ -71,7 +78,10 @@ class Move(Value):
 
 
 class CheckedMark(Value):
-    """The mark of one position at one close; ``value`` is what it touches, over all accounts."""
+    """The mark of one position at one close; ``value`` is what it touches, gross over accounts.
+
+    ``beside`` has other sources' marks of the session.
+    """
 
     instrument: str
     symbol: str
@@ -81,6 +91,24 @@ class CheckedMark(Value):
     price: Exact | None
     value: Exact | None
     move: Move | Missing
+    source: str = ""
+    beside: tuple[MarkBeside, ...] = ()
+
+    def farthest(self) -> MarkBeside | None:
+        """The mark of another source that differs most."""
+        price = self.price
+        if not self.beside or price is None:
+            return None
+        return max(self.beside, key=lambda m: abs(EXACT.subtract(m.price, price)))
+
+    def disagrees(self, limit_bps: Decimal) -> bool:
+        """Whether another source's mark is farther from the one used than ``limit_bps``."""
+        far = self.farthest()
+        if far is None or self.price is None:
+            return False
+        apart = EXACT.abs(EXACT.subtract(far.price, self.price))
+        most = EXACT.multiply(limit_bps, EXACT.abs(self.price))
+        return EXACT.multiply(apart, Decimal(10_000)) > most
 
 
 class MarksDay(Value):
@@ -132,6 +160,8 @@ def _checked(mark: MarkUsed, history: pd.DataFrame | None, day: TradingDay) -> C
         move=_move(history, day)
         if state == "fresh"
         else Missing(why=Why.NO_MARK, detail=f"no mark of {day.day}"),
+        source=mark.source,
+        beside=mark.beside,
     )
 
 
@@ -176,6 +206,18 @@ def factor_of(context: Context) -> Decimal:
     return DEFAULT_FACTOR if target is None else target.value
 
 
+def disagreement_of(context: Context) -> Decimal:
+    """How far policy allows another source's mark to be from the one used, in basis points."""
+    target = context.targets.get(DISAGREEMENT)
+    return DEFAULT_DISAGREEMENT_BPS if target is None else target.value
+
+
+def disagreeing(fact: MarksFact, limit_bps: Decimal) -> list[tuple[date, CheckedMark]]:
+    """Marks that another source of their session disagrees with, the newest day first."""
+    found = [(d.day, m) for d in fact.days for m in d.marks if m.disagrees(limit_bps)]
+    return sorted(found, key=lambda x: (-x[0].toordinal(), x[1].instrument))
+
+
 def outlying(fact: MarksFact, factor: Decimal) -> list[tuple[date, CheckedMark, Move]]:
     """Marks beyond their limit, the newest day first, then the farthest beyond."""
     found = [
@@ -194,26 +236,36 @@ def section(
     if isinstance(fact, Missing):
         return Section(id=MARKS.name, title=MARKS.title, summary=f"Marks are not known: {fact}.")
     factor, last = factor_of(context), fact.days[-1]
+    limit_bps = disagreement_of(context)
     far = outlying(fact, factor)
+    apart = disagreeing(fact, limit_bps)
     doubtful = [(last.day, m, None) for m in last.marks if m.state != "fresh"]
     unjudged = [m for m in last.marks if m.state == "fresh" and isinstance(m.move, Missing)]
     return Section(
         id=MARKS.name,
         title=MARKS.title,
-        summary=_summary(last, len(doubtful), len(far), len(unjudged)),
+        summary=_summary(last, len(doubtful), len(far), len(unjudged), len(apart)),
         figures=(
             _count("stale", "Stale marks", sum(m.state == "stale" for m in last.marks)),
             _count("missing", "Missing marks", sum(m.state == "missing" for m in last.marks)),
             _count("outlying", "Outlying marks", len(far)),
+            _count("disagreeing", "Marks that another source disagrees with", len(apart)),
             _count("unjudged", "Marks without enough history", len(unjudged)),
         ),
-        tables=(_table([*doubtful, *far, *((last.day, m, None) for m in unjudged)], factor),)
-        if doubtful or far or unjudged
-        else (),
+        tables=(
+            *(
+                [_table([*doubtful, *far, *((last.day, m, None) for m in unjudged)], factor)]
+                if doubtful or far or unjudged
+                else []
+            ),
+            *([_apart_table(apart, limit_bps)] if apart else []),
+        ),
         notes=(
             f"Outlying: the move from the session before is farther from the median of the "
             f"instrument's trailing returns than {plain(factor)} median absolute deviations; "
-            f"judged from {LEAST_RETURNS} returns on. A stale mark is from before the session.",
+            f"judged from {LEAST_RETURNS} returns on; or another source's mark of the session is "
+            f"more than {plain(limit_bps)} bps from it. A stale mark is from before the session. "
+            "The value touched is gross: that of every account without its sign, added up.",
         ),
     )
 
@@ -222,11 +274,12 @@ def _count(key: str, label: str, number: int) -> Figure:
     return Figure(id=f"{MARKS.name}.{key}", label=label, value=Count(value=number))
 
 
-def _summary(last: MarksDay, doubtful: int, far: int, unjudged: int) -> str:
+def _summary(last: MarksDay, doubtful: int, far: int, unjudged: int, apart: int) -> str:
     words = [
         f"{number} {what}"
         for number, what in (
-            (doubtful, "stale or missing"), (far, "outlying"), (unjudged, "not judged")
+            (doubtful, "stale or missing"), (far, "outlying"),
+            (apart, "disagreed with by another source"), (unjudged, "not judged"),
         )
         if number
     ]  # fmt: skip
@@ -253,6 +306,7 @@ def _table(rows: Sequence[tuple[date, CheckedMark, Move | None]], factor: Decima
             _percent(move.limit(factor)) if move else Missing(why=why.why),
             no_price if mark.value is None else Money(amount=mark.value, currency=mark.currency),
             Count(value=move.returns) if move else text(""),
+            text(mark.source),
             text(mark.marked_at),
             text(mark.instrument),
         )
@@ -269,10 +323,60 @@ def _table(rows: Sequence[tuple[date, CheckedMark, Move | None]], factor: Decima
             Column(key="limit", label="Limit"),
             Column(key="value", label="Value touched"),
             Column(key="returns", label="Returns", shown=False),
+            Column(key="source", label="Source", align="left"),
             Column(key="marked_at", label="Marked at", align="left", shown=False),
             Column(key="instrument", label="Identifier", align="left", shown=False),
         ),
         rows=tuple(row(*each) for each in rows),
+        top=10,
+    )
+
+
+def _apart_table(rows: Sequence[tuple[date, CheckedMark]], limit_bps: Decimal) -> Table:
+    found = []
+    for day, mark in rows:
+        far = mark.farthest()
+        assert far is not None and mark.price is not None
+        # Beside a price of 0 nothing is so many basis points away.
+        apart: Shown = Missing(why=Why.NO_DATA, detail="the mark used is 0")
+        if mark.price:
+            size = (far.price - mark.price) / abs(mark.price) * 10_000
+            apart = Number(value=size.quantize(Decimal("0.01")), unit="bps")
+        value: Shown = Missing(why=Why.NO_MARK)
+        if mark.value is not None:
+            value = Money(amount=mark.value, currency=mark.currency)
+        found.append(
+            (
+                text(mark.symbol),
+                text(day.isoformat()),
+                text(mark.source),
+                Number(value=mark.price, unit=mark.currency),
+                text(far.source),
+                Number(value=far.price, unit=mark.currency),
+                apart,
+                Number(value=limit_bps, unit="bps"),
+                value,
+                text(far.marked_at),
+                text(mark.instrument),
+            )
+        )
+    return Table(
+        id="marks_disagreeing",
+        title="Outlying: marks of several sources that disagree",
+        columns=(
+            Column(key="symbol", label="Instrument", align="left"),
+            Column(key="day", label="Close of", align="left"),
+            Column(key="source", label="Source", align="left"),
+            Column(key="price", label="Price"),
+            Column(key="other", label="Other source", align="left"),
+            Column(key="other_price", label="Its price"),
+            Column(key="apart", label="Apart"),
+            Column(key="limit", label="Limit"),
+            Column(key="value", label="Value touched"),
+            Column(key="marked_at", label="Other marked at", align="left", shown=False),
+            Column(key="instrument", label="Identifier", align="left", shown=False),
+        ),
+        rows=tuple(found),
         top=10,
     )
 
@@ -298,6 +402,14 @@ def attention(fact: MarksFact | Missing, context: Context) -> list[Attention]:
         )
         for m, move in far[:3]
     ]
+    for day, m in disagreeing(fact, disagreement_of(context)):
+        other = m.farthest()
+        if day == last and other is not None and m.price is not None:
+            words = (
+                f"The marks of {m.symbol} disagree: {plain(m.price)} by {m.source or 'no source'}, "
+                f"{plain(other.price)} by {other.source or 'no source'}."
+            )
+            found.append(Attention(severity="warning", text=words, section=MARKS.name))
     if len(far) > 3:
         words = f"{len(far) - 3} more marks are outlying."
         found.append(Attention(severity="warning", text=words, section=MARKS.name))

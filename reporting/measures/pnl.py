@@ -27,6 +27,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from decimal import Context as Arithmetic
 from typing import Any
 
+from pydantic import AwareDatetime
+
 from ..book import (
     NO_EXPLANATION,
     NO_FEE_ITEMS,
@@ -66,12 +68,32 @@ ROUNDING = Arithmetic(prec=100, rounding=ROUND_HALF_EVEN)
 
 
 class FxRate(Value):
-    """Worth of one unit of ``currency`` in base, at the period's start and end."""
+    """Worth of one unit of ``currency`` in base, at the period's start and end.
+
+    The closing rate is ``stale`` if it is from before the session, as a mark is; ``value`` is what
+    it translates, in the currency and gross: cash and market value of every account without sign,
+    added up; None where a mark is missing.
+    """
 
     currency: Currency
     open: Exact | None
     close: Exact | None
     source: str
+    stale: bool = False
+    value: Exact | None = None
+
+
+class LateFill(Value):
+    """A fill, correction or bust that was recorded after its day was first sealed."""
+
+    kind: str
+    fill_id: str
+    refers_to: str
+    strategy: str
+    agent: str
+    account: str
+    symbol: str
+    recorded_at: AwareDatetime
 
 
 class MethodChange(Value):
@@ -131,6 +153,7 @@ class PnlFact(Value):
     changes: tuple[MethodChange, ...] = ()
     fee_items: tuple[FeeItem, ...] | Missing = NO_FEE_ITEMS
     explained: tuple[Explained, ...] | Missing = NO_EXPLANATION
+    late: tuple[LateFill, ...] = ()
 
     @property
     def method(self) -> Method:
@@ -172,12 +195,16 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
     # Every quoted currency, used or not: one that is first traded later in a period has to have
     # the period's opening rate.
     currencies = sorted({c.currency for c in book.cells} | {*first} | {*last})
+    old = _from_before(closing_fx.table, base, day)
+    touched = _translated(book.cells)
     fx = tuple(
         FxRate(
             currency=c,
             open=Decimal(1) if c == base else first.get(c, (None, ""))[0],
             close=Decimal(1) if c == base else last.get(c, (None, ""))[0],
             source="base currency" if c == base else last.get(c, (None, ""))[1],
+            stale=c != base and c in old,
+            value=touched.get(c, Decimal(0)),
         )
         for c in currencies
     )
@@ -194,7 +221,65 @@ def of_day(day: TradingDay, frames: Frames) -> PnlFact | Missing:
         changes=changes,
         fee_items=book.fee_items,
         explained=_explained(book, fx, base),
+        late=_late(frames.get("late_fills"), book),
     )
+
+
+#: How a reader knows the kinds of fills.
+LATE_KINDS = {"correct": "correction", "bust": "bust"}
+
+
+def _late(frame: Frame | Value | None, book: BookDay) -> tuple[LateFill, ...]:
+    symbols = {c.instrument: c.symbol for c in book.cells}
+    return tuple(
+        LateFill(
+            kind=LATE_KINDS.get(row["kind"], "late fill"),
+            fill_id=str(row["fill_id"]),
+            refers_to=row["refers_to"],
+            strategy=row["strategy"],
+            agent=row["agent"],
+            account=row["account_id"],
+            symbol=symbols.get(row["instrument_id"], row["instrument_id"]),
+            recorded_at=row["recorded_at"],
+        )
+        for row in (frame.table.to_dict("records") if isinstance(frame, Frame) else [])
+    )
+
+
+def _from_before(table: Any, base: str, day: TradingDay) -> set[str]:
+    """Currencies whose rate to ``base`` is from before the session."""
+    assert day.trading is not None
+    return {
+        row["base"]
+        for row in table.to_dict("records")
+        if row["quote"] == base and row["fixed_at"] < day.trading.start
+    }
+
+
+def _translated(cells: Iterable[Cell]) -> dict[str, Decimal | None]:
+    """Cash and market value by currency, of every account without its sign; None spreads."""
+    net: dict[tuple[str, str], Decimal | None] = {}
+    for cell in cells:
+        key = (cell.currency, cell.account)
+        so_far = net.get(key, Decimal(0))
+        net[key] = (
+            None
+            if so_far is None or cell.value_close is None
+            else exact_sum([so_far, cell.cash_close, cell.value_close])
+        )
+    gross: dict[str, Decimal | None] = {}
+    for (currency, _), amount in net.items():
+        so_far = gross.get(currency, Decimal(0))
+        gross[currency] = (
+            None if so_far is None or amount is None else EXACT.add(so_far, EXACT.abs(amount))
+        )
+    return gross
+
+
+def stale_rates(fact: PnlFact) -> list[FxRate]:
+    """Closing rates from before their session that translate anything."""
+    used = {c.currency for c in fact.cells}
+    return [r for r in fact.fx if r.stale and r.currency in used and r.value != 0]
 
 
 def _explained(book: BookDay, fx: Sequence[FxRate], base: str) -> tuple[Explained, ...] | Missing:
@@ -280,6 +365,7 @@ def merge(days: Sequence[tuple[Any, PnlFact]]) -> PnlFact:
         changes=tuple(c for f in facts for c in f.changes),
         fee_items=_merged_items(facts),
         explained=_merged_explained(facts),
+        late=tuple(event for f in facts for event in f.late),
     )
 
 
@@ -310,7 +396,10 @@ def _merged_items(facts: Sequence[PnlFact]) -> tuple[FeeItem, ...] | Missing:
     if missing is not None and not measured:
         return missing
     return _merged(
-        items, lambda a, b: a.model_copy(update={"amount": EXACT.add(a.amount, b.amount)})
+        items,
+        lambda a, b: a.model_copy(
+            update={"amount": EXACT.add(a.amount, b.amount), "unknown": a.unknown + b.unknown}
+        ),
     )
 
 
@@ -707,6 +796,11 @@ def _figures(fact: PnlFact, total: Totals, series: list[Point]) -> tuple[Figure,
             label="Open positions at the close",
             value=Count(value=len(fact.marks), unit="positions"),
         ),
+        Figure(
+            id="pnl.stale_rates",
+            label="Stale FX rates",
+            value=Count(value=len(stale_rates(fact)), unit="rates"),
+        ),
     )
 
 
@@ -872,11 +966,13 @@ def _fees_table(fact: PnlFact, total: Totals) -> Table:
         return Table(id="pnl_fees", title="Fees by kind", columns=columns, rows=(row,), total=whole)
     close = {rate.currency: rate.close for rate in fact.fx}
     sums: dict[tuple[str, str], Decimal] = {}
+    unknown: dict[tuple[str, str], int] = {}
     for item in fact.fee_items:
         if item.instrument not in total.unvalued:
             key = (item.kind, item.currency)
             sums[key] = EXACT.add(sums.get(key, Decimal(0)), item.amount)
-    rows = []
+            unknown[key] = unknown.get(key, 0) + item.unknown
+    rows: list[tuple[Shown, ...]] = []
     for (kind, currency), amount in sorted(sums.items()):
         rate = close.get(currency)
         if not amount:
@@ -885,6 +981,11 @@ def _fees_table(fact: PnlFact, total: Totals) -> Table:
         shown = missing if rate is None else _money(fact, EXACT.multiply(amount, rate))
         rows.append((text(kind or NOBODY), Money(amount=amount, currency=currency), shown))
     rows.sort(key=lambda row: EXACT.minus(row[2].amount) if isinstance(row[2], Money) else 0)
+    for (kind, _), items in sorted(unknown.items()):
+        if items:
+            what = f"{items} item{'s' if items > 1 else ''} without an amount"
+            not_known = Missing(why=Why.NO_DATA, detail=what)
+            rows.append((text(kind or NOBODY), not_known, not_known))
     table = Table(
         id="pnl_fees", title="Fees by kind", columns=columns, rows=tuple(rows), total=whole
     )
@@ -928,15 +1029,21 @@ def _fx_table(fact: PnlFact) -> Table:
         title=f"Rates to {fact.base}",
         columns=(
             Column(key="currency", label="Currency", align="left"),
+            Column(key="state", label="Rate", align="left"),
             Column(key="open", label="Opening rate"),
             Column(key="close", label="Closing rate"),
+            Column(key="value", label="Value touched"),
             Column(key="source", label="Source and time", align="left"),
         ),
         rows=tuple(
             (
                 text(r.currency),
+                text("missing" if r.close is None else "stale" if r.stale else "fresh"),
                 missing if r.open is None else Number(value=r.open),
                 missing if r.close is None else Number(value=r.close),
+                Missing(why=Why.NO_MARK, detail="a mark is missing")
+                if r.value is None
+                else Money(amount=r.value, currency=r.currency),
                 text(r.source),
             )
             for r in fact.fx

@@ -397,12 +397,21 @@ class _Closer:
                 window=int(policy.number("var_window_sessions", day.day)),
                 minimum=int(policy.number("var_minimum_sessions", day.day)),
                 quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
+                mark_sources=policy.mark_sources(day.day),
+                late_after=self._first_known(day.day),
             )
         except SourceUnavailable as error:
             if not self.allow_gaps:
                 raise
             gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
             return dict.fromkeys(self.service.ledger.frame_names, gone), ()
+
+    def _first_known(self, day: date) -> datetime | None:
+        """Up to when the ledger was known when the whole day was first sealed."""
+        if self.service.store.day(day) is None:
+            return None
+        sealed = map(sealed_day, self.service.store.revisions(day))
+        return next((each.known_at for each in sealed if not each.flash), None)
 
     def _of_whole_days(self, day: TradingDay) -> dict[str, Frame | Value]:
         """For a flash: what is measured over whole days is not there yet."""

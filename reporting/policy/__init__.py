@@ -45,6 +45,14 @@ class LotMethod(Value):
     source: str
 
 
+class MarkSources(Value):
+    """Which sources of marks go before which from a date on, until a later line."""
+
+    since: date = Field(alias="from")
+    order: tuple[str, ...] = Field(strict=False)
+    source: str
+
+
 @dataclass(frozen=True)
 class Policy:
     """Everything the numbers are judged by, with the digest of the texts it was read from."""
@@ -55,6 +63,7 @@ class Policy:
     maintenance: Maintenance
     digest: str
     lot_methods: tuple[LotMethod, ...] = ()
+    mark_orders: tuple[MarkSources, ...] = ()
     risk: RiskPolicy = field(default_factory=RiskPolicy)
 
     def states(self) -> tuple[Objective, ...]:
@@ -110,6 +119,11 @@ class Policy:
         past = [line for line in self.lot_methods if line.since <= on]
         return max(past, key=lambda line: line.since).method if past else "fifo"
 
+    def mark_sources(self, on: date) -> tuple[str, ...]:
+        """The sources of marks, the best first; none where no line says so."""
+        past = [line for line in self.mark_orders if line.since <= on]
+        return max(past, key=lambda line: line.since).order if past else ()
+
     def number(self, threshold: str, on: date) -> Decimal:
         """The value of a threshold that must be there; raises :class:`ValidationFailed`."""
         target = self.targets(on).get(threshold)
@@ -133,12 +147,15 @@ def parse_policy(
     """
     try:
         table = tomllib.loads(thresholds)
-        rows = {name: table.pop(name, []) for name in ("threshold", "lot_method")}
+        rows = {name: table.pop(name, []) for name in ("threshold", "lot_method", "mark_sources")}
         for name, found in rows.items():
             if not isinstance(found, list):
                 raise ValidationFailed(f"the policy file's {name!r} is wrong: expected [[{name}]]")
         parsed = tuple(Threshold.model_validate(row, by_alias=True) for row in rows["threshold"])
         methods = tuple(LotMethod.model_validate(row, by_alias=True) for row in rows["lot_method"])
+        orders = tuple(
+            MarkSources.model_validate(row, by_alias=True) for row in rows["mark_sources"]
+        )
     except tomllib.TOMLDecodeError as error:
         raise ValidationFailed(f"the policy file is not TOML: {error}") from None
     except ValidationError as error:
@@ -147,21 +164,29 @@ def parse_policy(
         raise ValidationFailed(f"the policy file's {where!r} is wrong: {first['msg']}") from None
     if table:
         raise ValidationFailed(
-            f"the policy file has unknown tables {sorted(table)}; expected [[threshold]] and "
-            "[[lot_method]] only"
+            f"the policy file has unknown tables {sorted(table)}; expected [[threshold]], "
+            "[[lot_method]] and [[mark_sources]] only"
         )
-    dates = [line.since for line in methods]
-    if twice := sorted({d for d in dates if dates.count(d) > 1}):
-        raise ValidationFailed(
-            f"the policy file has two lot methods from {twice[0]}; expected one line a date"
-        )
-    in_force: set[tuple[str, date]] = set()
-    for line in parsed:
-        if (line.id, line.since) in in_force:
+    for what, lines in (("lot methods", methods), ("orders of mark sources", orders)):
+        dates = [line.since for line in lines]
+        if twice := sorted({d for d in dates if dates.count(d) > 1}):
             raise ValidationFailed(
-                f"the policy file has {line.id!r} twice from {line.since}; expected one line a date"
+                f"the policy file has two {what} from {twice[0]}; expected one line a date"
             )
-        in_force.add((line.id, line.since))
+    for line in orders:
+        if again := sorted({name for name in line.order if line.order.count(name) > 1}):
+            raise ValidationFailed(
+                f"the policy file's mark_sources from {line.since} name {again[0]!r} twice; "
+                "expected each source once, the best first"
+            )
+    in_force: set[tuple[str, date]] = set()
+    for limit in parsed:
+        if (limit.id, limit.since) in in_force:
+            raise ValidationFailed(
+                f"the policy file has {limit.id!r} twice from {limit.since}; expected one line a "
+                "date"
+            )
+        in_force.add((limit.id, limit.since))
     named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
     texts = [thresholds, *named, operations, maintenance, risk]
     catalogue = parse_objectives(objectives)
@@ -173,5 +198,6 @@ def parse_policy(
         maintenance=parse_maintenance(maintenance, watched),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
         lot_methods=methods,
+        mark_orders=orders,
         risk=parse_risk(risk),
     )

@@ -8,7 +8,7 @@ them, and joining and summing integers costs next to nothing (benchmarks/book.py
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from ..periods import TradingDay
 from ..postgres import Database, Query, Session, column_types, parsed, queries
 from ..resources import resource
 from .ledger_market import MARKET_TRADES, QUOTES, quotes_frame, quotes_window, trades_frame
+from .ledger_numbers import no_numbers, sound_instruments, sound_marks, sound_rates
 
 SOURCE = "ledger"
 #: How old a quote may be, where policy does not say.
@@ -164,11 +165,15 @@ class Ledger:
         window: int,
         minimum: int,
         quote_max_age_s: int = QUOTE_MAX_AGE_S,
+        mark_sources: Sequence[str] = (),
+        late_after: datetime | None = None,
     ) -> tuple[Frames, tuple[Finding, ...]]:
         """All frames of a session as known at ``known_at``, from one snapshot.
 
         ``window`` and ``minimum`` are the sessions of history that VaR wants and needs; a quote
-        older than ``quote_max_age_s`` counts as none. A session with neither fills nor orders nor
+        older than ``quote_max_age_s`` counts as none; ``mark_sources`` are those of marks, the best
+        first. With ``late_after`` the fills that were recorded since are a frame of their own. A
+        session with neither fills nor orders nor
         marks of its own is an empty source: Missing.
         """
         assert day.trading is not None
@@ -180,6 +185,8 @@ class Ledger:
             "known_at": known_at,
             "history_start": history,
             "zone": day.zone,
+            "sources": list(mark_sources),
+            "late_after": late_after or known_at,
         }
         base = {"base": self._base}
         control = {
@@ -234,14 +241,18 @@ class Ledger:
         if "quotes" in have:
             query = self._queries["quotes"]
             period = quotes_window(at["start"], at["end"], quote_max_age_s)
-            rows, columns, scales = _streamed(session, query, QUOTES, **named, **period)
-            quotes = Packed(columns, self._coverage(query, rows, scales))
+            read = _streamed(session, query, QUOTES, **named, **period)
+            rows, columns, scales = read.packed()
+            coverage = self._coverage(query, rows, scales)
+            quotes = Packed(columns, coverage, no_numbers("quotes", read.no_numbers))
             found["quotes"] = quotes_frame(quotes, quote_max_age_s)
         if "market_trades" in have:
             query = self._queries["market_trades"]
             period = {"start": at["start"], "end": at["end"]}
-            rows, columns, scales = _streamed(session, query, MARKET_TRADES, **named, **period)
-            trades = Packed(columns, self._coverage(query, rows, scales))
+            read = _streamed(session, query, MARKET_TRADES, **named, **period)
+            rows, columns, scales = read.packed()
+            coverage = self._coverage(query, rows, scales)
+            trades = Packed(columns, coverage, no_numbers("market_trades", read.no_numbers))
             found["market_trades"] = trades_frame(trades)
         return found
 
@@ -274,6 +285,8 @@ class Ledger:
                 continue
             found = dict(have[view])
             for column, kind in wanted:
+                if column not in found and (view, column) in optional_columns():
+                    continue
                 if column not in found:
                     problems.append(f"ledger.{view} has no column {column}")
                 elif found[column] != kind:
@@ -322,8 +335,22 @@ class Ledger:
         # Opening rates are those before the session began.
         opening = {**at, "end": at["start"]}
         frames["fx_open"] = self._frame(session, "fx_rates", control["fx_open"], **opening)
+        start = at["start"]
+        for name, sound in (
+            ("instruments", sound_instruments),
+            ("marks", lambda read: sound_marks(read, start)),
+            ("fx_rates", lambda read: sound_rates(read, start)),
+            ("fx_open", lambda read: sound_rates(read, start)),
+        ):
+            read = frames[name]
+            assert isinstance(read, Frame)
+            frames[name] = sound(read)
         for name in ("replaced_fills", "correcting_fills"):
             frames[name] = self._frame(session, name, {}, **at)
+        if at["late_after"] < at["known_at"]:
+            late = self._frame(session, "late_fills", {}, **at)
+            if len(late.table):  # closing again without any is the same day
+                frames["late_fills"] = late
         have = column_types(session, "ledger")
         for name, view in OPTIONAL.items():
             frames[name] = (
@@ -360,6 +387,7 @@ class Ledger:
             _finding("fill identifier used twice", "error", len(twice), twice[:5],
                      "every row of ledger.fills has an identifier of its own; all were booked"),
         ]  # fmt: skip
+        findings += no_numbers("fills", streamed.no_numbers)
         coverage = self._coverage(self._queries["fills"], rows, control)
         frame = Packed(columns, coverage, coded=("order_id",))
         return frame, tuple(f for f in findings if f.count)
@@ -392,7 +420,8 @@ class Ledger:
             seen |= asked
             asked = {*Names.of(pa.array(sorted(named - seen), pa.string())).lacking(known)}
         rows, columns, scales = orders.packed()
-        return Packed(columns, self._coverage(query, rows, scales))
+        coverage = self._coverage(query, rows, scales)
+        return Packed(columns, coverage, no_numbers("orders", orders.no_numbers))
 
     def _earlier(self, session: Session, at: Mapping[str, Any], orders: Packed) -> Frame:
         """What the orders placed before the session had filled before it."""
@@ -402,18 +431,18 @@ class Ledger:
         assert isinstance(placed, Whole) and isinstance(names, Names)
         old = pc.unique(names.texts(np.flatnonzero(placed.at(slice(None)) < start_us)))
         named = {"start": at["start"], "known_at": at["known_at"], "order_ids": old.to_pylist()}
-        rows, columns, scales = _streamed(session, query, EARLIER, **named)
+        rows, columns, scales = _streamed(session, query, EARLIER, **named).packed()
         return Packed(columns, self._coverage(query, rows, scales))
 
 
 def _streamed(
     session: Session, query: Query, kinds: Mapping[str, type[Column]], **parameters: Any
-) -> tuple[int, dict[str, Column], dict[str, str]]:
-    """All rows of a query, as :meth:`_Streamed.packed` gives them."""
+) -> _Streamed:
+    """All rows of a query."""
     streamed = _Streamed(kinds)
     for block in session.blocks(query, **parameters):
         streamed.take(streamed.parsed(block))
-    return streamed.packed()
+    return streamed
 
 
 class _Streamed:
@@ -426,6 +455,8 @@ class _Streamed:
     def __init__(self, kinds: Mapping[str, type[Column]]) -> None:
         self._columns = {name: kind() for name, kind in kinds.items()}
         self._rows = self._blocks = 0
+        #: Rows whose number is NaN or infinite, by column, each by the identifier that it has.
+        self.no_numbers: dict[str, list[str]] = {}
 
     def parsed(self, block: bytes) -> pa.Table:
         """The rows of a block, numbers as texts."""
@@ -436,7 +467,10 @@ class _Streamed:
         for (name, column), chunked in zip(self._columns.items(), batch.columns, strict=True):
             values = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
             if isinstance(column, Numbers):
-                column.add(*_integers(values))
+                integers, scale, known = _integers(values)
+                column.add(integers, scale, known)
+                if np.count_nonzero(known) < len(values) - values.null_count:
+                    self._note(name, values, batch)
             elif isinstance(column, Whole):
                 none = -1 if name.endswith("_us") else 0
                 column.add(values.cast(pa.int64()).fill_null(none).to_numpy())
@@ -446,6 +480,15 @@ class _Streamed:
         self._blocks += 1
         if self._blocks % TIDY == 0:
             pa.default_memory_pool().release_unused()
+
+    def _note(self, name: str, values: pa.StringArray, batch: pa.Table) -> None:
+        known_as = next(n for n in ("fill_id", "order_id", "instrument_id") if n in self._columns)
+        bad = batch.filter(pc.is_in(values, pa.array(NO_NUMBERS)))
+        found = bad[known_as].to_pylist()
+        if known_as == "instrument_id":  # of several rows: the time tells which one
+            when = next(n for n in self._columns if n.endswith("_us"))
+            found = [f"{a} / {b}" for a, b in zip(found, bad[when].to_pylist(), strict=True)]
+        self.no_numbers.setdefault(name, []).extend(map(str, found))
 
     def names(self, name: str) -> Names:
         """A column of identifiers, as far as it was taken."""
@@ -557,9 +600,22 @@ def optional_views() -> frozenset[str]:
     return frozenset(found)
 
 
+def optional_columns() -> frozenset[tuple[str, str]]:
+    """Columns that a view may lack: those that the contract comments as optional."""
+    lines = (resource("sql") / "ledger" / "contract.sql").read_text("utf-8").splitlines()
+    found, view = set(), ""
+    for line in lines:
+        words = line.split()
+        if line.startswith("create or replace view ledger."):
+            view = words[4].removeprefix("ledger.")
+        elif "-- optional column" in line:
+            found.add((view, words[2].rstrip(",")))
+    return frozenset(found)
+
+
 def contract() -> Mapping[str, list[tuple[str, str]]]:
     """Columns and types of every contract view, read from sql/ledger/contract.sql."""
-    names = {"text": "text", "numeric": "numeric", "smallint": "smallint"}
+    names = {"text": "text", "numeric": "numeric", "smallint": "smallint", "integer": "integer"}
     names["timestamptz"] = "timestamp with time zone"
     views: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []

@@ -47,7 +47,7 @@ def quotes_frame(read: Frame, max_age_s: int) -> Frame:
     return Frame(
         table[good].drop(columns="mid_doubled_known"),
         read.coverage.model_copy(update={"control": control}),
-        finding,
+        (*read.findings, *finding),
     )
 
 
@@ -63,7 +63,7 @@ def trades_frame(read: Frame) -> Frame:
     return Frame(
         table[good].drop(columns=["price_known", "quantity_known"]),
         read.coverage,
-        finding,
+        (*read.findings, *finding),
     )
 
 

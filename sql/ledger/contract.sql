@@ -117,11 +117,15 @@ create or replace view ledger.corporate_actions as select
     null::text        as action_id,
     null::text        as instrument_id,
     null::text        as kind,            -- split | dividend | expiry | cancelled
-    null::numeric     as ratio,           -- split: new units for one old unit
-    null::numeric     as amount,          -- dividend: per unit; expiry: settlement price
+    null::numeric     as ratio,           -- split: new units for one old unit; or see below
+    null::numeric     as amount,          -- dividend: per unit; expiry: settlement price; split:
+                                          -- what is paid for one unit in lieu of fractions, or null
     null::text        as currency,        -- of the dividend
     null::timestamptz as effective_at,    -- from then on prices and positions are after the action
-    null::timestamptz as recorded_at
+    null::timestamptz as recorded_at,
+    -- These two may be left out where every ratio is a decimal with an end.
+    null::integer     as ratio_new,       -- optional column; split: so many new units …
+    null::integer     as ratio_old        -- optional column; … for so many old ones: 1 and 3
 where false;
 
 -- optional: Payments that are no fill. One row a version of a flow; amount 0 takes it back.

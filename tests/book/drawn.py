@@ -178,7 +178,8 @@ def fee_item(kind: str, amount: str, **more: Any) -> dict[str, Any]:
     """A row of fee items, summed as the ledger's query does."""
     return {
         "account_id": "acc1", "instrument_id": "AAA", "strategy": "trend", "agent": "alpha",
-        "kind": kind, "currency": "USD", "amount": Decimal(amount), "items": 1, **more,
+        "kind": kind, "currency": "USD", "amount": Decimal(amount), "items": 1,
+        "unknown": 0, "unknown_samples": None, **more,
     }  # fmt: skip
 
 

@@ -364,10 +364,14 @@ def test_what_is_not_itemised_is_named() -> None:
         ("hedge", "not itemised", 2),
         ("trend", "commission", Decimal("2.5")),
         ("trend", "not itemised", Decimal("0.5")),
+        ("trend", "odd", 0),
     ]
-    (finding,) = day.findings
-    assert (finding.count, finding.severity) == (2, "warning")
-    assert "2.5 USD" in finding.detail
+    unknown, differing = day.findings
+    assert (differing.count, differing.severity) == (2, "warning")
+    assert "2.5 USD" in differing.detail
+    # Without a currency 9 are 9 of nothing: not known, under their kind.
+    assert (unknown.check, unknown.count) == ("fee item without its amount", 1)
+    assert [i.unknown for i in day.fee_items] == [0, 0, 0, 1]
 
 
 def test_items_of_a_fill_that_is_not_booked_are_not_counted() -> None:

@@ -295,7 +295,7 @@ def test_a_restatement_says_what_changed() -> None:
         Money(amount=Decimal(5), currency="USD"), Money(amount=Decimal(7), currency="USD"),
     )  # fmt: skip
     assert "pnl.fees" not in changed
-    assert all(d.reason == "late fill" for d in second.differences)
+    assert all(d.reason == "2026-03-02 r2: late fill" for d in second.differences)
     assert any(a.severity == "note" and "2026-03-02 r2" in a.text for a in second.attention)
     assert content(first) != content(second)
 

@@ -15,8 +15,10 @@ from ..line.site import ROOT, WORKER, Server
 
 SPLITS = f"splits{WORKER}"
 
+#: As a ledger has it from before there were ratio_new and ratio_old.
 ACTIONS = """
-create or replace view ledger.corporate_actions as
+drop view ledger.corporate_actions;
+create view ledger.corporate_actions as
 select * from (values
     ('S1', 'AAA', 'split', 2::numeric, null::numeric, null::text,
      timestamptz '2026-02-02 05:00Z', timestamptz '2026-01-20 12:00Z'),

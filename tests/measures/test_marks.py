@@ -237,6 +237,7 @@ def test_stale_missing_outlying_and_unjudged_marks_are_listed_with_what_they_tou
     values = {f.id: f.value.value for f in page(found).figures}  # type: ignore[union-attr]
     assert values == {
         "marks.stale": 0, "marks.missing": 1, "marks.outlying": 1, "marks.unjudged": 1,
+        "marks.disagreeing": 0,
     }  # fmt: skip
 
 

@@ -447,8 +447,12 @@ def test_merge_of_days_is_the_day_of_all_rows(days: Any) -> None:
     merged, whole = merge(closed(days)), at_once(days)
     # Part by part, so that a failure is short.
     for part in PnlFact.model_fields:
-        if part != "explained":  # each session's own, at its own rates: it adds up, see below
-            assert getattr(merged, part) == getattr(whole, part), part
+        if part == "explained":  # each session's own, at its own rates: it adds up, see below
+            continue
+        one, other = getattr(merged, part), getattr(whole, part)
+        if part == "fx":  # the rates of the last session are older than the one session of all
+            one, other = ([r.model_copy(update={"stale": False}) for r in x] for x in (one, other))
+        assert one == other, part
 
 
 @settings(deadline=None, max_examples=40)

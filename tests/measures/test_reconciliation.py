@@ -298,7 +298,8 @@ def test_the_same_line_twice_is_a_note() -> None:
 def test_a_line_that_says_nothing_is_left_out_and_found(row: list[dict[str, Any]]) -> None:
     kept = statements(table_frame([*cash(("EUR", "2")), *row]))
     assert kept.table["currency"].tolist() == ["EUR"]
-    assert [f.severity for f in kept.findings] == ["warning"]
+    severity = "warning" if row[0]["balance"].is_finite() else "error"
+    assert [f.severity for f in kept.findings] == [severity]
 
 
 def test_statements_without_rows_stay() -> None:

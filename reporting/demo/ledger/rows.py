@@ -126,7 +126,8 @@ class TapePrint(NamedTuple):
 class CorporateEvent(NamedTuple):
     """A version of what happens to an instrument: SPLIT, CASHDIV, EXPIRY or WITHDRAWN.
 
-    ``factor`` is new units for one old unit; ``per_unit`` a dividend or a settlement price.
+    ``factor`` is new units for one old unit; ``per_unit`` a dividend or a settlement price. Of a
+    ratio without an end there would be ``new_units`` for ``old_units``.
     """
 
     event_id: str
@@ -137,6 +138,8 @@ class CorporateEvent(NamedTuple):
     ccy: str | None
     effective_at: int
     entered_at: int
+    new_units: int | None = None
+    old_units: int | None = None
 
 
 class CashMovement(NamedTuple):

@@ -210,11 +210,13 @@ create table if not exists firm.corporate_events (
     event_id     text        not null,
     code         text        not null,
     what         text        not null,  -- SPLIT | CASHDIV | EXPIRY | WITHDRAWN
-    factor       numeric,               -- new units for one old unit
-    per_unit     numeric,               -- dividend, or settlement price
+    factor       numeric,               -- new units for one old unit, where it has an end
+    per_unit     numeric,               -- dividend, settlement price, or for fractions of a split
     ccy          text,
     effective_at timestamptz not null,
     entered_at   timestamptz not null,
+    new_units    integer,               -- 1 for 3: 1 new …
+    old_units    integer,               -- … for 3 old
     primary key (event_id, entered_at)
 );
 
@@ -294,7 +296,9 @@ select
     per_unit   as amount,
     ccy        as currency,
     effective_at,
-    entered_at as recorded_at
+    entered_at as recorded_at,
+    new_units  as ratio_new,
+    old_units  as ratio_old
 from firm.corporate_events;
 
 create or replace view ledger.cash_flows as
