@@ -183,7 +183,8 @@ class Attestation(Value):
 class Personal(Value):
     """Columns of the ledger that speak of a person, for the record of processing (Art. 30).
 
-    ``cells`` are the keys of the columns under which their values stand in a report's tables.
+    ``cells`` are the keys of the columns under which their values stand in a report's tables, of
+    one table alone as ``<table>.<column>``.
     """
 
     id: str = Field(pattern=ID)
@@ -242,9 +243,9 @@ def parse_compliance(
 ) -> Compliance:
     """The mapping from the text of the TOML file ``name``.
 
-    ``objectives`` are the ids of those that promise something, ``alerts`` of all alerts. Raises :class:`ValidationFailed`
-    naming the file, the entry, its value and what was expected: for a test, a figure, an objective
-    or a control that nobody knows too.
+    ``objectives`` are the ids of those that promise something, ``alerts`` of all alerts. Raises
+    :class:`ValidationFailed` naming the file, the entry, its value and what was expected: for a
+    test, a figure, an objective or a control that nobody knows too.
     """
     try:
         tables = tomllib.loads(text)

@@ -20,7 +20,7 @@ from ..objectives import Standing
 from .checks import CHECKS, Held
 from .masking import masked
 
-__all__ = ["Held", "Tested", "masked", "tested", "with_compliance"]
+__all__ = ["Assessed", "Held", "assess", "masked", "with_compliance"]
 
 #: The kinds of report that have the appendix.
 KINDS = (Kind.MONTHLY, Kind.QUARTERLY)
@@ -55,7 +55,7 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class Tested:
+class Assessed:
     """One control with its outcome, the bound that was set and what the outcome rests on."""
 
     control: Control
@@ -75,7 +75,7 @@ def with_compliance(
     Nothing in it depends on the circumstances of an issue: a report that is made again is the same.
     """
     held = Held(document, days, unsealed, {s.id: s for s in standings}, policy)
-    if document.kind not in KINDS or not (results := tested(held)):
+    if document.kind not in KINDS or not (results := assess(held)):
         return document
     return document.model_copy(
         update={
@@ -85,34 +85,34 @@ def with_compliance(
     )
 
 
-def tested(held: Held) -> tuple[Tested, ...]:
+def assess(held: Held) -> tuple[Assessed, ...]:
     """Every control in force at the end of the period, in the order of the mapping."""
     compliance = held.policy.compliance
     cutoff = max(c.sealed.known_at for c in held.days)
     known = cutoff.astimezone(ZoneInfo(held.days[-1].sealed.zone)).date()
     return tuple(
-        _tested(control, held, compliance.attestations, known)
+        _assessed(control, held, compliance.attestations, known)
         for control in compliance.controls_on(held.document.period.last)
     )
 
 
-def _tested(
+def _assessed(
     control: Control, held: Held, attestations: Sequence[Attestation], known: date
-) -> Tested:
+) -> Assessed:
     """Data first; only what it leaves open can be attested. ``known`` is the cut-off's day."""
     answer = CHECKS[control.test].run(held, control)
     own = [a for a in attestations if a.control == control.id and a.on <= known]
     if answer.result != "not assessed" or not own:
-        return Tested(control, answer.result, answer.evidence)
+        return Assessed(control, answer.result, answer.evidence)
     last = max(own, key=lambda a: a.on)
     if last.valid_until < held.document.period.last:
         words = f"{answer.evidence}; attested {last.on} by {last.by}, expired {last.valid_until}"
-        return Tested(control, "not assessed", words)
+        return Assessed(control, "not assessed", words)
     words = f"{last.on} by {last.by}, valid until {last.valid_until}: {last.evidence}"
-    return Tested(control, "attested" if last.result == "met" else "missed", words)
+    return Assessed(control, "attested" if last.result == "met" else "missed", words)
 
 
-def _section(held: Held, results: Sequence[Tested]) -> Section:
+def _section(held: Held, results: Sequence[Assessed]) -> Section:
     """The appendix: a table a framework, and the register of personal data."""
     compliance = held.policy.compliance
     count = {o: sum(t.outcome == o for t in results) for o in ("met", "attested", "missed")}
@@ -148,7 +148,7 @@ def _section(held: Held, results: Sequence[Tested]) -> Section:
     )
 
 
-def _attention(results: Sequence[Tested]) -> list[Attention]:
+def _attention(results: Sequence[Assessed]) -> list[Attention]:
     """One line for all controls that were missed: the sections say each of them in full."""
     missed = [t.control for t in results if t.outcome == "missed"]
     if not missed:
@@ -159,7 +159,7 @@ def _attention(results: Sequence[Tested]) -> list[Attention]:
     ]
 
 
-def _table(framework: Framework, results: Sequence[Tested]) -> Table:
+def _table(framework: Framework, results: Sequence[Assessed]) -> Table:
     return Table(
         id=f"compliance_{framework.id}",
         title=f"{framework.title} ({framework.edition})",
@@ -187,7 +187,11 @@ def _test(control: Control) -> str:
     unit = "h" if control.test == "sealed_within" else control.unit
     bounds = [("at most", control.at_most), ("at least", control.at_least)]
     words = [f"{word} {plain(bound)} {unit}".strip() for word, bound in bounds if bound is not None]
-    return ": ".join([CHECKS[control.test].words, *([" and ".join(words)] if words else [])])
+    if words:
+        return f"{CHECKS[control.test].words}: {' and '.join(words)}"
+    return (
+        "figures keep their own target" if control.test == "figures" else CHECKS[control.test].words
+    )
 
 
 def _register(compliance: Compliance) -> tuple[Table, ...]:

@@ -125,7 +125,7 @@ def _control_totals(held: Held, control: Control) -> Answer:
         return Answer("missed", f"rows read of rows that there are: {listed(wrong)} (Sources)")
     rows = sum(s.rows for s, _ in counted)
     names = listed(list(dict.fromkeys(s.query for s, _ in counted)))
-    return Answer("met", f"{names}: {rows} rows read, {rows} by the source itself (Sources)")
+    return Answer("met", f"{names}: {rows:,} rows read, {rows:,} by the source itself (Sources)")
 
 
 def _restatements_explained(held: Held, control: Control) -> Answer:
@@ -215,13 +215,14 @@ def _sections(held: Held, control: Control) -> Answer:
             words.append(f"{id}: {'no target' if section else 'not in this report'}")
             continue
         results.append(RESULT[section.verdict])
+        title = section.title
         judged = [f for f in section.figures if f.verdict is not None]
         short = [
             f"{f.id} {f.verdict.value}" for f in judged if f.verdict not in (None, Verdict.MET)
         ]
         met = len(judged) - len(short)
         kept = f"{met} of {len(judged)} figures met" if judged else section.verdict.value
-        words.append(f"{id}: {kept}{'; ' if short else ''}{listed(short, 3)}")
+        words.append(f"{title}: {kept}{'; ' if short else ''}{listed(short, 3)}")
     return Answer(_worst(results), "; ".join(words))
 
 
@@ -268,7 +269,7 @@ def _personal_masked(held: Held, control: Control) -> Answer:
 
 
 def _attestation(held: Held, control: Control) -> Answer:
-    return Answer("not assessed", "no data answers it")
+    return Answer("not assessed", "no valid attestation")
 
 
 CHECKS: Mapping[Test, Check] = {
@@ -325,7 +326,7 @@ def _said(value: Shown) -> str:
     """A value in words that need no rounding."""
     match value:
         case Count() | Number():
-            number = plain(Decimal(value.value))
+            number = f"{value.value:,}" if isinstance(value, Count) else plain(value.value)
             return f"{number} {value.unit}".strip()
         case Money():
             return f"{plain(value.amount)} {value.currency}"

@@ -99,9 +99,9 @@ def _names(document: Document, entry: Personal) -> Iterator[str]:
     heads: list[str] = []
     for table in (t for section in document.sections for t in section.tables):
         keys = [column.key for column in table.columns]
-        for cell in entry.cells:
-            if cell in keys:
-                yield from _texts(table, keys.index(cell))
+        for index, key in enumerate(keys):
+            if key in entry.cells or f"{table.id}.{key}" in entry.cells:
+                yield from _texts(table, index)
         for by, of in SPLITS:
             if by in keys and of in keys:
                 split = zip(
