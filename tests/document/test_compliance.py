@@ -697,3 +697,23 @@ def test_the_demos_month_can_be_masked_and_read(november: Document) -> None:
         assert not re.search(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", text), name
     assert {f.id for f in found.sections[0].figures} == {f.id for f in november.sections[0].figures}
     assert b"MAIN-1" not in b"".join(render.render_tables(found).values())
+
+
+def test_the_appendix_takes_no_rows_from_the_results(november: Document) -> None:
+    """The results' tables show what they show without it."""
+    own = november.model_copy(
+        update={"sections": tuple(s for s in november.sections if s.id != "compliance")}
+    )
+    row = tuple(Text(text="met") for _ in range(7))
+    keys = ("reference", "asks", "test", "result", "evidence", "owner", "control")
+    table = Table(
+        id="compliance_f",
+        title="Frame",
+        columns=tuple(Column(key=key, label=key) for key in keys),
+        rows=(row,) * 60,
+        whole=True,
+    )
+    more = Section(id="compliance", title="Compliance mapping", tables=(table,))
+    both = [own, own.model_copy(update={"sections": (*own.sections, more)})]
+    said = [re.findall(r"showing \d+ of [\d,]+ rows", render.render_html(d).decode()) for d in both]
+    assert said[0] == said[1] != []
