@@ -208,7 +208,7 @@ def test_of_a_restated_day_nothing_tells_when_it_was_first_sealed() -> None:
 def test_a_gap_is_a_miss_and_is_named() -> None:
     gap = Gap(what="Uptime", when="2026-03-02", reason=NO_DATA)
     assert answer("no_gaps") == ("met", "0 gaps (Gaps)")
-    assert answer("no_gaps", gaps=(gap,)) == ("missed", "1 gaps: Uptime (Gaps)")
+    assert answer("no_gaps", gaps=(gap,)) == ("missed", "1 gap: Uptime (Gaps)")
 
 
 @pytest.mark.parametrize(("severity", "result"), [("error", "missed"), ("warning", "met")])
@@ -216,7 +216,7 @@ def test_an_error_among_the_findings_is_a_miss(severity: Any, result: str) -> No
     finding = Finding(check="orphan", severity=severity, count=2, detail="")
     found, words = answer("no_errors", findings=(finding,))
     assert found == result
-    assert f"1 {severity}s" in words
+    assert f"1 {severity}," in words
 
 
 def reading(rows: int, stated: str | None, query: str = "fills") -> Coverage:
@@ -384,7 +384,7 @@ def test_the_register_answers_for_itself() -> None:
     for test in ("personal_register", "personal_masked"):
         assert answer(test) == ("not assessed", "the register of personal data is empty")
     (found,) = assess(held(control("personal_register") + REGISTER))
-    assert found.evidence.startswith("2 ledger columns in 1 entries")
+    assert found.evidence.startswith("2 ledger columns, each with purpose")
     open_ = REGISTER.replace('external = "pseudonym"', 'external = "shown"')
     for register, result in ((REGISTER, "met"), (open_, "missed")):
         (found,) = assess(held(control("personal_masked") + register))

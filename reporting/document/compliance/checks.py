@@ -98,7 +98,7 @@ def _sealed_within(held: Held, control: Control) -> Answer:
 def _no_gaps(held: Held, control: Control) -> Answer:
     names = list(dict.fromkeys(gap.what for gap in held.document.gaps))
     if names:
-        return Answer("missed", f"{len(held.document.gaps)} gaps: {listed(names)} (Gaps)")
+        return Answer("missed", f"{_many(len(held.document.gaps), 'gap')}: {listed(names)} (Gaps)")
     return Answer("met", "0 gaps (Gaps)")
 
 
@@ -107,10 +107,8 @@ def _no_errors(held: Held, control: Control) -> Answer:
         s: sum(f.severity == s for f in held.document.findings)
         for s in ("error", "warning", "note")
     }
-    words = (
-        f"{count['error']} errors, {count['warning']} warnings, {count['note']} notes (Findings)"
-    )
-    return Answer("missed" if count["error"] else "met", words)
+    words = ", ".join(_many(number, severity) for severity, number in count.items())
+    return Answer("missed" if count["error"] else "met", f"{words} (Findings)")
 
 
 def _control_totals(held: Held, control: Control) -> Answer:
@@ -139,7 +137,7 @@ def _policy_named(held: Held, control: Control) -> Answer:
     digests = [c.sealed.policy_digest for c in held.days]
     versions = len({d for d in digests if d})
     answer = _all(sum(map(bool, digests)), len(digests), "sealed days name their policy")
-    return _more(answer, f"{versions} version{'' if versions == 1 else 's'} in force")
+    return _more(answer, f"{_many(versions, 'version')} in force")
 
 
 def _audit_logged(held: Held, control: Control) -> Answer:
@@ -255,8 +253,8 @@ def _personal_register(held: Held, control: Control) -> Answer:
     columns = sum(len(entry.columns) for entry in register)
     return Answer(
         "met",
-        f"{columns} ledger columns in {len(register)} entries, each with purpose, legal basis, "
-        "retention and masking (register below)",
+        f"{_many(columns, 'ledger column')}, each with purpose, legal basis, retention and masking "
+        "(register below)",
     )
 
 
@@ -291,6 +289,10 @@ CHECKS: Mapping[Test, Check] = {
     "personal_masked": Check("names are masked outside", _personal_masked),
     "attestation": Check("attested by a person", _attestation),
 }
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _all(kept: int, of: int, what: str) -> Answer:
