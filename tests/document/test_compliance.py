@@ -700,9 +700,10 @@ def test_the_demos_month_can_be_masked_and_read(november: Document) -> None:
 
 
 def test_the_appendix_takes_no_rows_from_the_results(november: Document) -> None:
-    """The results' tables show what they show without it."""
+    """The results' tables show what they show without it; charts are left out, they take long."""
+    results = [s for s in november.sections if s.id != "compliance"]
     own = november.model_copy(
-        update={"sections": tuple(s for s in november.sections if s.id != "compliance")}
+        update={"sections": tuple(s.model_copy(update={"charts": ()}) for s in results)}
     )
     row = tuple(Text(text="met") for _ in range(7))
     keys = ("reference", "asks", "test", "result", "evidence", "owner", "control")
