@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from reporting.errors import ValidationFailed
+from reporting.errors import UsageError, ValidationFailed
+from reporting.pipeline import Service
 from reporting.policy import Policy, parse_policy
 from reporting.policy.compliance import CLAIM, Compliance, parse_compliance
+from reporting.settings import load
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -221,6 +223,17 @@ def test_what_is_wrong_is_named_with_its_value_and_what_was_expected(
     message = str(refused.value)
     assert message.startswith("compliance.toml")
     assert [words for words in said if words not in message] == [], message
+
+
+def test_the_service_names_the_file_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.toml"
+    path.write_text(using("days_counted"))
+    with pytest.raises(
+        ValidationFailed, match=r"'days_counted'.*REPORTING_COMPLIANCE_FILE is .*mapping"
+    ):
+        _ = Service(load(compliance_file=path)).policy
+    with pytest.raises(UsageError, match="REPORTING_COMPLIANCE_FILE"):
+        _ = Service(load(compliance_file=tmp_path / "none.toml")).policy
 
 
 def test_the_texts_above_are_right_but_for_what_they_plant() -> None:
