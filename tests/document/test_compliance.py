@@ -20,6 +20,7 @@ from reporting.document import Cited, Issue, build, content
 from reporting.document.compliance import Held, assess, masked
 from reporting.document.compliance.checks import CHECKS
 from reporting.document.compliance.masking import pseudonym
+from reporting.document.strategies import slug
 from reporting.model import Count, Coverage, Finding, Missing, Ratio, Text, Value, Why
 from reporting.page import (
     Attention,
@@ -331,6 +332,15 @@ def test_an_objective_answers_with_its_verdict_and_its_share() -> None:
     assert answer("objectives", 'objectives = ["web", "x"]', low)[0] == "missed"
 
 
+def test_what_is_only_tracked_or_unknown_to_the_report_is_not_assessed() -> None:
+    of = policy(objective("x", GOOD, goal=None), objective("web", state("web")))
+    tracked = answer("objectives", 'objectives = ["x"]', of=of)
+    assert tracked == ("not assessed", "x only tracked, at least 99 %")
+    asked = held(control("objectives", 'objectives = ["x"]'))
+    (found,) = assess(replace(asked, standings={}))
+    assert (found.outcome, found.evidence) == ("not assessed", "x not in this report")
+
+
 @pytest.mark.parametrize(
     ("verdict", "result"),
     [
@@ -461,6 +471,17 @@ def test_the_summary_counts_every_control_once() -> None:
     assert [a.text for a in found.attention if a.section == "compliance"] == [
         "Compliance mapping: 1 control missed."
     ]
+
+
+def test_every_framework_has_a_table_of_its_own_controls() -> None:
+    second = FRAMEWORK.replace('"f"', '"g"') + control("no_gaps", id="e").replace('"f"', '"g"')
+    third = FRAMEWORK.replace('"f"', '"empty"')
+    found = appendix(document(month(), mapped(SEVERAL + second + third), kind="monthly"))
+    ids = {t.id: [row[-1] for row in t.rows] for t in found.tables if t.id != "compliance_personal"}
+    assert ids == {
+        "compliance_f": [Text(text=c) for c in "acbd"],
+        "compliance_g": [Text(text="e")],
+    }
 
 
 def test_the_appendix_has_no_say_in_the_reports_own_verdict() -> None:
@@ -678,6 +699,42 @@ def test_a_short_name_is_a_word_and_no_part_of_one() -> None:
     plain = naming("A", "ann").model_copy(update={"reason": "A 10A of AAA, account A."})
     a = pseudonym("account", "A", KEY)
     assert masked(plain, "external", [ACCOUNT], KEY).reason == f"{a} 10A of AAA, account {a}."
+
+
+def test_of_two_names_the_longer_one_is_meant() -> None:
+    plain = naming("ann lee", "ann").model_copy(update={"reason": "ann lee, ann"})
+    found = masked(plain, "external", [ACCOUNT, AGENT], KEY).reason
+    assert found == f"{pseudonym('account', 'ann lee', KEY)}, {pseudonym('agent', 'ann', KEY)}"
+
+
+def test_a_section_keeps_its_template_whatever_the_names_are() -> None:
+    found = masked(naming("strategies", "ann"), "external", [ACCOUNT], KEY)
+    assert found.sections[0].id == found.attention[0].section == "strategies.agent-ann"
+    assert found.sections[0].tables[0].rows[0][0] != Text(text="strategies")
+
+
+def test_a_name_is_masked_where_it_is_part_of_an_id() -> None:
+    assert slug("Ann Lee") != "Ann Lee"
+    plain = naming("MAIN-1", "Ann Lee")
+    plain = plain.model_copy(
+        update={"headline": (figure(f"agent.{slug('Ann Lee')}.net", NO_DATA),)}
+    )
+    found = masked(plain, "external", [AGENT], KEY)
+    assert found.headline[0].id == f"agent.{pseudonym('agent', 'Ann Lee', KEY)}.net"
+
+
+def test_a_name_that_stands_only_at_the_head_of_a_comparison_is_masked() -> None:
+    columns = (Column(key="of_agent", label=""), Column(key=slug("Bo Li"), label="Bo Li"))
+    side = Table(id="agents_compared", title="Side by side", columns=columns, rows=())
+    plain = naming("MAIN-1", "ann")
+    more = Section(id="strategies", title="Agents", tables=(side,), summary="Bo Li did well")
+    found = masked(
+        plain.model_copy(update={"sections": (*plain.sections, more)}), "external", [AGENT], KEY
+    )
+    name = pseudonym("agent", "Bo Li", KEY)
+    assert found.sections[-1].summary == f"{name} did well"
+    assert not inside("Bo Li", found)
+    assert not inside(slug("Bo Li"), found)
 
 
 def test_a_long_name_is_masked_where_a_heading_cuts_it() -> None:
