@@ -737,6 +737,18 @@ def test_a_name_that_stands_only_at_the_head_of_a_comparison_is_masked() -> None
     assert not inside(slug("Bo Li"), found)
 
 
+def test_a_name_that_stands_only_in_a_table_of_several_splits_is_masked() -> None:
+    columns = (Column(key="cut", label="By"), Column(key="key", label=""))
+    rows = tuple((Text(text=by), Text(text=key)) for by, key in (("Agent", "cy"), ("Venue", "XY")))
+    cuts = Table(id="fill_rate_cuts", title="Cuts", columns=columns, rows=rows)
+    plain = naming("MAIN-1", "ann")
+    more = Section(id="fill_rate", title="Fill rate", tables=(cuts,), summary="cy on XY")
+    found = masked(
+        plain.model_copy(update={"sections": (*plain.sections, more)}), "external", [AGENT], KEY
+    )
+    assert found.sections[-1].summary == f"{pseudonym('agent', 'cy', KEY)} on XY"
+
+
 def test_a_long_name_is_masked_where_a_heading_cuts_it() -> None:
     long_ = "Ann Elisabeth Margarethe of Somewhere-upon-Water"
     plain = naming("MAIN-1", long_).model_copy(
