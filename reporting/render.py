@@ -60,6 +60,8 @@ from .resources import resource
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
 ROWS_ON_PAGE = 330
+#: The section that comes on top of them.
+APPENDIX = "compliance"
 
 #: The longest detail of an absence, in letters, that a table's cell has room for.
 SHORT_DETAIL = 26
@@ -79,7 +81,10 @@ def render_html(document: Document) -> bytes:
     document = Document.model_validate_json(facts)
     environment = _environment()
     template = environment.get_template(f"{document.kind.value}.html")
-    limits = _row_limits([t for s in document.sections for t in s.tables], ROWS_ON_PAGE)
+    # The appendix is as long as its mapping, and takes no rows from the results.
+    appendix = sum(len(t.rows) for s in document.sections if s.id == APPENDIX for t in s.tables)
+    tables = [t for s in document.sections for t in s.tables]
+    limits = _row_limits(tables, ROWS_ON_PAGE + appendix)
     html = template.render(
         d=document,
         zone=document.period.zone,

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     operations_file: Path = Field(default_factory=lambda: resource("config") / "operations.toml")
     maintenance_file: Path = Field(default_factory=lambda: resource("config") / "maintenance.toml")
     risk_file: Path = Field(default_factory=lambda: resource("config") / "risk.toml")
+    compliance_file: Path = Field(default_factory=lambda: resource("config") / "compliance.toml")
     alertmanager_url: str | None = Field(None, description="what is silenced and inhibited")
     pagerduty_url: str = "https://api.pagerduty.com"
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")

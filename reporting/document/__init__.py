@@ -47,6 +47,7 @@ from .analyses import CAPACITY_DAYS, TRAILING_DAYS, Levels, kpis, resources, wat
 from .attention import attention_of, findings_of, gaps_of, missing_words, unmeasured
 from .backtest import JUDGED, Backtest, Track, backtests, track, with_backtest
 from .checklists import Asked, checklist
+from .compliance import with_compliance
 from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts, absence
@@ -85,7 +86,7 @@ HISTORY_OF = ("pnl", "var")
 FORECASTS = ("var",)
 HISTORY_SESSIONS = 251
 #: The sections of a report in their order: measures, and what is composed of them.
-COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement")
+COMPOSED = ("checklists", "strategies", "capacity", "regression", "improvement", "compliance")
 ORDER = (
     "checklists",
     "pnl",
@@ -202,6 +203,7 @@ def build(
         policy_digest=policy.digest,
         checkpoint=issue.checkpoint,
     )
+    document = with_compliance(document, days, unsealed, found, policy)
     if issue.previous is None:
         return document
     changes = differences(issue.previous, document, issue.reason, facts.since("pnl", date.min))

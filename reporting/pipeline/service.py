@@ -92,21 +92,21 @@ class Service:
         try:
             files = sorted(s.objectives_dir.glob("*.yaml"))
             texts = {file.name: file.read_text("utf-8") for file in files}
-            files = [s.policy_file, s.operations_file, s.maintenance_file, s.risk_file]
-            thresholds, operations, maintenance, risk = (f.read_text("utf-8") for f in files)
-            return parse_policy(thresholds, texts, operations, maintenance, risk)
+            files = [s.operations_file, s.maintenance_file, s.risk_file, s.compliance_file]
+            more = (f.read_text("utf-8") for f in files)
+            return parse_policy(s.policy_file.read_text("utf-8"), texts, *more)
         except ValidationFailed as error:
             raise ValidationFailed(
                 f"{error} (REPORTING_POLICY_FILE is {s.policy_file}, REPORTING_OBJECTIVES_DIR is "
                 f"{s.objectives_dir}, REPORTING_OPERATIONS_FILE is {s.operations_file}, "
                 f"REPORTING_MAINTENANCE_FILE is {s.maintenance_file}, REPORTING_RISK_FILE is "
-                f"{s.risk_file})"
+                f"{s.risk_file}, REPORTING_COMPLIANCE_FILE is {s.compliance_file})"
             ) from None
         except OSError as error:
             raise UsageError(
                 f"the policy can't be read: {error} (REPORTING_POLICY_FILE, "
                 "REPORTING_OBJECTIVES_DIR, REPORTING_OPERATIONS_FILE, REPORTING_MAINTENANCE_FILE, "
-                "REPORTING_RISK_FILE)"
+                "REPORTING_RISK_FILE, REPORTING_COMPLIANCE_FILE)"
             ) from None
 
     def end_of(self, day: date) -> datetime:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from ..errors import ValidationFailed
 from ..model import EXACT, Exact, Value
 from ..page import Target
+from .compliance import Compliance, parse_compliance
 from .indicators import Objective, State
 from .maintenance import Maintenance, parse_maintenance
 from .openslo import parse_objectives
@@ -65,6 +66,7 @@ class Policy:
     lot_methods: tuple[LotMethod, ...] = ()
     mark_orders: tuple[MarkSources, ...] = ()
     risk: RiskPolicy = field(default_factory=RiskPolicy)
+    compliance: Compliance = field(default_factory=Compliance)
 
     def states(self) -> tuple[Objective, ...]:
         """What the uptime measure reads: objectives whose indicator is a series of up and down.
@@ -140,6 +142,7 @@ def parse_policy(
     operations: str = "",
     maintenance: str = "",
     risk: str = "",
+    compliance: str = "",
 ) -> Policy:
     """A policy from the text of the TOML files and of each objectives file, by file name.
 
@@ -188,16 +191,22 @@ def parse_policy(
             )
         in_force.add((limit.id, limit.since))
     named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
-    texts = [thresholds, *named, operations, maintenance, risk]
+    texts = [thresholds, *named, operations, maintenance, risk, compliance]
     catalogue = parse_objectives(objectives)
     watched = {o.id for o in catalogue if isinstance(o.indicator, State)}
+    run = parse_operations(operations)
     return Policy(
         thresholds=parsed,
         objectives=catalogue,
-        operations=parse_operations(operations),
+        operations=run,
         maintenance=parse_maintenance(maintenance, watched),
         digest=hashlib.sha256("\0".join(texts).encode()).hexdigest(),
         lot_methods=methods,
         mark_orders=orders,
         risk=parse_risk(risk),
+        compliance=parse_compliance(
+            compliance,
+            {o.slo.replace("-", "_") if o.composite else o.id for o in catalogue if o.goal},
+            {alert.id for alert in run.alerts},
+        ),
     )
