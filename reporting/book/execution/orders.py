@@ -209,19 +209,20 @@ def overfilled(final: Final) -> tuple[Finding, ...]:
     over = np.flatnonzero(final.filled > final.ordered)
     if not len(over):
         return ()
-    ids = final.table["order_id"].iloc[over].astype(str)
-    amounts = (
-        [plain(EXACT.scaleb(Decimal(int(q[i])), -final.quantity_scale)) for i in over.tolist()]
-        for q in (final.filled, final.ordered)
+    ids = final.table["order_id"].iloc[over].reset_index(drop=True).sort_values().head(SAMPLES)
+    few = over[ids.index.to_numpy()]
+    got, wanted_ = (
+        [plain(EXACT.scaleb(Decimal(int(n)), -final.quantity_scale)) for n in amounts[few]]
+        for amounts in (final.filled, final.ordered)
     )
-    samples = [f"{name}: {got} of {of}" for name, got, of in zip(ids, *amounts, strict=True)]
     return (
         Finding(
             check="order filled beyond its quantity",
             severity="error",
             count=len(over),
             detail="booked as filled; a fill rate counts what was ordered and no more",
-            samples=tuple(sorted(samples)[:SAMPLES]),
+            # The identifier first: parts of a session are joined in order of it.
+            samples=tuple(f"{i} ({n} of {of})" for i, n, of in zip(ids, got, wanted_, strict=True)),
         ),
     )
 
