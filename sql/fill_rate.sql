@@ -21,8 +21,8 @@ where recorded_at <= :known_at and order_id = any(:order_ids);
 -- name: working
 -- Orders at work at :end, whenever in the :longest days before it they were placed, as the newest
 -- version known at :known_at has them. Not one that another has replaced: a chain is one order.
--- With an index on (order_id) of orders and one on (placed_at) where done_at is null this costs
--- what is open; without, and with a version kept of every order's time at work, what was placed.
+-- A ledger that keeps one row an order has this from an index on (done_at); one that keeps a version
+-- of every order's time at work reads what was placed in these days.
 select count(distinct o.order_id) as orders
 from ledger.orders o
 where o.placed_at < :end and o.placed_at >= :end - make_interval(days => :longest)

@@ -236,28 +236,31 @@ def test_hours_and_sizes_of_each_currency_stand_apart() -> None:
             Execution("2", "o", us(NOON + 3_601), 1, "3", "102"),
             Execution("3", "p", us(NOON + 2), -1, "1", "20.5", instrument="BBB"),
             Execution("4", None, us(NOON + 2), 1, "1", "100"),  # of no order: in neither
+            Execution("5", "q", us(NOON + 3_602), 1, "1", "103"),
         ],
         orders=[
             Order("o", 1, "5", us(NOON), us(NOON + 9_000), "filled", None, "100"),
             Order("p", -1, "1", us(NOON), us(NOON + 9), "filled", None, "20", instrument="BBB"),
+            Order("q", 1, "10", us(NOON), us(NOON + 9_000), "cancelled", None, "100"),
         ],
     )
     day = executed(story).day
     assert [(r.hour, r.currency, r.fills, r.cost, r.notional) for r in day.hours] == [
         (12, "EUR", 1, Decimal("-25"), 1000),  # sold half above: −0.5 × 50
         (12, "USD", 1, 2, 200),
-        (13, "USD", 1, 6, 300),
+        (13, "USD", 2, 6 + 3, 300 + 100),
     ]
     assert [(r.size, r.currency, r.fills, r.cost, r.notional) for r in day.sizes] == [
         ("1,000 to 10,000", "EUR", 1, Decimal("-25"), 1000),
+        ("1,000 to 10,000", "USD", 1, 3, 100),
         ("below 1,000", "USD", 2, 8, 500),
     ]
     joined = joined_days([day, day])
     assert [(r.hour, r.currency, r.cost) for r in joined.hours] == [
-        (12, "EUR", -50), (12, "USD", 4), (13, "USD", 12),
+        (12, "EUR", -50), (12, "USD", 4), (13, "USD", 18),
     ]  # fmt: skip
     assert [(r.currency, r.fills, r.notional) for r in joined.sizes] == [
-        ("EUR", 2, 2000), ("USD", 4, 1000),
+        ("EUR", 2, 2000), ("USD", 2, 200), ("USD", 4, 1000),
     ]  # fmt: skip
 
 
