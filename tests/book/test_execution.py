@@ -178,12 +178,12 @@ def test_buckets_of_days_sealed_when_the_range_was_shorter_mean_the_same() -> No
 def test_a_replaced_chain_is_timed_from_the_placing_of_its_first_order() -> None:
     story = Story(
         fills=[
-            Execution("1", "b", us(NOON + 110), 1, "4", "100", venue="X"),
-            Execution("2", "b", us(NOON + 200), 1, "6", "100", venue="Y"),
+            Execution("1", "b", us(NOON + 3_610), 1, "4", "100", venue="X"),
+            Execution("2", "b", us(NOON + 3_700), 1, "6", "100", venue="Y"),
         ],
         orders=[
-            Order("a", 1, "10", us(NOON), us(NOON + 100), "replaced", None, "100"),
-            Order("b", 1, "10", us(NOON + 100), us(NOON + 200), "filled", None, "7", "a"),
+            Order("a", 1, "10", us(NOON), us(NOON + 3_600), "replaced", None, "100"),
+            Order("b", 1, "10", us(NOON + 3_600), us(NOON + 3_700), "filled", None, "7", "a"),
         ],
     )
     took = {
@@ -192,10 +192,12 @@ def test_a_replaced_chain_is_timed_from_the_placing_of_its_first_order() -> None
     }
     size = "1,000 to 10,000"  # 10 at the 100 of the first order's arrival
     for cut in (("agent", "alpha"), ("hour", "12"), ("size", size)):
-        near(took[*cut, "first"], 110_000)
-        near(took[*cut, "last"], 200_000)
-    near(took["venue", "X", "last"], 110_000)
-    near(took["venue", "Y", "first"], 200_000)
+        near(took[*cut, "first"], 3_610_000)
+        near(took[*cut, "last"], 3_700_000)
+    near(took["venue", "X", "last"], 3_610_000)
+    near(took["venue", "Y", "first"], 3_700_000)
+    (hour,) = (g.key for g in executed(story).day.groups if g.by == "hour")
+    assert hour == "12"
 
 
 def test_latencies_are_of_every_cut_what_the_fills_say() -> None:
