@@ -562,7 +562,9 @@ def test_orders_without_arrival_or_instrument_are_counted_and_have_no_value() ->
 
 
 def test_a_fill_before_its_order_is_a_finding_and_in_no_latency() -> None:
-    made = executed(Story([Execution("1", "o", us(NOON - 1), 1, "10", "100")], [ONE]))
+    early = Execution("1", "o", us(NOON - 1), 1, "5", "100")
+    late = Execution("2", "o", us(NOON + 1), 1, "5", "100", venue="Y")
+    made = executed(Story([early, late], [ONE]))
     assert [(f.check, f.count, f.samples) for f in made.findings] == [
         ("fill before its order was placed", 1, ("o",))
     ]

@@ -365,6 +365,17 @@ def test_by_venue_size_and_hour_too_the_times_to_a_fill_stand() -> None:
     assert LatencyRow.model_validate(raw, strict=False).by == "agent"
 
 
+def test_an_agent_of_a_venues_name_has_its_own_times() -> None:
+    fills = [replace(f, agent="Y") for f in STORY.fills]
+    orders = [replace(o, agent="Y") for o in STORY.orders]
+    rows = cuts(page(full(replace(STORY, fills=fills, orders=orders))))
+    # All first fills after 1 s and 2 s; the one at venue Y after 16 s.
+    assert abs(rows["Agent", "Y"]["first_fill_p50_ms"].ms - 1_000) <= 32
+    assert abs(rows["Venue", "Y"]["first_fill_p50_ms"].ms - 16_000) <= 512
+    assert abs(rows["Venue", "Y"]["first_fill_p95_ms"].ms - 16_000) <= 512
+    assert abs(rows["Agent", "Y"]["first_fill_p95_ms"].ms - 2_000) <= 64
+
+
 def test_chains_and_latencies() -> None:
     found = page(full(STORY))
     figures = {f.id: f for f in found.figures}
