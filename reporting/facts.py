@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from .book import Beside, Book, Method
 from .book.execution import market_of
 from .book.parts import Sources, worked_through
@@ -54,7 +52,7 @@ def worked_out(
     needed = [frames[n] for n in ("instruments", "fills", "marks", "order_rows", "earlier_fills")]
     for frame in needed:
         if isinstance(frame, Missing):
-            return dict.fromkeys(("book", "slippage", "orders", "working", "execution"), frame)
+            return dict.fromkeys(("book", "slippage", "orders", "execution"), frame)
     instruments, fills, marks, orders, earlier = (f for f in needed if isinstance(f, Frame))
     market = market_of(day, *(frames.get(name, NOT_READ) for name in ("quotes", "market_trades")))
     book, made = worked_through(
@@ -68,7 +66,6 @@ def worked_out(
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)
     found["execution"] = made.day
     found["orders"] = Frame(made.orders, orders.coverage)
-    found["working"] = Frame(pd.DataFrame({"orders": [made.working]}), orders.coverage)
     for name in ("reported_positions", "reported_cash"):
         stated = frames.get(name)
         if isinstance(stated, Frame):

@@ -18,6 +18,29 @@ select
 from ledger.orders
 where recorded_at <= :known_at and order_id = any(:order_ids);
 
+-- name: working
+-- Orders at work at :end, whenever in the :longest days before it they were placed, as the newest
+-- version known at :known_at has them. Not one that another has replaced: a chain is one order.
+-- A ledger that keeps one row an order has this from an index on (done_at); one that keeps a version
+-- of every order's time at work reads what was placed in these days.
+select count(distinct o.order_id) as orders
+from ledger.orders o
+where o.placed_at < :end and o.placed_at >= :end - make_interval(days => :longest)
+  and o.recorded_at <= :known_at
+  and (o.done_at is null or o.done_at >= :end)
+  and not exists (
+      select from ledger.orders newer
+      where newer.order_id = o.order_id
+        and newer.recorded_at > o.recorded_at
+        and newer.recorded_at <= :known_at
+  )
+  and not exists (
+      select from ledger.orders next
+      where next.replaces = o.order_id
+        and next.placed_at < :end
+        and next.recorded_at <= :known_at
+  );
+
 -- name: earlier_fills
 -- What named orders had filled before :start, at what cost, as known at :known_at; a row an order,
 -- venue and fee currency.

@@ -83,6 +83,9 @@ def known_instruments(
 
 def still_needed(splits: Iterable[Split], marks: Frame) -> tuple[Split, ...]:
     """The splits that the newest mark of their instrument is from before of, or that has none."""
+    splits = tuple(splits)
+    if not splits:  # every part of a session asks
+        return ()
     marked = {row["instrument_id"]: row["marked_at"] for row in marks.table.to_dict("records")}
     return tuple(s for s in splits if s.instrument not in marked or marked[s.instrument] < s.at)
 

@@ -386,7 +386,6 @@ def joined_executions(made: Sequence[Executions]) -> Executions:
     return Executions(
         slippage=_joined_rows([m.slippage for m in made], SLIPPAGE_CELL),
         orders=_joined_rows([m.orders for m in made], ORDER_CELL),
-        working=sum(m.working for m in made),
         day=joined_days([m.day for m in made]),
         findings=joined_findings(f for m in made for f in m.findings),
     )

@@ -30,6 +30,7 @@ from ..model import (
     Frame,
     Frames,
     Missing,
+    Number,
     Ratio,
     Shown,
     Value,
@@ -54,7 +55,11 @@ from . import Context, Measure
 
 
 class FillRateCell(Value):
-    """Orders done of one strategy × agent × account × instrument; rejects in rows of their own."""
+    """Orders done of one strategy × agent × account × instrument; rejects in rows of their own.
+
+    ``filled`` counts no order for more than it ordered; ``overfilled`` orders got ``excess`` beyond
+    that. Days sealed before the two were told apart have both in ``filled``.
+    """
 
     strategy: str
     agent: str
@@ -67,6 +72,8 @@ class FillRateCell(Value):
     orders_any: int
     ordered: Exact
     filled: Exact
+    overfilled: int = 0
+    excess: Exact = Decimal(0)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -75,7 +82,9 @@ class FillRateCell(Value):
 
 
 class FillRateFact(Value):
-    """Counts and quantities; the rates are derived. ``working`` is as of the last day's end.
+    """Counts and quantities; the rates are derived.
+
+    ``working`` is a stock: all orders at work at the last day's end, whenever they were placed.
 
     ``measured_orders`` are the accepted orders of days on which groups and latencies were asked
     for; days sealed before that have none.
@@ -118,6 +127,8 @@ def of_day(day: TradingDay, frames: Frames) -> FillRateFact | Missing:
             orders_any=int(row["orders_any"]),
             ordered=row["ordered"],
             filled=row["filled"],
+            overfilled=int(row["overfilled"]),
+            excess=row["excess"],
         )
         for row in orders.table.to_dict("records")
     ]
@@ -162,6 +173,8 @@ def _joined(a: FillRateCell, b: FillRateCell) -> FillRateCell:
             "orders_any": a.orders_any + b.orders_any,
             "ordered": EXACT.add(a.ordered, b.ordered),
             "filled": EXACT.add(a.filled, b.filled),
+            "overfilled": a.overfilled + b.overfilled,
+            "excess": EXACT.add(a.excess, b.excess),
         }
     )
 
@@ -263,7 +276,9 @@ def section(
                 id="fill_rate.working",
                 label="Still working at the end",
                 value=Count(value=fact.working, unit="orders"),
+                note="whenever they were placed, in a year at most",
             ),
+            *_overfilled(fact),
             *_chain_figures(fact, context.base),
         ),
         charts=_charts(fact),
@@ -272,6 +287,29 @@ def section(
     )
 
 
+def _overfilled(fact: FillRateFact) -> tuple[Figure, ...]:
+    """Orders that got more than they wanted; no figure where there is none."""
+    over = [c for c in fact.accepted if c.overfilled]
+    if not over:
+        return ()
+    excess: dict[str, Decimal] = {}
+    for cell in over:
+        excess[cell.symbol] = EXACT.add(excess.get(cell.symbol, Decimal(0)), cell.excess)
+    largest = ", ".join(f"{plain(excess[name])} {name}" for name in sorted(excess)[:MOST_NAMED])
+    more = len(excess) - MOST_NAMED
+    return (
+        Figure(
+            id="fill_rate.overfilled",
+            label="Filled beyond the order",
+            value=Count(value=sum(c.overfilled for c in over), unit="orders"),
+            note=f"{largest}{f' and {more} instruments more' if more > 0 else ''} too much; "
+            "in no fill rate",
+        ),
+    )
+
+
+#: Instruments named beside the figure of orders filled beyond their quantity.
+MOST_NAMED = 3
 MEDIAN, P95 = Fraction(1, 2), Fraction(19, 20)
 
 
@@ -313,7 +351,7 @@ def _chain_figures(fact: FillRateFact, base: str) -> tuple[Figure, ...]:
         Figure(
             id=f"fill_rate.{to}_fill_{name}_ms",
             label=f"To the {words[to]} fill, {label}",
-            value=latency(fact.latencies, to, share),
+            value=latency((r for r in fact.latencies if r.by == "agent"), to, share),
         )
         for to in words
         for name, label, share in (("p50", "median", MEDIAN), ("p95", "p95", P95))
@@ -392,7 +430,7 @@ def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
     for label, key, found in cuts:
         for currency in sorted({g.currency for g in found}, key=lambda c: (c != base, c)):
             mine = [g for g in found if g.currency == currency]
-            agents = [r for r in fact.latencies if label == "Agent" and r.agent == key]
+            took = [r for r in fact.latencies if (r.by, r.agent or r.key) == (label.lower(), key)]
             rows.append(
                 (
                     text(label),
@@ -403,9 +441,7 @@ def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
                     _share(sum(g.orders_any for g in mine), sum(g.orders for g in mine)),
                     _value(label, mine, filled.get(currency)),
                     *(
-                        latency(agents, to, share)
-                        if label == "Agent"
-                        else Missing(why=Why.NOT_MEASURED, detail="by agent only")
+                        latency(took, to, share)
                         for to in ("first", "last")
                         for share in (MEDIAN, P95)
                     ),
@@ -426,9 +462,9 @@ def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
                 Column(key="full", label="In full"),
                 Column(key="any", label="Any fill"),
                 Column(key="value", label="By value"),
-                Column(key="first_fill_p50_ms", label="First fill, median", shown=False),
+                Column(key="first_fill_p50_ms", label="First fill, median"),
                 Column(key="first_fill_p95_ms", label="First fill, p95", shown=False),
-                Column(key="last_fill_p50_ms", label="Last fill, median", shown=False),
+                Column(key="last_fill_p50_ms", label="Last fill, median"),
                 Column(key="last_fill_p95_ms", label="Last fill, p95", shown=False),
                 Column(key="cancelled", label="Cancelled", shown=False),
                 Column(key="replaced", label="Replaced", shown=False),
@@ -438,7 +474,8 @@ def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
             top=18,  # hours come last, and stand in the heat map
             note="By value: filled over ordered at the arrival price; of a venue, its share of all "
             "that was filled. An order counts at every venue that filled it; one without a fill "
-            "has no venue. Size: quantity at the arrival price, in its currency.",
+            "has no venue. Size: quantity at the arrival price, in its currency. Times to a fill "
+            "are of all currencies of the agent, venue, size or hour of placing.",
         ),
     )
 
@@ -463,6 +500,15 @@ def _notes(fact: FillRateFact) -> tuple[str, ...]:
             "Times to the first and last fill run from placing the chain's first order, of orders "
             f"with any fill; within {plain(ERROR_PCT)} % of themselves."
         )
+        whole, cut = (
+            sum(r.sketch.total for r in fact.latencies if (r.by, r.to) == (by, "first"))
+            for by in ("agent", "hour")
+        )
+        if cut < whole:
+            notes.append(
+                f"By venue, size and hour they are of {cut} of {whole} such orders: the others' "
+                "days were sealed before these cuts were."
+            )
     orders = sum(c.orders for c in fact.accepted)
     if fact.measured_orders < orders:
         notes.append(
@@ -485,6 +531,8 @@ def _table(fact: FillRateFact) -> Table:
                 in_full(cells),
                 in_part(cells),
                 quantity[name],
+                Count(value=sum(c.overfilled for c in cells)),
+                Number(value=exact_sum(c.excess for c in cells), unit=""),
             )
         )
     return Table(
@@ -496,6 +544,8 @@ def _table(fact: FillRateFact) -> Table:
             Column(key="full", label="In full"),
             Column(key="any", label="Any fill"),
             Column(key="quantity", label="By quantity"),
+            Column(key="overfilled", label="Filled beyond the order", shown=False),
+            Column(key="excess", label="Quantity beyond the order", shown=False),
         ),
         rows=tuple(rows),
         total=(
@@ -503,6 +553,8 @@ def _table(fact: FillRateFact) -> Table:
             Count(value=sum(c.orders for c in fact.accepted)),
             in_full(fact.accepted),
             in_part(fact.accepted),
+            Missing(why=Why.NOT_MEASURED, detail="units differ"),
+            Count(value=sum(c.overfilled for c in fact.accepted)),
             Missing(why=Why.NOT_MEASURED, detail="units differ"),
         ),
     )

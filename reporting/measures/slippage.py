@@ -11,7 +11,8 @@ are not in its figure; their share is printed as coverage. Medians and 95th perc
 sketches that merge exactly and have a stated error (:mod:`reporting.book.execution.sketch`).
 
 Implementation shortfall is of order chains, on the day on which they became final
-(:mod:`reporting.book.execution.shortfall`).
+(:mod:`reporting.book.execution.shortfall`). Fees in another currency than the notional's are in it
+at the session's closing rates, with source and time; without a rate its total is missing.
 
 Source: Kissell, "The Science of Algorithmic Trading" (2013); Perold (1988).
 """
@@ -28,17 +29,23 @@ from ..book.execution.merging import (
     joined_absent,
     joined_benchmarks,
     joined_hours,
+    joined_rates,
     joined_shortfall,
+    joined_sizes,
     joined_sketches,
 )
+from ..book.execution.orders import SIZE_NAMES
 from ..book.execution.sketch import ERROR_PCT, Sketch, bounds
 from ..book.execution.values import (
     BENCHMARKS,
     NEEDS,
     BenchmarkSum,
     ExecutionDay,
+    FeeApart,
+    FeeRate,
     HourRow,
     ShortfallCell,
+    SizeRow,
     SketchRow,
 )
 from ..model import (
@@ -126,6 +133,8 @@ class SlippageFact(Value):
     measured_fills: int = 0
     sketches: tuple[SketchRow, ...] = ()
     hours: tuple[HourRow, ...] = ()
+    sizes: tuple[SizeRow, ...] = ()
+    fee_rates: tuple[FeeRate, ...] = ()
     shortfall: tuple[ShortfallCell, ...] = ()
     quote_max_age_s: int | None = None
     absent: tuple[tuple[str, Missing], ...] = ()
@@ -165,15 +174,69 @@ def of_day(day: TradingDay, frames: Frames) -> SlippageFact | Missing:
     ordered = tuple(sorted(found, key=lambda c: c.key))
     if made is None:
         return SlippageFact(cells=ordered)
+    shortfall, rates = _with_worth(made.shortfall, frames.get("fx_rates"))
     return SlippageFact(
         cells=ordered,
         measured_fills=sum(c.fills for c in ordered),
         sketches=made.sketches,
         hours=made.hours,
-        shortfall=made.shortfall,
+        sizes=made.sizes,
+        fee_rates=rates,
+        shortfall=shortfall,
         quote_max_age_s=made.quote_max_age_s,
         absent=made.absent,
     )
+
+
+#: Digits of a fee's worth in a currency that is not the base: a quotient of two rates.
+WORTH_DIGITS = 10
+
+
+def _with_worth(
+    cells: Iterable[ShortfallCell], closing: Frame | Value | None
+) -> tuple[tuple[ShortfallCell, ...], tuple[FeeRate, ...]]:
+    """Cells with what their fees in other currencies are worth, and the rates that were needed.
+
+    Of the last rates before the session's end, each into the base currency, the two of a fee and
+    its notional. An inverse pair is not inverted, as nowhere in a report.
+    """
+    known: dict[str, FeeRate] = {}
+    base = ""
+    if isinstance(closing, Frame):
+        base = str(closing.coverage.control["base"])
+        known = {
+            row["base"]: FeeRate(
+                currency=row["base"],
+                base=base,
+                rate=row["rate"],
+                source=row["source"],
+                fixed_at=row["fixed_at"],
+            )
+            for row in closing.table.to_dict("records")
+            if row["quote"] == base and row["rate"] > 0
+        }
+    used: dict[str, FeeRate] = {}
+
+    def worth(fee: FeeApart, into: str) -> FeeApart:
+        names = [name for name in (fee.currency, into) if name != base]
+        if not all(name in known for name in names):
+            return fee
+        used.update((name, known[name]) for name in names)
+        amount = fee.amount
+        if fee.currency != base:
+            amount = EXACT.multiply(amount, known[fee.currency].rate)
+        if into != base:
+            quotient = Fraction(amount) / Fraction(known[into].rate)
+            amount = Decimal(round(quotient * 10**WORTH_DIGITS)).scaleb(-WORTH_DIGITS, EXACT)
+        return fee.model_copy(update={"worth": amount})
+
+    found = tuple(
+        cell.model_copy(update={"fees_apart": tuple(worth(f, cell.currency) for f in apart)})
+        if (apart := cell.fees_apart)
+        else cell
+        for cell in cells
+    )
+    return found, tuple(used[name] for name in sorted(used))
 
 
 def merge(days: Sequence[tuple[Any, SlippageFact]]) -> SlippageFact:
@@ -189,6 +252,8 @@ def merge(days: Sequence[tuple[Any, SlippageFact]]) -> SlippageFact:
         measured_fills=sum(f.measured_fills for f in facts),
         sketches=joined_sketches(row for f in facts for row in f.sketches),
         hours=joined_hours(row for f in facts for row in f.hours),
+        sizes=joined_sizes(row for f in facts for row in f.sizes),
+        fee_rates=joined_rates(row for f in facts for row in f.fee_rates),
         shortfall=joined_shortfall(row for f in facts for row in f.shortfall),
         quote_max_age_s=ages[-1] if ages else None,
         absent=joined_absent(row for f in facts for row in f.absent),
@@ -232,11 +297,33 @@ def coverage(cells: Iterable[SlippageCell], benchmark: str = "arrival") -> Ratio
     return Ratio(numerator=Decimal(covered), denominator=Decimal(fills))
 
 
-def shortfall_bps(cells: Iterable[ShortfallCell]) -> Bps:
-    """Implementation shortfall over what was ordered at the decision price, of one currency."""
-    cost = notional = Decimal(0)
+def fees_of(cells: Iterable[ShortfallCell]) -> Decimal | Missing:
+    """All fees of cells of one currency, in it; Missing where a rate is, not a part of them."""
+    total = Decimal(0)
+    lacking: dict[str, Decimal] = {}
     for cell in cells:
-        parts = (cell.delay_perold, cell.trading, cell.opportunity_perold, cell.fees)
+        total = EXACT.add(total, cell.fees)
+        for fee in cell.fees_apart:
+            if fee.worth is None:
+                so_far = lacking.get(fee.currency, Decimal(0))
+                lacking[fee.currency] = EXACT.add(so_far, fee.amount)
+            else:
+                total = EXACT.add(total, fee.worth)
+    if lacking:
+        words = ", ".join(f"{plain(amount)} {name}" for name, amount in sorted(lacking.items()))
+        return Missing(why=Why.NO_DATA, detail=f"no rate for fees of {words}")
+    return total
+
+
+def shortfall_bps(cells: Iterable[ShortfallCell]) -> Bps | Missing:
+    """Implementation shortfall over what was ordered at the decision price, of one currency."""
+    cells = tuple(cells)
+    fees = fees_of(cells)
+    if isinstance(fees, Missing):
+        return fees
+    cost, notional = fees, Decimal(0)
+    for cell in cells:
+        parts = (cell.delay_perold, cell.trading, cell.opportunity_perold)
         cost = EXACT.add(cost, exact_sum(parts))
         notional = EXACT.add(notional, cell.notional)
     return Bps(cost=cost, notional=notional)
@@ -313,6 +400,7 @@ def section(
             *_benchmarks(fact, currencies),
             *_shortfall(fact, currencies),
             *(_by(fact, name, label) for name, label in BREAKDOWNS),
+            *_cuts(fact, currencies),
         ),
         charts=_charts(fact, (*currencies, context.base)[0]),
         notes=_notes(fact),
@@ -393,7 +481,6 @@ COMPONENTS = (
     ("Delay", "delay_perold", "delay_kissell"),
     ("Trading", "trading", "trading"),
     ("Opportunity", "opportunity_perold", "opportunity_kissell"),
-    ("Fees", "fees", "fees"),
 )
 NO_CHAIN = Missing(
     why=Why.NOT_MEASURED,
@@ -403,7 +490,7 @@ NO_CHAIN = Missing(
 
 def _shortfall_shown(cells: Sequence[ShortfallCell]) -> Bps | Missing:
     found = shortfall_bps(cells)
-    return NO_CHAIN if found.value is None else found
+    return NO_CHAIN if isinstance(found, Bps) and found.value is None else found
 
 
 def _shortfall(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ...]:
@@ -416,23 +503,24 @@ def _shortfall(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ..
         covered = sum(c.covered for c in cells)
         chains = sum(c.chains for c in fact.shortfall if c.currency == currency)
         notional = exact_sum(c.notional for c in cells)
-        totals = [Decimal(0), Decimal(0)]
-        lines = []
-        for words, *names in COMPONENTS:
-            amounts = [exact_sum(getattr(c, name) for c in cells) for name in names]
-            totals = [EXACT.add(t, a) for t, a in zip(totals, amounts, strict=True)]
-            lines.append((words, amounts))
-        for words, (perold, kissell) in (*lines, ("Total", totals)):
-            rows.append(
-                (
-                    text(words),
-                    Money(amount=perold, currency=currency),
-                    Bps(cost=perold, notional=notional),
-                    Money(amount=kissell, currency=currency),
-                    Bps(cost=kissell, notional=notional),
-                    Ratio(numerator=Decimal(covered), denominator=Decimal(chains)),
-                )
-            )
+        lines: list[tuple[str, list[Decimal | Missing]]] = [
+            (words, [exact_sum(getattr(c, name) for c in cells) for name in names])
+            for words, *names in COMPONENTS
+        ]
+        lines.append(("Fees", [fees_of(cells)] * 2))
+        lines.append(
+            ("Total", [_total(amounts) for amounts in zip(*(a for _, a in lines), strict=True)])
+        )
+        for words, amounts in lines:
+            shown: list[Shown] = []
+            for amount in amounts:
+                if isinstance(amount, Missing):
+                    shown += [amount, amount]
+                else:
+                    shown.append(Money(amount=amount, currency=currency))
+                    shown.append(Bps(cost=amount, notional=notional))
+            share = Ratio(numerator=Decimal(covered), denominator=Decimal(chains))
+            rows.append((text(words), *shown, share))
     if not rows:
         return ()
     return (
@@ -452,6 +540,13 @@ def _shortfall(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ..
             "a decision price, an arrival price and, if not filled in full, a mid at their end.",
         ),
     )
+
+
+def _total(amounts: Iterable[Decimal | Missing]) -> Decimal | Missing:
+    """The sum, or why a part of it is missing."""
+    amounts = tuple(amounts)
+    gone = next((a for a in amounts if isinstance(a, Missing)), None)
+    return gone or exact_sum(a for a in amounts if isinstance(a, Decimal))
 
 
 # Charts --------------------------------------------------------------------------------------
@@ -519,6 +614,11 @@ def _notes(fact: SlippageFact) -> tuple[str, ...]:
             f"Of {fills} fills {fills - fact.measured_fills} are of days sealed before other "
             "benchmarks than the arrival price were measured; they are in no figure of those."
         )
+    sized, covered = (sum(r.fills for r in rows) for rows in (fact.sizes, fact.hours))
+    if 0 < sized < covered:
+        notes.append(
+            f"By size are {sized} of {covered} fills: the others are of days sealed before."
+        )
     if fact.quote_max_age_s is not None:
         notes.append(
             f"A mid is of the last quote at or before its time; one older than "
@@ -535,8 +635,27 @@ def _notes(fact: SlippageFact) -> tuple[str, ...]:
         apart[fee.currency] = EXACT.add(apart.get(fee.currency, Decimal(0)), fee.amount)
     if apart:
         words = ", ".join(f"{plain(amount)} {name}" for name, amount in sorted(apart.items()))
-        notes.append(f"Fees in another currency than the notional's are in no shortfall: {words}.")
+        notes.append(
+            f"Fees in another currency than the notional's: {words}. {_rates_said(fact.fee_rates)}"
+        )
     return tuple(notes)
+
+
+def _rates_said(rates: Sequence[FeeRate]) -> str:
+    """At what they were translated: each rate of a session, and of many where they are from."""
+    if not rates:
+        return "None has a rate, so that the shortfall's total is missing."
+    if len({r.currency for r in rates}) == len(rates):
+        each = (
+            f"{plain(r.rate)} {r.base} for 1 {r.currency} ({r.source}, {r.fixed_at.isoformat()})"
+            for r in rates
+        )
+        return f"In the shortfall at {'; '.join(each)}."
+    sources = ", ".join(sorted({r.source for r in rates}))
+    return (
+        f"In the shortfall at each session's closing rates of {sources}, the last of "
+        f"{max(r.fixed_at for r in rates).isoformat()}."
+    )
 
 
 BREAKDOWNS = (("symbol", "instrument"), ("strategy", "strategy"), ("venue", "venue"))
@@ -587,6 +706,69 @@ def _by(fact: SlippageFact, name: str, label: str) -> Table:
     )
 
 
+#: Rows of the cuts on a page: hours come last, and stand in their chart.
+CUT_ROWS = 18
+
+
+def _cuts(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ...]:
+    """One table of slippage to arrival by agent, size and hour; none on days of older seals."""
+    if not fact.sizes:
+        return ()
+    found: dict[tuple[int, str, str, str], list[tuple[int, Decimal, Decimal]]] = {}
+
+    def add(place: int, label: str, key: str, currency: str, *sums: Any) -> None:
+        found.setdefault((place, label, key, currency), []).append(sums)
+
+    for cell in fact.cells:
+        sums = (cell.fills_covered, cell.cost, cell.arrival_notional)
+        add(0, "Agent", cell.agent, cell.currency, *sums)
+    for size in fact.sizes:
+        at = 1 + SIZE_NAMES.index(size.size)
+        add(at, "Size", size.size, size.currency, size.fills, size.cost, size.notional)
+    for hour in fact.hours:
+        key = f"{hour.hour:02d}"
+        add(100, "Hour", key, hour.currency, hour.fills, hour.cost, hour.notional)
+    order = {currency: at for at, currency in enumerate(currencies)}
+    rows: list[tuple[Shown, ...]] = []
+    for place in sorted(found, key=lambda p: (p[0], p[2], order[p[3]])):
+        _, label, key, currency = place
+        fills, costs, notionals = zip(*found[place], strict=True)
+        measured = Bps(cost=exact_sum(costs), notional=exact_sum(notionals))
+        shown = tuple(
+            Money(amount=amount, currency=currency) for amount in (measured.cost, measured.notional)
+        )
+        nothing = Missing(why=Why.NO_DATA, detail="no arrival price")
+        rows.append(
+            (
+                text(label),
+                text(key or f"no {label.lower()}"),
+                text(currency),
+                Count(value=sum(fills)),
+                _or_missing(measured, "no arrival price"),
+                *(shown if sum(fills) else (nothing, nothing)),
+            )
+        )
+    return (
+        Table(
+            id="slippage_cuts",
+            title="Slippage to arrival by agent, size and hour",
+            columns=(
+                Column(key="cut", label="By", align="left"),
+                Column(key="key", label="", align="left"),
+                Column(key="currency", label="Currency", align="left"),
+                Column(key="fills", label="Fills covered"),
+                Column(key="slippage", label="Slippage"),
+                Column(key="cost", label="Cost"),
+                Column(key="notional", label="Notional at arrival", shown=False),
+            ),
+            rows=tuple(rows),
+            top=CUT_ROWS,
+            note="Of fills with an arrival price. Size: what the order that was filled wanted, at "
+            "the arrival price, in its currency. Hour: local, of the fill.",
+        ),
+    )
+
+
 def _or_missing(measured: Bps, detail: str) -> Bps | Missing:
     if measured.value is None:
         return Missing(why=Why.NO_DATA, detail=detail)
@@ -598,7 +780,7 @@ SLIPPAGE: Measure[SlippageFact] = Measure(
     title="Slippage",
     unit="bps",
     every_day=False,
-    reads=("slippage", "instruments", "execution"),
+    reads=("slippage", "instruments", "execution", "fx_rates"),
     fact=SlippageFact,
     of_day=of_day,
     merge=merge,

@@ -79,6 +79,8 @@ EARLIER: Mapping[str, type[Column]] = {
     "first_us": Whole,
     "last_us": Whole,
 }
+#: How far back an order at work is looked for.
+LONGEST_WORKING_DAYS = 366
 #: What a NUMERIC may be that is no number.
 NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 #: So many blocks are taken before what they left of the heap is given back: else a day of ten
@@ -98,6 +100,7 @@ FRAMES = {
     "split_history": "split_history",
     "order_rows": "orders",
     "earlier_fills": "earlier_fills",
+    "working": "working",
     "quotes": "quotes",
     "market_trades": "market_trades",
     "replaced_fills": "replaced_fills",
@@ -351,6 +354,8 @@ class Ledger:
             late = self._frame(session, "late_fills", {}, **at)
             if len(late.table):  # closing again without any is the same day
                 frames["late_fills"] = late
+        longest = {"longest": LONGEST_WORKING_DAYS}
+        frames["working"] = self._frame(session, "working", {}, **at, **longest)
         have = column_types(session, "ledger")
         for name, view in OPTIONAL.items():
             frames[name] = (

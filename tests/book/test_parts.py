@@ -164,7 +164,6 @@ def same(found: tuple[Any, Executions], whole: tuple[Any, Executions]) -> None:
     assert by_check[0] == by_check[1]
     assert by_check[2] == by_check[3]
     assert book.model_copy(update={"findings": wanted.findings}) == wanted
-    assert made.working == at_once.working
     assert made.day == at_once.day
     assert made.slippage.to_dict("records") == at_once.slippage.to_dict("records")
     assert made.orders.to_dict("records") == at_once.orders.to_dict("records")

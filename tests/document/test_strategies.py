@@ -336,6 +336,47 @@ def test_who_held_on_and_did_not_trade_has_traded_nothing() -> None:
     assert found["slippage_bps"] == Missing(why=Why.NO_DATA, detail="no fill")
 
 
+def test_a_share_of_costs_says_of_how_many_fills_its_slippage_is() -> None:
+    """Trend's 2 fills have no arrival price out of its 6; the maker's one fill has."""
+    trend = Trade("trend", "strategic", net=1, fees=10, notional=900, arrival=600, slipped=2,
+                  fills=6, covered=4)  # fmt: skip
+    maker = Trade("maker", "tactical", "BBB", net=1, fees=8, notional=50)
+    said = "of the 71.4 % of fills with an arrival price; the rest is not known"  # 5 of 7
+    in_all = f"Slippage, and in the shares of costs what is slippage: {said}."
+    one = daily(traded(day(0), trend, maker))
+    tables = {t.id: t for t in section(one, "strategies").tables}
+    assert tables["agents_compared"].note == in_all
+    assert tables["strategies_compared"].note.endswith(in_all)
+    assert compared(one)["trend"]["coverage"] == share(4, 6)
+    assert compared(one)["maker"]["coverage"] == share(1, 1)
+    # Trend's 10 + 2 of 20; the shares of the other stand on the same.
+    assert compared(one)["trend"]["costs_share"] == share(12, 20)
+    week = weekly(traded(day(0), trend, maker))
+    for name in ("trend", "maker"):
+        notes = {f.id: f.note for f in section(week, f"strategies.strategy-{name}").figures}
+        assert notes[f"strategy.{name}.costs_share"] == f"slippage {said}"
+    assert agents(week)["Fills with an arrival price"]["strategic"] == share(4, 6)
+    whole = daily(traded(day(0), maker))
+    for found in section(whole, "strategies").tables:
+        assert "arrival" not in found.note
+
+
+def test_fills_of_which_none_is_covered_cost_nobody_knows_what() -> None:
+    none = Trade("trend", "strategic", net=1, fees=10, notional=900, arrival=0, fills=2, covered=0)
+    found = compared(daily(traded(day(0), none, MAKER, rates=EUR)))
+    unknown = Missing(why=Why.NO_DATA, detail="no fill has an arrival price")
+    assert found["trend"]["slippage"] == unknown
+    # Nor is anybody's share of costs of which a part is unknown.
+    assert found["trend"]["costs_share"] == found["maker"]["costs_share"] == unknown
+    assert found["maker"]["slippage"] == usd("-1.2")
+
+
+def test_a_fraction_of_a_fill_uncovered_is_not_all_of_them() -> None:
+    almost = Trade("trend", "strategic", net=1, notional=9, fills=100_000, covered=99_999)
+    notes = [t.note for t in section(daily(traded(day(0), almost)), "strategies").tables]
+    assert all("of the 99.9 % of fills" in note for note in notes)
+
+
 def test_slippage_is_of_the_fills_with_an_arrival_price_and_says_of_how_many() -> None:
     some = Trade(
         "trend", "strategic", net=1, notional=900, arrival=400, slipped=2, fills=4, covered=3
@@ -343,10 +384,12 @@ def test_slippage_is_of_the_fills_with_an_arrival_price_and_says_of_how_many() -
     found = section(weekly(traded(day(0), some)), "strategies.strategy-trend")
     values = {f.id.rpartition(".")[2]: f for f in found.figures}
     assert values["slippage_bps"].value == Bps(cost=D(2), notional=D(400))
-    assert values["slippage"].note == "of 75.0 % of the fills"
+    assert values["slippage"].note == (
+        "of the 75.0 % of fills with an arrival price; the rest is not known"
+    )
     none = Trade("trend", "strategic", net=1, notional=900, arrival=0, covered=0)
     assert compared(daily(traded(day(0), none)))["trend"]["slippage_bps"] == Missing(
-        why=Why.NO_DATA, detail="no arrival price"
+        why=Why.NO_DATA, detail="no fill has an arrival price"
     )
 
 

@@ -243,6 +243,49 @@ def test_orders_of_other_days_come_by_name(url: str) -> None:
     assert before == {"order_id": "old", "quantity": Decimal("2.5")}
 
 
+def test_orders_at_work_are_counted_whenever_they_were_placed(url: str) -> None:
+    end, hour = START + timedelta(days=1), timedelta(hours=1)
+
+    def order(name: str, placed: datetime, done: datetime | None = None, **more: Any) -> Any:
+        """A version of an order, recorded at once."""
+        return {
+            "order_id": name, "account_id": "A", "instrument_id": "I", "strategy": "s",
+            "agent": "a", "side": 1, "quantity": 1, "placed_at": placed, "done_at": done,
+            "status": "working" if done is None else "cancelled",
+            "recorded_at": placed if done is None else done,
+        } | more  # fmt: skip
+
+    at_work = [
+        order("of today", START),
+        order("of last week", START - timedelta(days=7)),
+        order("of a year ago", end - timedelta(days=366)),
+        order("done at the end", START - hour, end),
+        order("its end was recorded later than the day is known at", START),
+        order("its end was recorded later than the day is known at", START, START + hour,
+              recorded_at=KNOWN_AT + hour),
+        order("done by mistake", START, START + hour),
+        order("done by mistake", START, None, recorded_at=START + 2 * hour),
+        order("the last of a chain", START, replaces="done"),
+        order("of two versions", START - hour),
+        order("of two versions", START - hour, recorded_at=START),
+        order("replaced after the end", START - hour),
+    ]  # fmt: skip
+    gone = [
+        order("of more than a year ago", end - timedelta(days=366, seconds=1)),
+        order("placed at the end", end),
+        order("done before the end", START - timedelta(days=7)),
+        order("done before the end", START - timedelta(days=7), end - hour),
+        order("done", START - hour, START),
+        order("replaced and never told so", START - hour),
+        order("the next", START, end - hour, replaces="replaced and never told so"),
+        order("after the end", end + hour, replaces="replaced after the end"),
+        order("not known yet", START, recorded_at=KNOWN_AT + hour),
+    ]
+    rows = [row if "replaces" in row else {**row, "replaces": None} for row in at_work + gone]
+    frames, _, _ = read(url, [PLAIN], rows)
+    assert frames["working"].table["orders"].tolist() == [len({r["order_id"] for r in at_work})]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(TEXT, min_size=2, max_size=2), max_size=6), st.data())
 def test_a_block_is_cut_where_rows_end(rows: list[list[str]], data: st.DataObject) -> None:

@@ -73,6 +73,7 @@ def check_orders(fact: Mapping[str, Any], right: Mapping[str, Any]) -> None:
     cells = fact["cells"]
     accepted = [c for c in cells if not c["reject_reason"]]
     reasons = summed((c["reject_reason"], c["orders"]) for c in cells if c["reject_reason"])
+    assert fact["working"] == right["working"]
     assert sum(c["orders"] for c in cells) == right["done"]
     assert sum(c["orders"] for c in accepted) == right["accepted"]
     assert sum(c["orders_full"] for c in accepted) == right["full"]

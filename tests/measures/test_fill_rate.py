@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reporting.book.execution.values import LatencyRow
 from reporting.charts import chart_svg
 from reporting.facts import fact_from
 from reporting.measures import Context
@@ -63,7 +64,12 @@ def cells(orders: Sequence[Order]) -> list[dict[str, Any]]:
             "orders_full": sum(Decimal(o.filled) >= Decimal(o.ordered) for o in group),
             "orders_any": sum(Decimal(o.filled) > 0 for o in group),
             "ordered": sum((Decimal(o.ordered) for o in group), Decimal(0)),
-            "filled": sum((Decimal(o.filled) for o in group), Decimal(0)),
+            "filled": sum((min(map(Decimal, (o.filled, o.ordered))) for o in group), Decimal(0)),
+            "overfilled": sum(Decimal(o.filled) > Decimal(o.ordered) for o in group),
+            "excess": sum(
+                (max(Decimal(o.filled) - Decimal(o.ordered), Decimal(0)) for o in group),
+                Decimal(0),
+            ),
         }
         for (strategy, instrument, reject), group in sorted(groups.items())
     ]
@@ -126,6 +132,32 @@ def test_the_three_rates_and_the_rejects_apart() -> None:
     rejects = next(t for t in found.tables if t.id == "fill_rate_rejects")
     assert [(r[0].text, r[1].value) for r in rejects.rows] == [("limit", 2), ("halted", 1)]
     assert rejects.total[1] == Count(value=3)
+
+
+def test_an_overfill_lifts_no_rate_and_has_its_own_figure() -> None:
+    fact = known([
+        Order("10", "15"), Order("10", "0"), Order("0.5", "0.75", instrument="BBB"),
+        Order("1", "9", reject="limit"),
+    ])  # fmt: skip
+    assert {k: v.fraction for k, v in by_instrument(fact).items()} == {
+        "AAA": Fraction(10, 20),
+        "BBB": Fraction(1),
+    }
+    found = page(fact)
+    (figure,) = (f for f in found.figures if f.id == "fill_rate.overfilled")
+    assert figure.value == Count(value=2, unit="orders")
+    assert figure.note == "5 AAA.S, 0.25 BBB.S too much; in no fill rate"
+    week = merge([(MONDAY, fact), (MONDAY + timedelta(1), fact)])
+    assert [(c.overfilled, c.excess) for c in week.accepted] == [(2, 10), (2, Decimal("0.5"))]
+    assert fact_from(FILL_RATE, fact.model_dump(mode="json")) == fact
+    assert "fill_rate.overfilled" not in {f.id for f in page(known(DRAWN)).figures}
+
+
+def test_orders_at_work_are_a_stock() -> None:
+    """A week shows its last day's, not a sum."""
+    days = [(MONDAY + timedelta(n), known(DRAWN, working=w)) for n, w in enumerate((5, 9, 4))]
+    assert merge(days).working == 4
+    assert merge([(MONDAY, merge(days[:2])), days[2]]).working == 4
 
 
 def test_units_are_never_mixed() -> None:
@@ -259,7 +291,7 @@ def full(story: e.Story, day: Any = None) -> FillRateFact | Missing:
     made = e.executed(story, day)
     frames = {
         "orders": Frame(made.orders, e.coverage(len(made.orders))),
-        "working": table_frame([{"orders": made.working}]),
+        "working": table_frame([{"orders": 7}]),
         "instruments": instruments_frame(*story.instruments),
         "execution": made.day,
     }
@@ -307,6 +339,41 @@ def test_by_agent_venue_size_and_hour_the_three_rates_stand_together() -> None:
     assert three["Venue", "X"] == (ratio(1, 2), ratio(2, 2), ratio(900, 1500))
     assert three["Venue", "Y"] == (ratio(1, 1), ratio(1, 1), ratio(600, 1500))
     assert three["Hour", "12"] == three["Agent", "alpha"]
+
+
+def test_by_venue_size_and_hour_too_the_times_to_a_fill_stand() -> None:
+    """Chain a-b: 1 s at X, 16 s at Y, placed at 12; order c: 2 s at X, placed at 13."""
+    rows = cuts(page(full(STORY)))
+    exact_ms = {
+        ("Agent", "alpha"): (1_000, 16_000), ("Agent", "beta"): (2_000, 2_000),
+        ("Venue", "X"): (1_000, 1_000), ("Venue", "Y"): (16_000, 16_000),
+        ("Size", "1,000 to 10,000"): (1_000, 2_000),
+        ("Hour", "12"): (1_000, 16_000), ("Hour", "13"): (2_000, 2_000),
+    }  # fmt: skip
+    assert rows.keys() == exact_ms.keys()
+    for cut, (first, last) in exact_ms.items():
+        for name, ms in (("first_fill_p50_ms", first), ("last_fill_p50_ms", last)):
+            assert abs(rows[cut][name].ms - ms) <= ms * Fraction(32, 1000), (cut, name)
+    # Of days sealed before, there are those of agents alone; it is said.
+    fact = full(STORY)
+    assert isinstance(fact, FillRateFact)
+    old = fact.model_copy(update={"latencies": tuple(r for r in fact.latencies if r.agent)})
+    week = page(merge([(MONDAY, old), (MONDAY + timedelta(1), fact)]))
+    assert any("they are of 2 of 4 such orders" in note for note in week.notes)
+    assert not any("such orders" in note for note in page(fact).notes)
+    raw = {"to": "first", "agent": "alpha", "sketch": {"weights": [[3, "1"]]}}
+    assert LatencyRow.model_validate(raw, strict=False).by == "agent"
+
+
+def test_an_agent_of_a_venues_name_has_its_own_times() -> None:
+    fills = [replace(f, agent="Y") for f in STORY.fills]
+    orders = [replace(o, agent="Y") for o in STORY.orders]
+    rows = cuts(page(full(replace(STORY, fills=fills, orders=orders))))
+    # All first fills after 1 s and 2 s; the one at venue Y after 16 s.
+    assert abs(rows["Agent", "Y"]["first_fill_p50_ms"].ms - 1_000) <= 32
+    assert abs(rows["Venue", "Y"]["first_fill_p50_ms"].ms - 16_000) <= 512
+    assert abs(rows["Venue", "Y"]["first_fill_p95_ms"].ms - 16_000) <= 512
+    assert abs(rows["Agent", "Y"]["first_fill_p95_ms"].ms - 2_000) <= 64
 
 
 def test_chains_and_latencies() -> None:
@@ -374,7 +441,5 @@ def test_merge_of_full_days_is_the_period(story: e.Story) -> None:
     if isinstance(whole, Missing):
         assert not facts
     else:
-        # What is at work is so at an instant: of the last day, which has other orders in it.
-        same = {"working": whole.working}
-        assert canonical(merge(facts).model_copy(update=same)) == canonical(whole)
+        assert canonical(merge(facts)) == canonical(whole)
         assert fact_from(FILL_RATE, whole.model_dump(mode="json")) == whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -20,6 +20,7 @@ from reporting.measures.slippage import (
     SlippageFact,
     bps,
     coverage,
+    fees_of,
     merge,
     of_day,
     section,
@@ -249,13 +250,14 @@ def test_the_average_of_daily_figures_is_another_number() -> None:
 # All benchmarks ------------------------------------------------------------------------------
 
 
-def full(story: e.Story, day: Any = None) -> SlippageFact | Missing:
+def full(story: e.Story, day: Any = None, rates: Frame | None = None) -> SlippageFact | Missing:
     """A fact as the close makes it: of the executions of a story."""
     made = e.executed(story, day)
     frames = {
         "slippage": Frame(made.slippage, e.coverage(len(made.slippage))),
         "instruments": instruments_frame(*story.instruments),
         "execution": made.day,
+        **({"fx_rates": rates} if rates else {}),
     }
     return of_day(day or e.days_from(), frames)
 
@@ -358,11 +360,126 @@ def test_the_distribution_and_the_hours_are_drawn_from_all_of_the_notional() -> 
     assert set(charts) == {"slippage.distribution"}  # one hour alone is no course of a day
 
 
-def test_fees_apart_are_said() -> None:
+def rates_frame(*rows: tuple[str, str, str]) -> Frame:
+    """(base, quote, rate) of closing rates into USD."""
+    frame = table_frame(
+        [
+            {"base": a, "quote": b, "rate": Decimal(rate), "source": "ECB", "fixed_at": FIXED}
+            for a, b, rate in rows
+        ]
+    )
+    return Frame(frame.table, e.coverage(len(rows), base="USD"))
+
+
+FIXED = datetime(2026, 3, 2, 15, tzinfo=UTC)
+
+
+def paid_in(currency: str, *rates: tuple[str, str, str]) -> Any:
+    """The page of STORY with its fees of 17 in another currency."""
+    fills = [replace(f, fee_currency=currency) for f in STORY.fills]
+    fact = full(replace(STORY, fills=fills), rates=rates_frame(*rates))
+    assert isinstance(fact, SlippageFact)
+    assert fact_from(SLIPPAGE, fact.model_dump(mode="json")) == fact
+    return page(fact)
+
+
+def test_fees_in_another_currency_are_in_the_total_at_the_days_rate_with_its_source() -> None:
+    found = paid_in("EUR", ("EUR", "USD", "1.25"), ("EUR", "CHF", "7"), ("CHF", "USD", "9"))
+    rows = rows_of(found, "slippage_shortfall")
+    assert rows["Fees"][1].amount == rows["Fees"][3].amount == 17 * Decimal("1.25")
+    # 28 + 7 + 24 of the published example, and the fees.
+    assert rows["Total"][1].amount == rows["Total"][3].amount == 59 + Decimal("21.25")
+    (figure,) = (f for f in found.figures if f.id == "slippage.shortfall_bps.USD")
+    assert figure.value.cost == 59 + Decimal("21.25")
+    note = next(note for note in found.notes if "17 EUR" in note)
+    assert "1.25 USD for 1 EUR (ECB, 2026-03-02T15:00:00+00:00)" in note and "CHF" not in note
+
+
+@pytest.mark.parametrize("rates", [(), (("USD", "EUR", "0.8"),), (("EUR", "CHF", "2"),)])
+def test_without_a_rate_the_shortfalls_total_is_missing_and_says_why(rates: Any) -> None:
+    found = paid_in("EUR", *rates)
+    rows = rows_of(found, "slippage_shortfall")
+    assert rows["Trading"][1].amount == 7
+    for line in ("Fees", "Total"):
+        for at in (1, 2, 3, 4):
+            assert isinstance(rows[line][at], Missing)
+            assert rows[line][at].detail == "no rate for fees of 17 EUR"
+    (figure,) = (f for f in found.figures if f.id == "slippage.shortfall_bps.USD")
+    assert isinstance(figure.value, Missing) and "17 EUR" in figure.value.detail
+
+
+def test_a_fee_into_a_currency_that_is_not_the_base_goes_by_both_rates() -> None:
+    story = e.Story(
+        fills=[
+            e.Execution("1", "o", e.us(2), 1, "1", "20", "BBB", fee="3", fee_currency="USD"),
+            e.Execution("2", "o", e.us(3), 1, "1", "20", "BBB", fee="2", fee_currency="CHF"),
+            e.Execution("3", "o", e.us(3), 1, "1", "20", "BBB", fee="1", fee_currency="EUR"),
+        ],
+        orders=[e.Order("o", 1, "3", e.us(1), e.us(9), "filled", "20", "20", instrument="BBB")],
+    )
+    fact = full(story, rates=rates_frame(("EUR", "USD", "1.2"), ("CHF", "USD", "1.1")))
+    assert isinstance(fact, SlippageFact)
+    # 3 / 1.2 = 2.5, and 2 × 1.1 / 1.2 = 1.8333…
+    assert fees_of(fact.shortfall) == 1 + Decimal("2.5") + Decimal("1.8333333333")
+    assert [(r.currency, r.base) for r in fact.fee_rates] == [("CHF", "USD"), ("EUR", "USD")]
+
+
+def test_a_day_with_a_rate_does_not_hide_one_without() -> None:
     fills = [replace(f, fee_currency="EUR") for f in STORY.fills]
-    found = page(full(replace(STORY, fills=fills)))
-    assert rows_of(found, "slippage_shortfall")["Fees"][1].amount == 0
-    assert any(note.endswith("in no shortfall: 17 EUR.") for note in found.notes)
+    story = replace(STORY, fills=fills)
+    known_, lacking = (
+        full(story, rates=rates_frame(*rows)) for rows in ([("EUR", "USD", "1.25")], [])
+    )
+    assert isinstance(known_, SlippageFact) and isinstance(lacking, SlippageFact)
+    week = merge([(MONDAY, known_), (MONDAY + timedelta(1), lacking)])
+    assert [(f.amount, f.worth) for c in week.shortfall for f in c.fees_apart] == [
+        (17, Decimal("21.25")), (17, None),
+    ]  # fmt: skip
+    assert isinstance(fees_of(week.shortfall), Missing)
+    both = merge([(MONDAY, known_), (MONDAY + timedelta(1), known_)])
+    assert fees_of(both.shortfall) == 2 * Decimal("21.25")
+    assert len(both.fee_rates) == 1
+
+
+def test_by_agent_size_and_hour_slippage_stands_in_one_table() -> None:
+    story = e.Story(
+        fills=[
+            e.Execution("1", "o", e.us(NOON + 1), 1, "2", "101"),
+            e.Execution("2", "p", e.us(NOON + 3_601), 1, "10", "100.5", agent="beta"),
+            e.Execution("3", None, e.us(NOON), 1, "1", "100", agent="gamma"),
+            e.Execution("4", "q", e.us(NOON), -1, "1", "21", instrument="BBB"),
+        ],
+        orders=[
+            e.Order("o", 1, "2", e.us(NOON), e.us(NOON + 9), "filled", None, "100"),
+            e.Order("p", 1, "10", e.us(NOON), e.us(NOON + 9), "filled", None, "100", agent="beta"),
+            e.Order("q", -1, "1", e.us(NOON), e.us(NOON + 9), "filled", None, "20",
+                    instrument="BBB"),
+        ],
+    )  # fmt: skip
+    fact = full(story)
+    assert isinstance(fact, SlippageFact)
+    (table,) = (t for t in page(fact).tables if t.id == "slippage_cuts")
+    shown = [
+        (*(cell.text for cell in row[:3]), row[3].value, getattr(row[4], "value", None))
+        for row in table.rows
+    ]
+    assert shown == [
+        ("Agent", "alpha", "USD", 1, 100),
+        ("Agent", "alpha", "EUR", 1, -500),
+        ("Agent", "beta", "USD", 1, 50),
+        ("Agent", "gamma", "USD", 0, None),
+        ("Size", "below 1,000", "USD", 1, 100),
+        ("Size", "1,000 to 10,000", "USD", 1, 50),
+        ("Size", "1,000 to 10,000", "EUR", 1, -500),
+        ("Hour", "12", "USD", 1, 100),
+        ("Hour", "12", "EUR", 1, -500),
+        ("Hour", "13", "USD", 1, 50),
+    ]
+    assert isinstance(table.rows[3][5], Missing)  # no arrival price is no cost of 0
+    old = fact_from(SLIPPAGE, fact.model_dump(mode="json", exclude={"sizes"}))
+    assert not any(t.id == "slippage_cuts" for t in page(old).tables)
+    week = page(merge([(MONDAY, old), (MONDAY + timedelta(1), fact)]))
+    assert any("By size are 3 of 6 fills" in note for note in week.notes)
 
 
 def test_a_session_of_ended_orders_alone_has_their_shortfall_and_unknown_slippage() -> None:

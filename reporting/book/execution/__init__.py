@@ -25,6 +25,7 @@ from .orders import (
     latencies,
     order_cells,
     order_groups,
+    overfilled,
     wanted,
 )
 from .shortfall import shortfall
@@ -36,11 +37,10 @@ __all__ = ["ORDER_CELL", "SLIPPAGE_CELL", "Executions", "Market", "executions", 
 
 @dataclass(frozen=True)
 class Executions:
-    """Cells of slippage and of order chains, what else they add up to, and the orders at work."""
+    """Cells of slippage and of order chains, and what else they add up to."""
 
     slippage: pd.DataFrame
     orders: pd.DataFrame
-    working: int
     day: ExecutionDay
     findings: tuple[Finding, ...]
 
@@ -82,27 +82,30 @@ def executions(
     # What can't be booked is in no figure; the book's findings say so.
     fills = Frame(bookable(fills.table, known)[0], fills.coverage)
     chains = chains_of(orders)
-    placed, done = (chains.table[name].to_numpy() for name in ("placed_us", "done_us"))
-    working = (placed >= window[0]) & (placed < window[1]) & ((done < 0) | (done >= window[1]))
     order_of = chains.rows_by_code(fills.table["order_id"])
     got = filled(fills, order_of, chains, earlier, instruments)
     against = slippage(fills, order_of, chains, got, orders, instruments, market)
-    final = final_chains(chains, got, orders, instruments, window)
+    final = final_chains(chains, got, orders, instruments, window, day.zone)
     took, early = latencies(final)
     return Executions(
         slippage=against.cells,
         orders=order_cells(final),
-        working=int(working.sum()),
         day=ExecutionDay(
             sketches=against.sketches,
             hours=against.hours,
+            sizes=against.sizes,
             shortfall=shortfall(final, orders, market.mids),
-            groups=order_groups(final, orders, day.zone),
+            groups=order_groups(final),
             latencies=took,
             quote_max_age_s=market.quote_max_age_s,
             absent=market.absent,
         ),
-        findings=(*_orphans(fills.table, order_of), *_unwanted(chains.table), *early),
+        findings=(
+            *_orphans(fills.table, order_of),
+            *_unwanted(chains.table),
+            *overfilled(final),
+            *early,
+        ),
     )
 
 

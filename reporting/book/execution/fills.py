@@ -95,8 +95,34 @@ class Filled:
     first_us: Ints  # NEVER where there is no fill
     last_us: Ints  # -1 where there is no fill
     last_in_session_us: Ints  # the same, of the session alone
-    venues: tuple[str, ...]
-    at_venue: tuple[Limbs, ...]  # quantity of each venue
+    at_venue: dict[str, AtVenue]
+
+
+@dataclass(frozen=True)
+class AtVenue:
+    """What every order got at one venue, by row of the orders, and when."""
+
+    quantity: Limbs
+    first_us: Ints
+    last_us: Ints
+
+
+class _Venue:
+    """The same while it is added up."""
+
+    def __init__(self, orders: int, rows: int) -> None:
+        self._quantity = ByRow(orders, rows)
+        self.first, self.last = np.full(orders, NEVER), np.full(orders, -1)
+
+    def add(self, at: Ints, quantity: Ints, first: Ints, last: Ints) -> None:
+        """Add fills of the orders ``at``."""
+        self._quantity.add(at, limbs_of(quantity, self._quantity.rows))
+        np.minimum.at(self.first, at, first)
+        np.maximum.at(self.last, at, last)
+
+    def made(self) -> AtVenue:
+        """What it came to."""
+        return AtVenue(self._quantity.limbs(), self.first, self.last)
 
 
 def filled(
@@ -116,9 +142,7 @@ def filled(
     orders, rows = len(chains), len(fills.table) + len(earlier.table)
     sums = {n: ByRow(orders, rows) for n in names}
     apart: dict[str, ByRow] = {}
-    venues: dict[str, ByRow] = {}
-    first, last = np.full(orders, NEVER), np.full(orders, -1)
-    in_session = last.copy()
+    venues: dict[str, _Venue] = {}
 
     units = units_of(fills.table["instrument_id"].cat.categories, instruments)
     currencies = fills.table["fee_currency"].cat.categories
@@ -142,12 +166,9 @@ def filled(
                 mine = other & (paid_in == code)
                 total = apart.setdefault(str(currencies[code]), ByRow(orders, rows))
                 total.add(at[mine], limbs_of(fee[mine], rows))
-        when = part.ints("executed_us")
-        np.minimum.at(first, at, when)
-        np.maximum.at(in_session, at, when)
         _by_venue(venues, part, wide, orders, rows)
-    np.maximum(last, in_session, out=last)
-    _add_earlier(earlier, chains, instruments, before, scale, sums, apart, venues, first, last)
+    in_session = _over(venues, np.maximum, "last", orders, -1)
+    _add_earlier(earlier, chains, instruments, before, scale, sums, apart, venues)
     return Filled(
         quantity=together(sums["quantity"].limbs()),
         quantity_scale=scale["quantity"],
@@ -156,20 +177,32 @@ def filled(
         fee=sums["fee"].limbs(),
         fees_apart={currency: total.limbs() for currency, total in sorted(apart.items())},
         fee_scale=scale["fee"],
-        first_us=first,
-        last_us=last,
+        first_us=_over(venues, np.minimum, "first", orders, NEVER),
+        last_us=_over(venues, np.maximum, "last", orders, -1),
         last_in_session_us=in_session,
-        venues=tuple(sorted(venues)),
-        at_venue=tuple(venues[name].limbs() for name in sorted(venues)),
+        at_venue={name: venues[name].made() for name in sorted(venues)},
     )
 
 
-def _by_venue(venues: dict[str, ByRow], part: Part, quantity: Ints, orders: int, rows: int) -> None:
+def _over(
+    venues: dict[str, _Venue], combine: np.ufunc, name: str, orders: int, nothing: int
+) -> Ints:
+    """The least or the greatest time of each order over all venues; an array of its own."""
+    found = np.full(orders, nothing)
+    for venue in venues.values():
+        combine(found, getattr(venue, name), out=found)
+    return found
+
+
+def _by_venue(
+    venues: dict[str, _Venue], part: Part, quantity: Ints, orders: int, rows: int
+) -> None:
     names, codes = part.table["venue"].cat.categories, part.codes("venue")
+    when = part.ints("executed_us")
     for code in np.unique(codes).tolist():
         mine = codes == code
-        total = venues.setdefault("" if code < 0 else str(names[code]), ByRow(orders, rows))
-        total.add(part.order[mine], limbs_of(quantity[mine], rows))
+        venue = venues.setdefault("" if code < 0 else str(names[code]), _Venue(orders, rows))
+        venue.add(part.order[mine], quantity[mine], when[mine], when[mine])
 
 
 def _add_earlier(
@@ -180,9 +213,7 @@ def _add_earlier(
     scale: dict[str, int],
     sums: dict[str, ByRow],
     apart: dict[str, ByRow],
-    venues: dict[str, ByRow],
-    first: Ints,
-    last: Ints,
+    venues: dict[str, _Venue],
 ) -> None:
     """The rows of fills before the session, into the same sums."""
     table = earlier.table
@@ -211,7 +242,6 @@ def _add_earlier(
     where = table["venue"].astype(object).where(table["venue"].notna(), "").to_numpy()
     for name in sorted(set(where)):
         mine = where == name
-        total = venues.setdefault(name, ByRow(len(chains), many))
-        total.add(rows[mine], limbs_of(values["quantity"][mine], many))
-    np.minimum.at(first, rows, table["first_us"].to_numpy())
-    np.maximum.at(last, rows, table["last_us"].to_numpy())
+        venue = venues.setdefault(name, _Venue(len(chains), many))
+        first, last = (table[n].to_numpy()[mine] for n in ("first_us", "last_us"))
+        venue.add(rows[mine], values["quantity"][mine], first, last)

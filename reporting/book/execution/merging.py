@@ -11,10 +11,12 @@ from .values import (
     BENCHMARKS,
     BenchmarkSum,
     ExecutionDay,
+    FeeRate,
     HourRow,
     LatencyRow,
     OrderGroup,
     ShortfallCell,
+    SizeRow,
     SketchRow,
 )
 
@@ -35,6 +37,7 @@ def joined_days(days: Sequence[ExecutionDay]) -> ExecutionDay:
     return ExecutionDay(
         sketches=joined_sketches(row for day in days for row in day.sketches),
         hours=joined_hours(row for day in days for row in day.hours),
+        sizes=joined_sizes(row for day in days for row in day.sizes),
         shortfall=joined_shortfall(row for day in days for row in day.shortfall),
         groups=joined_groups(row for day in days for row in day.groups),
         latencies=joined_latencies(row for day in days for row in day.latencies),
@@ -55,8 +58,8 @@ def joined_sketches(rows: Iterable[SketchRow]) -> tuple[SketchRow, ...]:
 
 
 def joined_latencies(rows: Iterable[LatencyRow]) -> tuple[LatencyRow, ...]:
-    """Sketches by agent and by what they lead to."""
-    return _by(rows, lambda r: (r.agent, r.to), _one_sketch)
+    """Sketches by cut and by what they lead to."""
+    return _by(rows, lambda r: (r.by, r.key, r.agent, r.to), _one_sketch)
 
 
 def _one_sketch(rows: Sequence[Any]) -> Any:
@@ -66,6 +69,16 @@ def _one_sketch(rows: Sequence[Any]) -> Any:
 def joined_hours(rows: Iterable[HourRow]) -> tuple[HourRow, ...]:
     """Sums by hour and currency."""
     return _by(rows, lambda r: (r.hour, r.currency), lambda same: _total(same, AMOUNTS, ("fills",)))
+
+
+def joined_sizes(rows: Iterable[SizeRow]) -> tuple[SizeRow, ...]:
+    """Sums by size and currency."""
+    return _by(rows, lambda r: (r.size, r.currency), lambda same: _total(same, AMOUNTS, ("fills",)))
+
+
+def joined_rates(rows: Iterable[FeeRate]) -> tuple[FeeRate, ...]:
+    """Every rate once."""
+    return _by(rows, lambda r: (r.currency, r.base, r.fixed_at, r.source, r.rate), lambda s: s[0])
 
 
 def joined_groups(rows: Iterable[OrderGroup]) -> tuple[OrderGroup, ...]:
@@ -85,11 +98,11 @@ def joined_shortfall(rows: Iterable[ShortfallCell]) -> tuple[ShortfallCell, ...]
 def _one_shortfall(rows: Sequence[ShortfallCell]) -> ShortfallCell:
     apart = _by(
         (fee for row in rows for fee in row.fees_apart),
-        lambda fee: fee.currency,
-        lambda same: _total(same, ("amount",)),
+        lambda fee: fee.key,
+        lambda same: _total(same, ("amount",) if same[0].worth is None else ("amount", "worth")),
     )
     total = _total(rows, SHORTFALL_SUMS, ("chains", "covered"))
-    return total.model_copy(update={"fees_apart": tuple(fee for fee in apart if fee.amount)})
+    return total.model_copy(update={"fees_apart": tuple(f for f in apart if f.amount or f.worth)})
 
 
 def joined_absent(rows: Iterable[tuple[str, Missing]]) -> tuple[tuple[str, Missing], ...]:

@@ -4,7 +4,8 @@ A bucket is a sixteenth of a doubling, for either sign: values of 2^e × (1 + m/
 Its number is read from the bits of the float, so that every machine puts a value in the same
 bucket, and weights are exact, so that days merge in any order. A quantile is the middle of the
 bucket in which the cumulated weight first reaches its share: at most 1/33 of itself away, or
-2^-7 for what is nearer to 0 than that. Beyond 2^20 only the bound is known.
+2^-7 for what is nearer to 0 than that. Beyond 2^36 (of milliseconds: two years) only the bound is
+known. Days sealed while the bound was 2^20 have all that lay beyond in the bucket next to it.
 
 Source: HdrHistogram's log-linear buckets; the lower weighted quantile.
 """
@@ -23,7 +24,7 @@ from ...model import EXACT, Exact, Value
 from ..fifo import Ints
 
 MANTISSA_BITS = 4
-LOWEST_EXPONENT, HIGHEST_EXPONENT = -7, 20
+LOWEST_EXPONENT, HIGHEST_EXPONENT = -7, 36
 #: Relative error of a quantile, for the page: half a bucket over the middle of the widest one.
 ERROR_PCT = Decimal("3.1")
 #: Values nearer to zero than this share one bucket.

@@ -1,8 +1,8 @@
-"""Every fill against every benchmark: sums by cell and by hour, sketches by currency."""
+"""Every fill against every benchmark: sums by cell, hour and size, sketches by currency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,10 +17,11 @@ from ..session import CELL
 from .chains import Chains
 from .fills import Filled, Part, Units, parts, units_of
 from .market import SECOND_US, Mids, Tape
-from .orders import QUARTER_US
+from .merging import joined_sizes
+from .orders import QUARTER_US, SIZE_NAMES, sizes_of_orders
 from .sketch import WIDTH, bucket_of, codes_of, sketch_of
 from .sums import ByGroup, doubled, limbs_of, products, summed
-from .values import BENCHMARKS, MARKOUTS_S, BenchmarkSum, HourRow, SketchRow
+from .values import BENCHMARKS, MARKOUTS_S, BenchmarkSum, HourRow, SizeRow, SketchRow
 
 SLIPPAGE_CELL = [*CELL, "venue"]
 #: A VWAP is rounded, half to even, to this many digits beyond the instruments' finest tick.
@@ -63,11 +64,12 @@ class Market:
 
 @dataclass(frozen=True)
 class Slippage:
-    """Rows of cells, sketches and hours."""
+    """Rows of cells, sketches, hours and sizes."""
 
     cells: pd.DataFrame
     sketches: tuple[SketchRow, ...]
     hours: tuple[HourRow, ...]
+    sizes: tuple[SizeRow, ...]
 
 
 def slippage(
@@ -86,12 +88,13 @@ def slippage(
     scales = {name: prices.scale for name, prices in by_order.items()}
     if isinstance(market.mids, Mids):
         scales |= dict.fromkeys(("fill_mid", *MARKOUTS_S), max(scale_p, market.mids.scale))
+    size_of = sizes_of_orders(chains, orders, instruments).astype(np.int8)
     sums = _Sums(units_of(fills.table["instrument_id"].cat.categories, instruments))
     for part in parts(fills.table, order_of):
         view = _View(part, scale_p, _mid_keys(market, part))
         # A fill without an order reads the entry at the end.
         root = np.append(chains.root, -1)[part.order]
-        sums.begin(view, market.hours(part.ints("executed_us")))
+        sums.begin(view, market.hours(part.ints("executed_us")), size_of[part.order])
         for name in BENCHMARKS:
             if name in by_order:
                 prices = by_order[name]
@@ -104,7 +107,14 @@ def slippage(
     return Slippage(
         cells=sums.cells(scales, scale_q, scale_p, instruments),
         sketches=sums.sketches(scales, scale_q),
-        hours=sums.hour_rows(scales["arrival"], scale_q),
+        hours=tuple(
+            HourRow(hour=hour, **amounts)
+            for hour, amounts in sums.cut(lambda slot: slot // SIZES, scales["arrival"], scale_q)
+        ),
+        sizes=joined_sizes(
+            SizeRow(size=SIZE_NAMES[size], **amounts)
+            for size, amounts in sums.cut(lambda slot: slot % SIZES, scales["arrival"], scale_q)
+        ),
     )
 
 
@@ -215,6 +225,9 @@ class _View:
         return mid, known
 
 
+#: A slot is an hour of the day and a size: both cuts from one pass over the fills.
+SIZES = len(SIZE_NAMES)
+SLOTS = 24 * SIZES
 #: What is summed against each benchmark.
 _SUMMED = ("fills", "cost", "notional")
 
@@ -228,9 +241,9 @@ class _Sums:
         self._keys: list[tuple[str, ...]] = []
         self._by_cell = ByGroup()
         self._weights: dict[str, ByGroup] = {}
-        self._by_hour = ByGroup()
+        self._by_slot = ByGroup()
 
-    def begin(self, view: _View, hour: Ints) -> None:
+    def begin(self, view: _View, hour: Ints, size: Ints) -> None:
         """Group a part's rows; count them and their notional."""
         part = view.part
         code = np.zeros(view.rows, np.int64)
@@ -248,7 +261,7 @@ class _Sums:
                 self._keys.append(tuple(key))
         self._cells = np.array([self._cell_of[value] for value in unique.tolist()], dtype=np.int64)
         self._unit = self._units.by_code[part.codes("instrument_id")]
-        self._hour = self._unit * 24 + hour
+        self._slot = self._unit * SLOTS + hour * SIZES + size
         paid = products(view.quantity, part.ints("price"), view.rows)
         for name, limbs in (("fills", limbs_of(np.ones(view.rows, np.int64), 1)), ("paid", paid)):
             self._by_cell.add(name, self._cells, summed(limbs, self._code, len(self._cells)))
@@ -274,10 +287,10 @@ class _Sums:
         met = np.flatnonzero(weights)
         self._weights.setdefault(name, ByGroup()).add("weight", met, weights[met])
         if name == "arrival":
-            hours = len(self._units.units) * 24
+            slots = len(self._units.units) * SLOTS
             for what, limbs in zip(_SUMMED, (there, cost, notional), strict=True):
-                sums = summed(limbs, self._hour, hours)
-                self._by_hour.add(what, np.arange(hours), sums)
+                sums = summed(limbs, self._slot, slots)
+                self._by_slot.add(what, np.arange(slots), sums)
 
     def cells(
         self, scales: Mapping[str, int], scale_q: int, scale_p: int, instruments: Frame
@@ -337,21 +350,23 @@ class _Sums:
             for (name, currency), weights in sorted(found.items())
         )
 
-    def hour_rows(self, scale: int, scale_q: int) -> tuple[HourRow, ...]:
-        """Cost and notional at arrival by hour and currency."""
-        found: dict[tuple[int, str], list[Any]] = {}
-        for at, fills in self._by_hour.nonzero("fills"):
-            unit, hour = divmod(at, 24)
-            into = found.setdefault((hour, self._units.units[unit][0]), [0, Decimal(0), Decimal(0)])
-            into[0] += fills
-            for place, name in ((1, "cost"), (2, "notional")):
-                whole = self._by_hour.of(name, at)
+    def cut(
+        self, key: Callable[[int], int], scale: int, scale_q: int
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Cost and notional at arrival by ``key`` of the slot and by currency, in their order."""
+        found: dict[tuple[int, str], dict[str, Any]] = {}
+        for at, fills in self._by_slot.nonzero("fills"):
+            unit, slot = divmod(at, SLOTS)
+            currency = self._units.units[unit][0]
+            nothing = {"fills": 0, "cost": Decimal(0), "notional": Decimal(0)}
+            into = found.setdefault((key(slot), currency), {"currency": currency, **nothing})
+            into["fills"] += fills
+            for name in ("cost", "notional"):
+                whole = self._by_slot.of(name, at)
                 amount = self._units.half(unit, whole, scale_q + scale)
-                into[place] = EXACT.add(into[place], amount)
-        return tuple(
-            HourRow(hour=hour, currency=currency, fills=fills, cost=cost, notional=notional)
-            for (hour, currency), (fills, cost, notional) in sorted(found.items())
-        )
+                into[name] = EXACT.add(into[name], amount)
+        for (number, _), sums in sorted(found.items(), key=lambda item: item[0]):
+            yield number, sums
 
 
 def _bps(worse: Ints, base: Ints) -> npt.NDArray[Any]:

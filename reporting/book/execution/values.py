@@ -5,6 +5,8 @@ Amounts are in the currency of the instrument; positive is cost to us.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ...model import Currency, Exact, Missing, Value
 from .sketch import Sketch
 
@@ -54,11 +56,44 @@ class HourRow(Value):
     notional: Exact
 
 
+class SizeRow(Value):
+    """The same of the fills of orders of one size: what the order that was filled wanted.
+
+    Sizes are those of :data:`reporting.book.execution.orders.SIZE_NAMES`, at the arrival price.
+    """
+
+    size: str
+    currency: Currency
+    fills: int
+    cost: Exact
+    notional: Exact
+
+
 class FeeApart(Value):
-    """Fees in a currency that is not the notional's; they are in no shortfall."""
+    """Fees in a currency that is not the notional's, and what they are worth in that.
+
+    ``worth`` is at the rates of the session of the sums; None where there was none, so that a total
+    that needs it is missing.
+    """
 
     currency: str
     amount: Exact
+    worth: Exact | None = None
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """Fees that may be added up: what has a worth never hides what has none."""
+        return (self.currency, self.worth is None)
+
+
+class FeeRate(Value):
+    """A rate at which fees in another currency were translated: 1 ``currency`` in ``base``."""
+
+    currency: str
+    base: str
+    rate: Exact
+    source: str
+    fixed_at: datetime
 
 
 class ShortfallCell(Value):
@@ -97,6 +132,8 @@ class ShortfallCell(Value):
 class OrderGroup(Value):
     """Accepted order chains of one hour and agent, of one size, or of one venue.
 
+    What a chain got beyond what it ordered is in no ``filled`` but a venue's.
+
     ``ordered`` and ``filled`` are values at the arrival price, of the ``valued`` chains that have
     one. A chain is in the group of every venue that filled it; there ``filled`` is the value filled
     at the venue, and ``ordered`` that of its chains. An unfilled chain has no venue.
@@ -118,10 +155,15 @@ class OrderGroup(Value):
 
 
 class LatencyRow(Value):
-    """Milliseconds from placing to the first or to the last fill, a chain each, of one agent."""
+    """Milliseconds from placing to the first or to the last fill, a chain each, of one cut.
+
+    By venue the fills are those at the venue, of every chain that has any there.
+    """
 
     to: str  # first | last
-    agent: str
+    by: str = "agent"  # agent | hour | size | venue
+    key: str = ""
+    agent: str = ""  # the key where it is by agent, as days sealed before there were others have it
     sketch: Sketch
 
 
@@ -133,6 +175,7 @@ class ExecutionDay(Value):
 
     sketches: tuple[SketchRow, ...]
     hours: tuple[HourRow, ...]
+    sizes: tuple[SizeRow, ...]
     shortfall: tuple[ShortfallCell, ...]
     groups: tuple[OrderGroup, ...]
     latencies: tuple[LatencyRow, ...]

@@ -40,7 +40,8 @@ CONVENTIONS = {
     "chain": "one order; it counts on the day on which its last order was done; ordered is the "
     "quantity of its last order, filled is the sum over all its orders, arrival is the first's",
     "orders": "full, any, ordered and filled leave rejected orders out; full means filled >= "
-    "ordered, whatever the status says",
+    "ordered, whatever the status says, and filled counts no order beyond what it ordered; working "
+    "is all that was sent before the day's end and not done by then, whenever it was sent",
     "slippage": "side x (price - arrival) x quantity x multiplier, over the day's fills; "
     "covered fills are those whose chain has an arrival price",
     "market_value": "quantity x latest mark at or before the day's end x multiplier; the mark is "
@@ -183,6 +184,7 @@ class _Answers:
             for event in self.versions[self.chain[parent.parent_id][-1].child_id]:
                 if event.state not in ("WORKING", "AMENDED"):
                     self.done_on[self.session_of(event.happened_at)].append(parent)
+        self.lasting = [chain for chain in self.chain.values() if self.lasted(chain)]
         self.changes: dict[str, list[Execution]] = defaultdict(list)
         self.originals: list[Execution] = []
         for row in firm.executions:  # in the order in which they became known
@@ -364,7 +366,7 @@ class _Answers:
             fills = self.in_force(self.by_chain[parent.parent_id], known)
             size = sum((fill.size for fill in fills), _ZERO)
             ordered[parent.code] += last.total_size
-            filled[parent.code] += size
+            filled[parent.code] += min(size, last.total_size)
             full += size >= last.total_size
             some += size > 0
         return {
@@ -377,7 +379,40 @@ class _Answers:
             "final_states": dict(sorted(statuses.items())),
             "ordered": dict(sorted(ordered.items())),
             "filled": dict(sorted(filled.items())),
+            "working": self.working(day, known),
         }
+
+    def lasted(self, chain: Sequence[Child]) -> bool:
+        """Whether a chain was at work at the end of a session, by what was known of it then."""
+        sent = self.session_of(chain[0].sent_at)
+        ends = [
+            event
+            for event in self.versions[chain[-1].child_id]
+            if event.state not in ("WORKING", "AMENDED")
+        ]
+        return not ends or any(
+            self.session_of(end.happened_at) != sent or end.entered_at > known_ms(sent)
+            for end in ends
+        )
+
+    def working(self, day: date, known: int) -> int:
+        """Chains sent before the end of ``day`` that were not done by then."""
+        at_work, end = 0, self.ends[day]
+        for chain in self.lasting:
+            sent = [
+                child
+                for child in chain
+                if child.sent_at < end
+                and any(event.entered_at <= known for event in self.versions[child.child_id])
+            ]
+            if sent:
+                at_work += not any(
+                    event.state != "WORKING"
+                    and event.happened_at < end
+                    and event.entered_at <= known
+                    for event in self.versions[sent[-1].child_id]
+                )
+        return at_work
 
     def slippage(self, fills: Sequence[Fill]) -> dict[str, dict[str, Any]]:
         """Cost against the chain's arrival price, by currency of the price."""

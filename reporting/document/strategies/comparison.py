@@ -12,7 +12,7 @@ from ...model import Missing, exact_sum
 from ...page import Column, Line, LinesChart, Section, Table, text
 from ..history import NO_GAP, Facts
 from .records import LONGEST_KEY, Record, running, short, slug
-from .said import Said, said_of, sessions, whole
+from .said import Said, partial, said_of, sessions, whole
 
 TITLE = "Strategies and agents"
 #: Agents side by side on a page; the CSV has them all.
@@ -26,7 +26,9 @@ SHOWN = (
 )  # fmt: skip
 #: Measures that the table of agents leaves to others: a daily report has to be short.
 NOT_COMPARED = ("sharpe_error_independent",)
-NOT_COMPARED_DAILY = ("gross", "fees_of_gross", "slippage", "sharpe_annual", *NOT_COMPARED)
+NOT_COMPARED_DAILY = (
+    "gross", "fees_of_gross", "slippage", "coverage", "sharpe_annual", *NOT_COMPARED,
+)  # fmt: skip
 #: What a daily report takes from the history, not from its one session.
 OF_HISTORY = ("hit_rate", "profit_factor")
 
@@ -75,7 +77,14 @@ def _agents_table(told: Told, daily: bool) -> Table:
             (text(told[0][1][key].label), *(said[key].value for _, said in told)) for key in keys
         ),
         whole=True,
+        note=_partial(told),
     )
+
+
+def _partial(told: Told) -> str:
+    """Of how many fills costs are, where it isn't all of them."""
+    said = partial(told[0][0].costs_covered)
+    return f"Slippage, and in the shares of costs what is slippage: {said}." if said else ""
 
 
 def _strategies_table(told: Told, daily: bool) -> Table:
@@ -111,6 +120,7 @@ def _strategies_table(told: Told, daily: bool) -> Table:
         note=" ".join(
             [f"{behind} and drawdown: {many}."]
             + [f"{listed(labels)}: {why}." for why, labels in reasons.items()]
+            + [said for said in [_partial(told)] if said]
         ),
     )
 

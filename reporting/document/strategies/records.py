@@ -19,7 +19,7 @@ from ...analysis.performance import SESSIONS_A_YEAR, shares
 from ...book import Cell
 from ...measures.fill_rate import FILL_RATE, FillRateCell, FillRateFact
 from ...measures.pnl import NOBODY, PNL, PnlFact, Totals, totals
-from ...measures.slippage import SLIPPAGE, SlippageCell, SlippageFact
+from ...measures.slippage import SLIPPAGE, SlippageCell, SlippageFact, coverage
 from ...model import EXACT, Missing, Ratio, Why, exact_sum
 from ...page import Point
 from ...seal import digest
@@ -29,6 +29,8 @@ from ..history import NO_GAP, Dated, Facts
 HISTORY = SESSIONS_A_YEAR
 #: Agents in the order of their horizon; any other comes after them by name.
 AGENTS = ("strategic", "tactical", "risk")
+NO_ARRIVAL = Missing(why=Why.NO_DATA, detail="no fill has an arrival price")
+NO_FILL = Ratio(numerator=Decimal(0), denominator=Decimal(0))
 NO_MARK = Missing(why=Why.NO_MARK, detail="never marked")
 #: Signs of a name in a heading or an id, and in a chart's legend.
 LONGEST_NAME, LONGEST_KEY = 32, 20
@@ -66,6 +68,10 @@ class Record:
     ``cells`` are those of the period that have a mark; ``days`` the period's sessions and
     ``history`` the last ones up to its end, each with its net P&L; ``by_instrument`` the nets of
     every instrument and session of the period.
+
+    ``slippage`` is of ``covered`` alone, the fills that have an arrival price: what the others cost
+    is not known, and not nothing. ``costs_covered`` is the same share over the whole split, which
+    its shares of costs rest on.
     """
 
     kind: Kind
@@ -81,9 +87,11 @@ class Record:
     orders: tuple[FillRateCell, ...]
     notional: Decimal | Missing
     slippage: Decimal | Missing
+    covered: Ratio
     turnover: Fraction | Missing
     share: Ratio | Missing = NO_MARK
     costs_share: Ratio | Missing = NO_MARK
+    costs_covered: Ratio = NO_FILL
 
     @property
     def id(self) -> str:
@@ -201,16 +209,31 @@ def _record(kind: Kind, name: str, known: _Known) -> Record:
         trades=trades,
         orders=_own(getattr(known.fill_rate, "accepted", ()), kind, name),
         notional=notional,
-        slippage=unknown or translated(((c.currency, c.cost) for c in trades), rates),
+        slippage=unknown or _slippage(trades, rates),
+        covered=coverage(trades),
         turnover=_turnover(notional, _exposures(kind, name, known.marked, rates)),
     )
+
+
+def _slippage(
+    trades: Sequence[SlippageCell], rates: Mapping[str, Decimal | None]
+) -> Decimal | Missing:
+    """What the covered fills cost; of fills of which none is covered it is not known."""
+    covered = coverage(trades)
+    if covered.denominator and not covered.numerator:
+        return NO_ARRIVAL
+    return translated(((c.currency, c.cost) for c in trades), rates)
 
 
 def _with_shares(records: Sequence[Record]) -> list[Record]:
     """The records of one split with their shares of its net P&L and of its costs."""
     net = _shares({r.name: r.total if isinstance(r.total, Missing) else r.net for r in records})
     costs = _shares({r.name: r.costs for r in records})
-    return [replace(r, share=net[r.name], costs_share=costs[r.name]) for r in records]
+    covered = coverage([cell for r in records for cell in r.trades])
+    return [
+        replace(r, share=net[r.name], costs_share=costs[r.name], costs_covered=covered)
+        for r in records
+    ]
 
 
 def _shares(parts: Mapping[str, Decimal | Missing]) -> dict[str, Ratio | Missing]:

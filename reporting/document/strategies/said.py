@@ -19,7 +19,7 @@ from ...analysis.performance import (
 )
 from ...measures.fill_rate import in_full
 from ...measures.pnl import Totals
-from ...measures.slippage import SlippageCell, coverage
+from ...measures.slippage import SlippageCell
 from ...model import Bps, Count, Missing, Money, Number, Ratio, Shown, Text, Why
 from ...page import text
 from .records import Record, translated
@@ -71,9 +71,19 @@ def said_of(record: Record, *, daily: bool = False) -> dict[str, Said]:
         ),
         "fees": Said("Fees", money_of(total, record, lambda t: t.fees)),
         "fees_of_gross": Said("Fees of gross P&L", _fees_of_gross(total)),
-        "slippage": Said("Slippage cost", _money(record.slippage, record), _covered(record.trades)),
+        "slippage": Said("Slippage cost", _money(record.slippage, record), partial(record.covered)),
         "slippage_bps": Said("Slippage", slippage_of(record, record.trades)),
-        "costs_share": Said("Share of all costs", record.costs_share),
+        "coverage": Said(
+            "Fills with an arrival price",
+            record.covered
+            if record.covered.denominator
+            else Missing(why=Why.NO_TRADES, detail="no fill"),
+        ),
+        "costs_share": Said(
+            "Share of all costs",
+            record.costs_share,
+            f"slippage {said}" if (said := partial(record.costs_covered)) else "",
+        ),
         "history": Said("Sessions of history", Count(value=len(nets))),
         "sharpe_daily": Said(
             "Sharpe ratio, daily", _of_sharpe(ratio, lambda s: s.daily), _error_words(ratio, 3)
@@ -143,12 +153,13 @@ def _fees_of_gross(total: Totals | Missing) -> Ratio | Missing:
     return Ratio(numerator=total.fees, denominator=total.gross)
 
 
-def _covered(cells: Sequence[SlippageCell]) -> str:
-    """How many fills the slippage is of, where it isn't all of them."""
-    seen = coverage(cells)
-    if seen.fraction is None or seen.fraction == 1:
+def partial(covered: Ratio) -> str:
+    """What slippage is of, where it isn't of all fills: "of the 3 in 4 fills …" in per cent."""
+    if covered.fraction is None or covered.fraction == 1:
         return ""
-    return f"of {to_places(seen.fraction * 100)} % of the fills"
+    # Never "100.0 %" of what is not all.
+    share = min(to_places(covered.fraction * 100), Decimal("99.9"))
+    return f"of the {share} % of fills with an arrival price; the rest is not known"
 
 
 def slippage_of(record: Record, trades: Sequence[SlippageCell]) -> Bps | Missing:
