@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     risk_file: Path = Field(default_factory=lambda: resource("config") / "risk.toml")
     alertmanager_url: str | None = Field(None, description="what is silenced and inhibited")
     pagerduty_url: str = "https://api.pagerduty.com"
+    engine: str | None = Field(None, description="who works a day out; see reporting.engine")
+    part_fills: int = Field(250_000, ge=1, description="fills that are worked out at once")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
 
     @field_validator("zone")

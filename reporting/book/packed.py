@@ -2,8 +2,9 @@
 
 Ten million fills as a table of 64-bit integers and texts are a gigabyte before anything is worked
 out. Here a number has the width that its column needs, a word a code, and an identifier such as
-``F0000000042`` only its digits; :meth:`Packed.rows` makes an ordinary frame of any of the rows,
-with numbers of 64 bits again. Nothing is rounded: what does not fit a narrow form is kept whole.
+``F0000000042`` only its digits; :meth:`Packed.taken` takes some of the rows as they are, and a
+table has numbers of 64 bits again. Nothing is rounded: what does not fit a narrow form is kept
+whole.
 """
 
 from __future__ import annotations
@@ -73,6 +74,13 @@ class Numbers:
         known: npt.NDArray[np.bool_] = self._known[0][rows]
         return known
 
+    def taken(self, rows: Ints) -> Numbers:
+        """A column of the rows with these numbers, as narrow as this one."""
+        column = Numbers()
+        column._parts, column.scale = [(self._parts[0][0][rows], self.scale)], self.scale
+        column._known = [self._known[0][rows]]
+        return column
+
 
 class Whole:
     """Whole numbers: sides, and microseconds since 1970."""
@@ -91,6 +99,12 @@ class Whole:
     def at(self, rows: Any) -> Ints:
         """The integers of ``rows``, 64 bits wide."""
         return wide(self._parts[0][rows])
+
+    def taken(self, rows: Ints) -> Whole:
+        """A column of the rows with these numbers, as narrow as this one."""
+        column = Whole()
+        column._parts = [self._parts[0][rows]]
+        return column
 
 
 class Words:
@@ -122,6 +136,17 @@ class Words:
         """The texts of ``rows``, categorical."""
         categories = pd.Index(list(self.words), dtype="str")
         return pd.Categorical.from_codes(self._codes[0][rows], categories=categories)
+
+    def taken(self, rows: Ints) -> Words:
+        """A column of the rows with these numbers; it knows every word that this one knows."""
+        column = Words()
+        column._codes, column.words = [self._codes[0][rows]], self.words
+        return column
+
+    def used(self) -> list[str]:
+        """The words that some row has."""
+        words = list(self.words)
+        return [words[code] for code in np.unique(self._codes[0]).tolist() if code >= 0]
 
 
 @dataclass(frozen=True)
@@ -227,6 +252,16 @@ class Names:
     def at(self, rows: Any) -> pd.Series:
         """The identifiers of ``rows`` as a column of texts."""
         return self.texts(rows).to_pandas()
+
+    def taken(self, rows: Ints) -> Names:
+        """A column of the rows with these numbers, as narrow as this one."""
+        column = Names()
+        column.shape = self.shape
+        if self._texts is None:
+            column._numbers = [self._numbers[0][rows]]
+        else:
+            column._texts = [self.texts(rows)]
+        return column
 
     def coded_at(self, rows: Any) -> pd.Categorical:
         """The same, categorical; in the order in which they first occur."""
@@ -336,6 +371,14 @@ class Texts:
         """The texts of ``rows`` as a column."""
         return self.texts(rows).to_pandas().astype("str")
 
+    def taken(self, rows: Ints) -> Texts:
+        """A column of the rows with these numbers."""
+        column = Texts()
+        texts = self.texts(rows)
+        column._rows = [np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))]
+        column._texts, column._count = [texts.drop_null()], len(texts)
+        return column
+
 
 Column = Numbers | Whole | Words | Names | Texts
 
@@ -348,7 +391,7 @@ def wide(values: Ints) -> Ints:
 class Packed(Frame):
     """A frame of many rows, kept narrow; its table is made anew whenever it is asked for.
 
-    Ask for :meth:`rows` of a part at a time where there may be millions.
+    Ask for the table of what was :meth:`taken` for a part where there may be millions of rows.
     """
 
     columns: Mapping[str, Column]
@@ -374,12 +417,10 @@ class Packed(Frame):
         """Every row."""
         return self._table(slice(None))
 
-    def rows(self, rows: Ints) -> Frame:
-        """An ordinary frame of the rows with these numbers."""
-        return Frame(self._table(rows), self.coverage, self.findings)
-
-    def __len__(self) -> int:
-        return self.coverage.rows
+    def taken(self, rows: Ints) -> Packed:
+        """The rows with these numbers, as narrow as they are here; the coverage is the whole's."""
+        columns = {name: column.taken(rows) for name, column in self.columns.items()}
+        return Packed(columns, self.coverage, self.findings, tuple(self.coded))
 
     def _table(self, rows: Any) -> pd.DataFrame:
         made: dict[str, Any] = {}
