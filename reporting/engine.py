@@ -12,7 +12,6 @@ import hashlib
 import os
 import pickle
 import platform
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -44,7 +43,6 @@ AHEAD = 2
 PATIENCE_S = 60
 #: What has to be the same on both sides: what is sent is made of their objects.
 LIBRARIES = ("numpy", "pandas", "pyarrow", "pydantic")
-KNOWN = re.compile(r"(?P<kind>local)(:(?P<processes>[1-9]\d{0,3}))?|(?P<where>(dask|tls)://.+:\d+)")
 
 
 @cache
@@ -227,21 +225,13 @@ def _died(detail: str) -> EngineUnavailable:
 
 
 def engine(named: str | None) -> Engine:
-    """The engine that the setting names; nobody is called yet.
-
-    None is this process. :class:`UsageError` for what is no engine.
-    """
+    """The engine that the setting names, None for this process; nobody is called yet."""
     if named is None:
         return Engine("this process")
-    found = KNOWN.fullmatch(named)
-    if found is None:
-        raise UsageError(
-            f"REPORTING_ENGINE is {named!r}; expected local, local:4 (processes), dask://host:8786 "
-            "or tls://host:8786 (a Dask scheduler)"
-        )
-    if found["kind"]:
-        return Engine(named, partial(_Processes, int(found["processes"] or os.cpu_count() or 1)))
-    return Engine(named, partial(_Dask, found["where"]))
+    kind, _, rest = named.partition(":")
+    if kind == "local":
+        return Engine(named, partial(_Processes, int(rest or os.cpu_count() or 1)))
+    return Engine(named, partial(_Dask, named))
 
 
 class _Processes:
@@ -278,6 +268,7 @@ class _Dask:
                 f"REPORTING_ENGINE is {where}, and Dask is not installed: "
                 "pip install 'reporting[dask]'"
             ) from None
+        self._where = where
         address = where.replace("dask://", "tcp://")
         # Parts go through the scheduler, which can then give them to another worker: a few MB each.
         dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"})
@@ -293,10 +284,19 @@ class _Dask:
         self._killed = distributed.KilledWorker
 
     def count(self) -> int:
-        return sum(self._client.nthreads().values())
+        return sum(self._asked(self._client.nthreads).values())
 
     def codes(self) -> dict[str, dict[str, str]]:
-        return dict(self._client.run(code))
+        return self._asked(self._client.run, code)
+
+    def _asked(self, question: Callable[..., Any], *words: Any) -> dict[str, Any]:
+        try:
+            return dict(question(*words))
+        except OSError as error:  # of the connection: the work itself is not asked for here
+            raise EngineUnavailable(
+                f"the Dask scheduler {self._where} does not answer any more ({error}); start it "
+                "and try again"
+            ) from error
 
     def meaning(self, error: BaseException) -> ReportingError | None:
         if isinstance(error, self._killed):

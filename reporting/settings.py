@@ -7,6 +7,7 @@ the working folder by default). Secrets are never printed; those that end in ``_
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -63,6 +64,16 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"{zone!r} is not an IANA time zone such as Europe/Berlin") from None
         return zone
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, engine: str | None) -> str | None:
+        if engine and not re.fullmatch(r"local(:[1-9]\d{0,3})?|(dask|tls)://\S+:\d+", engine):
+            raise ValueError(
+                f"{engine!r} is no engine; expected local, local:4 (processes), dask://host:8786 "
+                "or tls://host:8786 (a Dask scheduler)"
+            )
+        return engine or None
 
     @classmethod
     def settings_customise_sources(
