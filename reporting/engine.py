@@ -137,7 +137,7 @@ class Engine:
         try:
             while True:
                 ahead = AHEAD * max(self.workers.count(), 1)
-                for thing in islice(todo, ahead - len(waiting)):
+                for thing in islice(todo, max(ahead - len(waiting), 0)):
                     waiting.append(_Sent(pickle.dumps((work, thing), pickle.HIGHEST_PROTOCOL)))
                 if not waiting:
                     return
@@ -253,7 +253,7 @@ class _Processes:
         return None
 
     def close(self) -> None:
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.executor.shutdown(cancel_futures=True)
 
 
 class _Dask:
