@@ -287,7 +287,7 @@ class _Keys:
         for frame in (fills, orders):
             for keys in self._stretches(frame):
                 weight += np.bincount(keys, minlength=self.size)
-        part = np.zeros(self.size, np.int16)
+        part = np.zeros(self.size, np.min_scalar_type(-count))
         load = [(0, n) for n in range(count)]
         for key in np.argsort(-weight, kind="stable").tolist():
             least, n = heapq.heappop(load)
@@ -298,7 +298,7 @@ class _Keys:
 
     def parts_of(self, frame: Packed, part: Ints) -> Ints:
         """The part of every row."""
-        return np.concatenate([np.zeros(0, np.int16), *(part[k] for k in self._stretches(frame))])
+        return np.concatenate([part[:0], *(part[k] for k in self._stretches(frame))])
 
     def share(self, opening: Book, part: Ints, n: int) -> Book:
         """The lots and cells that part ``n`` carries; the first one has all transfers so far."""
