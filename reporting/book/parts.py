@@ -353,11 +353,15 @@ def _crossed(fills: Packed, orders: Packed, of_fill: Ints, of_order: Ints, count
     )
     assert isinstance(filled, Names) and isinstance(order, Names) and isinstance(replaced, Texts)
     replaces_any = len(replaced.present()) > 0
+    together = order.together(of_order, filled, of_fill)
+    if together is False or (together and not replaces_any):
+        return not together
     lost: set[str] = set()
     for n in range(count):
         own_orders = np.flatnonzero(of_order == n)
         inside = order.distinct(own_orders)
-        lost.update(filled.distinct(np.flatnonzero(of_fill == n)).lacking(inside))
+        if together is None:
+            lost.update(filled.distinct(np.flatnonzero(of_fill == n)).lacking(inside))
         if replaces_any:
             names = replaced.texts(own_orders).drop_null()
             lost.update(Names.of(names).distinct().lacking(inside))

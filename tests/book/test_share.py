@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from reporting.book import EMPTY_BOOK
 from reporting.book.execution import Market, market_of
 from reporting.book.execution.market import Mids, Tape
 from reporting.book.execution.share import market_share
-from reporting.book.packed import Packed
+from reporting.book.packed import Names, Packed
 from reporting.book.parts import parts
 
 from .drawn import MONDAY, Fill, at, microseconds, trading_day
@@ -97,3 +98,28 @@ def test_more_parts_than_a_small_integer_counts() -> None:
     sources = replace(two_accounts([]), fills=drawn_fills(fills, [None] * 300))
     divided = list(parts(EMPTY_BOOK, sources, market(None), 1))
     assert [len(part.fills.table) for part in divided] == [1] * 300
+
+
+GROUPED = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(GROUPED, GROUPED, st.booleans(), st.integers(0, 3))
+def test_identifiers_are_together(
+    own: list[tuple[int, int]], others: list[tuple[int, int]], text: bool, far: int
+) -> None:
+    shape = "O{:04}x" if text else "O{:04}"
+    names = [
+        Names.of(pa.array([shape.format(n * 10**far) for n, _ in rows], pa.string()))
+        for rows in (own, others)
+    ]
+    groups = [np.array([g for _, g in rows], np.int8) for rows in (own, others)]
+    found = names[0].together(groups[0], names[1], groups[1])
+    of: dict[int, set[int]] = {}
+    for n, g in own:
+        of.setdefault(n, set()).add(g)
+    if found is not None:
+        assert found == all(of.get(n, {g}) == {g} for n, g in others)
+    elif own and others and not text and far == 0:
+        spread = max(of) - min(of)
+        assert spread >= 8 * len(own) or any(len(g) > 1 for g in of.values())
