@@ -1,6 +1,7 @@
 """Closing a day of 10,000,000 fills, against a bare ``COPY … TO STDOUT`` of the rows it reads.
 
-    python benchmarks/book.py [--fills 10000000 | --quick] [--runs 1] [--profile] [--json]
+    python benchmarks/book.py [--fills 10000000 | --quick] [--runs 1] [--engine local:2]
+                              [--profile] [--json]
 
 The close does everything: reads the fills and their control totals, checks the contract, books
 first in first out over 500 account × instrument keys, sums slippage and fill rates over a quarter
@@ -8,7 +9,8 @@ as many orders, seals the facts and writes the log. The floor is what the server
 the rows that the close is made from, fills and orders with the same columns, thrown away as they
 arrive; both are taken in turn. Aim: ratio 2 or below, peak memory of the closing process 1 GiB or
 below. ``--quick`` is 1,000,000 fills. ``--profile`` says where the time goes, and what the floor of
-a step is.
+a step is. With ``--engine`` its parts are worked out by others: the steps and the processor's time
+are of the closing process only, and a worker's own peak memory is told beside.
 
 The ledger is made once, in a server of its own under ``var/bench``, and kept for the next run.
 """
@@ -148,9 +150,17 @@ def floor(url: str) -> list[float]:
     return seconds
 
 
-def one_close(url: str, store: str, profile: bool) -> dict[str, Any]:
+def one_close(url: str, store: str, engine: str, profile: bool) -> dict[str, Any]:
     """Close the day in a process of its own: seconds of the close, MiB of its peak."""
-    command = [sys.executable, __file__, "--child", url, store, "profile" if profile else ""]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        url,
+        store,
+        engine,
+        "profile" if profile else "",
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -165,7 +175,7 @@ STEPS = (
     ("reporting.sources.ledger", "Ledger._fills", "  join the fills' columns, duplicates (beside)"),
     ("reporting.sources.ledger", "Ledger._orders", "  orders"),
     ("reporting.pipeline.closing", "worked_out", "work it out"),
-    ("reporting.book.packed", "Packed.rows", "  a part's rows as a table"),
+    ("reporting.book.parts", "_unpacked", "  a part's rows as a table"),
     ("reporting.book.parts", "_crossed", "  links between parts"),
     ("reporting.book.parts", "trade", "  book"),
     ("reporting.book.session", "_order", "    sort"),
@@ -201,14 +211,15 @@ def _timed(function: Callable[..., Any], into: list[float]) -> Callable[..., Any
     return run
 
 
-def child(url: str, store_url: str, profile: str) -> None:
+def child(url: str, store_url: str, engine: str, profile: str) -> None:
     """The closing process: measures itself, imports not counted in the time."""
     from reporting import pipeline
     from reporting.postgres import database, migrate
     from reporting.settings import load
 
     migrate(database(store_url, "store"))
-    settings = load(ledger_url=url, store_url=store_url, var_dir=BENCH, reports_dir=BENCH)
+    folders = {"var_dir": BENCH, "reports_dir": BENCH}
+    settings = load(ledger_url=url, store_url=store_url, engine=engine, **folders)
     service = pipeline.Service(settings)
     assert service.policy and service.store and service.trading_day(DAY)
     spent: dict[str, list[float]] = {}
@@ -219,17 +230,22 @@ def child(url: str, store_url: str, profile: str) -> None:
     seconds, used = time.perf_counter() - start, time.process_time() - used
     assert [c.outcome for c in closed] == ["sealed"], closed
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "cpu": used, "peak_mib": peak, "steps": spent}))
+    service.engine.close()
+    found = {"seconds": seconds, "cpu": used, "peak_mib": peak, "steps": spent}
+    # Known once they have ended; the largest of them, 0 where there are none.
+    found["worker_mib"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(json.dumps(found))
 
 
 def main() -> None:
     """Measure floor and close in turn and print their ratio."""
     if sys.argv[1:2] == ["--child"]:
-        return child(*sys.argv[2:5])
+        return child(*sys.argv[2:6])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fills", type=int, default=10_000_000)
     parser.add_argument("--quick", action="store_const", dest="fills", const=1_000_000)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--engine", default="")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -238,7 +254,9 @@ def main() -> None:
     for _ in range(arguments.runs):
         floors.append(floor(url))
         server.drop_database("book_store")
-        closes.append(one_close(url, server.database_url("book_store"), arguments.profile))
+        closes.append(
+            one_close(url, server.database_url("book_store"), arguments.engine, arguments.profile)
+        )
         floors.append(floor(url))
     low = statistics.median(sum(f) for f in floors)
     taken = statistics.median(c["seconds"] for c in closes)
@@ -249,6 +267,7 @@ def main() -> None:
         "close_cpu_s": round(statistics.median(c["cpu"] for c in closes), 2),
         "ratio": round(taken / low, 2),
         "peak_mib": round(max(c["peak_mib"] for c in closes)),
+        **({"worker_mib": round(max(c["worker_mib"] for c in closes))} if arguments.engine else {}),
         "load": round(os.getloadavg()[0], 1),
     }
     if arguments.json:
@@ -260,6 +279,8 @@ def main() -> None:
         f"below); peak memory {result['peak_mib']} MiB (aim: 1024 or below); machine's load "
         f"{result['load']}"
     )
+    if arguments.engine:
+        print(f"parts by {arguments.engine}; peak of a worker {result['worker_mib']} MiB")
     if arguments.profile:
         for name, found in (("fills", 0), ("orders", 1)):
             print(f"{min(f[found] for f in floors):8.2f} s floor: bare COPY of the {name}")

@@ -38,3 +38,9 @@ class SourceUnavailable(ReportingError):
     """A source or the store did not answer; the same command may succeed later."""
 
     exit_code = 75
+
+
+class EngineUnavailable(ReportingError):
+    """Nobody is there to work the day out, or they die over it; see REPORTING_ENGINE."""
+
+    exit_code = 75

@@ -7,7 +7,7 @@ from typing import Any
 
 from .book import Beside, Book, Method
 from .book.execution import market_of
-from .book.parts import Sources, worked_through
+from .book.parts import PART, Run, Sources, worked_through
 from .book.statements import statements
 from .measures import Measure
 from .measures.alerts import ALERTS
@@ -41,11 +41,18 @@ NOT_READ = Missing(why=Why.NOT_MEASURED, detail="the source does not give it")
 
 
 def worked_out(
-    day: TradingDay, frames: Frames, opening: Book | Missing, method: Method = "fifo"
+    day: TradingDay,
+    frames: Frames,
+    opening: Book | Missing,
+    method: Method = "fifo",
+    *,
+    run: Run = map,
+    part_fills: int = PART,
 ) -> dict[str, Frame | Value]:
     """What the measures read beside the ledger's own frames: the book and the executions.
 
     Each is Missing where what it is worked out from is. ``method`` is how the book keeps its lots.
+    ``run`` works the session out, some ``part_fills`` fills at a time.
     """
     assert day.trading is not None
     found: dict[str, Frame | Value] = {}
@@ -61,6 +68,8 @@ def worked_out(
         Sources(instruments, fills, marks, orders, earlier, _beside(frames)),
         market,
         method=method,
+        size=part_fills,
+        run=run,
     )
     found["book"] = book
     found["slippage"] = Frame(made.slippage, fills.coverage, made.findings)

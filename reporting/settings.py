@@ -7,6 +7,7 @@ the working folder by default). Secrets are never printed; those that end in ``_
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     compliance_file: Path = Field(default_factory=lambda: resource("config") / "compliance.toml")
     alertmanager_url: str | None = Field(None, description="what is silenced and inhibited")
     pagerduty_url: str = "https://api.pagerduty.com"
+    engine: str | None = Field(None, description="who works a day out; see reporting.engine")
+    part_fills: int = Field(250_000, ge=1, description="fills that are worked out at once")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
 
     @field_validator("zone")
@@ -62,6 +65,16 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"{zone!r} is not an IANA time zone such as Europe/Berlin") from None
         return zone
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, engine: str | None) -> str | None:
+        if engine and not re.fullmatch(r"local(:[1-9]\d{0,3})?|(dask|tls)://\S+:\d+", engine):
+            raise ValueError(
+                f"{engine!r} is no engine; expected local, local:4 (processes), dask://host:8786 "
+                "or tls://host:8786 (a Dask scheduler)"
+            )
+        return engine or None
 
     @classmethod
     def settings_customise_sources(

@@ -2,8 +2,9 @@
 
 Ten million fills as a table of 64-bit integers and texts are a gigabyte before anything is worked
 out. Here a number has the width that its column needs, a word a code, and an identifier such as
-``F0000000042`` only its digits; :meth:`Packed.rows` makes an ordinary frame of any of the rows,
-with numbers of 64 bits again. Nothing is rounded: what does not fit a narrow form is kept whole.
+``F0000000042`` only its digits; :meth:`Packed.taken` takes some of the rows as they are, and a
+table has numbers of 64 bits again. Nothing is rounded: what does not fit a narrow form is kept
+whole.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from .fifo import Ints, joined, rescale
 
 #: So many decimal digits fit 64 bits.
 DIGITS = 18
+#: Rows that are looked up at once, and how much larger than the rows a table of them may be.
+STRETCH, DENSE = 1 << 20, 8
 
 
 def narrow(values: Ints) -> Ints:
@@ -35,6 +38,11 @@ def narrow(values: Ints) -> Ints:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return values.astype(kind)
     return values.astype(np.int64, copy=False)
+
+
+def _at(values: Any, rows: Ints) -> Any:
+    """``values[rows]`` in half the time, for rows that are known to be there."""
+    return values.take(rows, mode="clip")
 
 
 class Numbers:
@@ -73,6 +81,13 @@ class Numbers:
         known: npt.NDArray[np.bool_] = self._known[0][rows]
         return known
 
+    def taken(self, rows: Ints) -> Numbers:
+        """A column of the rows with these numbers, as narrow as this one."""
+        column = Numbers()
+        column._parts, column.scale = [(_at(self._parts[0][0], rows), self.scale)], self.scale
+        column._known = [_at(self._known[0], rows)]
+        return column
+
 
 class Whole:
     """Whole numbers: sides, and microseconds since 1970."""
@@ -91,6 +106,12 @@ class Whole:
     def at(self, rows: Any) -> Ints:
         """The integers of ``rows``, 64 bits wide."""
         return wide(self._parts[0][rows])
+
+    def taken(self, rows: Ints) -> Whole:
+        """A column of the rows with these numbers, as narrow as this one."""
+        column = Whole()
+        column._parts = [_at(self._parts[0], rows)]
+        return column
 
 
 class Words:
@@ -122,6 +143,17 @@ class Words:
         """The texts of ``rows``, categorical."""
         categories = pd.Index(list(self.words), dtype="str")
         return pd.Categorical.from_codes(self._codes[0][rows], categories=categories)
+
+    def taken(self, rows: Ints) -> Words:
+        """A column of the rows with these numbers; it knows every word that this one knows."""
+        column = Words()
+        column._codes, column.words = [_at(self._codes[0], rows)], self.words
+        return column
+
+    def used(self) -> list[str]:
+        """The words that some row has."""
+        words = list(self.words)
+        return [words[code] for code in np.unique(self._codes[0]).tolist() if code >= 0]
 
 
 @dataclass(frozen=True)
@@ -228,6 +260,16 @@ class Names:
         """The identifiers of ``rows`` as a column of texts."""
         return self.texts(rows).to_pandas()
 
+    def taken(self, rows: Ints) -> Names:
+        """A column of the rows with these numbers, as narrow as this one."""
+        column = Names()
+        column.shape = self.shape
+        if self._texts is None:
+            column._numbers = [_at(self._numbers[0], rows)]
+        else:
+            column._texts = [self.texts(rows)]
+        return column
+
     def coded_at(self, rows: Any) -> pd.Categorical:
         """The same, categorical; in the order in which they first occur."""
         if self._texts is None:
@@ -257,6 +299,30 @@ class Names:
             return list((self.shape or Shape(b"", 1)).texts(left).to_pylist())
         texts = self.texts()
         return list(texts.filter(pc.invert(pc.is_in(texts, value_set=known.texts()))).to_pylist())
+
+    def together(self, group: Ints, others: Names, group_of_other: Ints) -> bool | None:
+        """Whether each of ``others`` that is one of these identifiers is in the same group.
+
+        None where a look at each does not tell: texts, numbers far apart, or an identifier that has
+        rows in several groups.
+        """
+        if self._texts is not None or others._texts is not None or self.shape != others.shape:
+            return None
+        own, sought = self._numbers[0], others._numbers[0]
+        low, high = (int(own.min()), int(own.max())) if len(own) else (0, -1)
+        if high - low >= DENSE * len(own):
+            return None
+        known = np.full(high - low + 1, -1, group.dtype)
+        known[own - low] = group
+        if (known[own - low] != group).any():
+            return None
+        for start in range(0, len(sought), STRETCH):
+            rows = slice(start, start + STRETCH)
+            inside = (sought[rows] >= low) & (sought[rows] <= high)
+            found = known[sought[rows][inside] - low]
+            if ((found >= 0) & (found != group_of_other[rows][inside])).any():
+                return False
+        return True
 
     def twice(self) -> list[str]:
         """Identifiers that more than one row has, sorted."""
@@ -336,6 +402,14 @@ class Texts:
         """The texts of ``rows`` as a column."""
         return self.texts(rows).to_pandas().astype("str")
 
+    def taken(self, rows: Ints) -> Texts:
+        """A column of the rows with these numbers."""
+        column = Texts()
+        texts = self.texts(rows)
+        column._rows = [np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))]
+        column._texts, column._count = [texts.drop_null()], len(texts)
+        return column
+
 
 Column = Numbers | Whole | Words | Names | Texts
 
@@ -348,7 +422,7 @@ def wide(values: Ints) -> Ints:
 class Packed(Frame):
     """A frame of many rows, kept narrow; its table is made anew whenever it is asked for.
 
-    Ask for :meth:`rows` of a part at a time where there may be millions.
+    Ask for the table of what was :meth:`taken` for a part where there may be millions of rows.
     """
 
     columns: Mapping[str, Column]
@@ -374,12 +448,10 @@ class Packed(Frame):
         """Every row."""
         return self._table(slice(None))
 
-    def rows(self, rows: Ints) -> Frame:
-        """An ordinary frame of the rows with these numbers."""
-        return Frame(self._table(rows), self.coverage, self.findings)
-
-    def __len__(self) -> int:
-        return self.coverage.rows
+    def taken(self, rows: Ints) -> Packed:
+        """The rows with these numbers, as narrow as they are here; the coverage is the whole's."""
+        columns = {name: column.taken(rows) for name, column in self.columns.items()}
+        return Packed(columns, self.coverage, self.findings, tuple(self.coded))
 
     def _table(self, rows: Any) -> pd.DataFrame:
         made: dict[str, Any] = {}

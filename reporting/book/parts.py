@@ -5,14 +5,19 @@ what is worked out on the way is then as large as a part and not as the day. Ord
 corrections go with their key too; actions on instruments go to every part, and fee items are told
 of the whole. A day in which a fill's order, or an order and the one that it replaces, stand in
 different parts is not divided: it is the same work in one piece.
+
+Who works a part out is the caller's choice: a part has all that it needs, in few bytes, and the
+same parts are made whoever works on them, so that the same comes out to the last byte.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -35,6 +40,7 @@ from . import (
 from .actions import is_sound
 from .execution import ORDER_CELL, SLIPPAGE_CELL, Executions, Market, executions
 from .execution.merging import joined_days
+from .execution.share import market_share
 from .fifo import Ints
 from .lots import opened_lots, written
 from .packed import Names, Packed, Texts, Words
@@ -46,6 +52,8 @@ from .sums import SAMPLES, said
 PART = 250_000
 #: Rows whose key is worked out at once.
 STRETCH = 1 << 20
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,27 @@ class Part:
     orders: Frame
     earlier: Frame
     beside: Beside
+    market: Market
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all parts of a session have in common; few rows."""
+
+    day: TradingDay
+    instruments: Frame
+    marks: Frame
+    method: Method
+
+
+class Run(Protocol):
+    """Does the same to each of some things: what comes of them, in their order.
+
+    ``map`` does it here, one after the other, which needs least memory. Work and things can be sent
+    elsewhere (they can be pickled); a thing is not asked for long before its turn.
+    """
+
+    def __call__(self, work: Callable[[A], B], things: Iterable[A], /) -> Iterator[B]: ...
 
 
 def worked_through(
@@ -79,46 +108,68 @@ def worked_through(
     *,
     method: Method = "fifo",
     size: int = PART,
+    run: Run = map,
 ) -> tuple[BookDay | Missing, Executions]:
     """The book and the executions of a session, some ``size`` fills at a time.
 
     Without an opening book there is none of the session, for the same reason.
     """
-    assert day.trading is not None
-    start_ms = day.trading.start_ms
-    books: list[BookDay] = []
-    executed = []
-
-    def booked(part: Part) -> BookDay:
-        return trade(
-            part.opening,
-            sources.instruments,
-            part.fills,
-            sources.marks,
-            start_ms,
-            method=method,
-            beside=part.beside,
-        )
-
-    # One after the other: side by side they are a quarter faster and need 100 MiB more at once.
-    for part in parts(opening if isinstance(opening, Book) else EMPTY_BOOK, sources, size):
-        if isinstance(opening, Book):
-            books.append(booked(part))
-        executed.append(
-            executions(day, part.fills, part.orders, part.earlier, sources.instruments, market)
-        )
-        del part  # before the next one is made
-    made = joined_executions(executed)
+    session = Session(day, sources.instruments, sources.marks, method)
     if isinstance(opening, Missing):
-        return opening, made
+        alone = parts(EMPTY_BOOK, sources, market, size)
+        return opening, joined_executions(list(run(partial(executed, session), alone)))
+    books: list[BookDay] = []
+    made: list[Executions] = []
+    for book, execution in run(partial(worked, session), parts(opening, sources, market, size)):
+        books.append(book)
+        made.append(execution)
     # A split or a settlement may need finer units, and costs are rounded to whole units: all parts
     # have to have the same.
     while len(scales := {_scales(book) for book in books}) > 1:
         finest = max(q for q, _ in scales), max(p for _, p in scales)
-        for n, part in enumerate(parts(_in_units(opening, *finest), sources, size)):
-            if _scales(books[n]) != finest:
-                books[n] = booked(part)
-    return joined_book(books, sources), made
+        coarser = [n for n, book in enumerate(books) if _scales(book) != finest]
+        divided = enumerate(parts(_in_units(opening, *finest), sources, market, size))
+        again = run(partial(booked, session), (part for n, part in divided if n in set(coarser)))
+        for n, book in zip(coarser, again, strict=True):
+            books[n] = book
+    return joined_book(books, sources), joined_executions(made)
+
+
+def worked(session: Session, part: Part) -> tuple[BookDay, Executions]:
+    """The book and the executions of a part."""
+    part = _unpacked(part)
+    return booked(session, part), executed(session, part)
+
+
+def booked(session: Session, part: Part) -> BookDay:
+    """The book of a part."""
+    assert session.day.trading is not None
+    return trade(
+        part.opening,
+        session.instruments,
+        _unpacked(part).fills,
+        session.marks,
+        session.day.trading.start_ms,
+        method=session.method,
+        beside=part.beside,
+    )
+
+
+def executed(session: Session, part: Part) -> Executions:
+    """The executions of a part."""
+    part = _unpacked(part)
+    return executions(
+        session.day, part.fills, part.orders, part.earlier, session.instruments, part.market
+    )
+
+
+def _unpacked(part: Part) -> Part:
+    """The part with tables that are made once."""
+    fills, orders, earlier = (
+        Frame(f.table, f.coverage, f.findings) if isinstance(f, Packed) else f
+        for f in (part.fills, part.orders, part.earlier)
+    )
+    return replace(part, fills=fills, orders=orders, earlier=earlier)
 
 
 def _scales(book: BookDay) -> tuple[int, int]:
@@ -140,20 +191,20 @@ def _in_units(book: Book, quantity_scale: int, price_scale: int) -> Book:
     )
 
 
-def parts(opening: Book, sources: Sources, size: int = PART) -> Iterator[Part]:
+def parts(opening: Book, sources: Sources, market: Market, size: int = PART) -> Iterator[Part]:
     """The session in parts of some ``size`` fills, or more where one key has more."""
     fills, orders, earlier = sources.fills, sources.orders, sources.earlier
     count = -(-fills.coverage.rows // size)
+    whole = Part(opening, fills, orders, earlier, sources.beside, market)
     if count < 2 or not isinstance(fills, Packed) or not isinstance(orders, Packed):
-        fills, orders, earlier = map(_unpacked, (fills, orders, earlier))
-        yield Part(opening, fills, orders, earlier, sources.beside)
+        yield whole
         return
     beside = _once(sources)
     keys = _Keys(opening, fills, orders, beside)
     part = keys.divided(fills, orders, count)
     of_fill, of_order = keys.parts_of(fills, part), keys.parts_of(orders, part)
     if _crossed(fills, orders, of_fill, of_order, count):
-        yield Part(opening, fills, orders, earlier, sources.beside)
+        yield whole
         return
     before = earlier.table
     named = pa.array(before["order_id"], pa.large_string())
@@ -162,18 +213,16 @@ def parts(opening: Book, sources: Sources, size: int = PART) -> Iterator[Part]:
     for n in range(count):
         own_orders = np.flatnonzero(of_order == n)
         own = pc.is_in(named, value_set=ids.texts(own_orders)) if len(before) else named
+        mine = fills.taken(np.flatnonzero(of_fill == n)), orders.taken(own_orders)
+        traded = {word for frame in mine for word in _words(frame, "instrument_id").used()}
         yield Part(
             opening=keys.share(opening, part, n),
-            fills=fills.rows(np.flatnonzero(of_fill == n)),
-            orders=orders.rows(own_orders),
+            fills=mine[0],
+            orders=mine[1],
             earlier=Frame(before[np.asarray(own, bool)], earlier.coverage),
             beside=keys.beside(beside, _actions(sources, n), part, n),
+            market=market_share(market, traded),
         )
-
-
-def _unpacked(frame: Frame) -> Frame:
-    """A frame whose table is made once."""
-    return Frame(frame.table, frame.coverage, frame.findings)
 
 
 def _once(sources: Sources) -> Beside:
@@ -238,7 +287,7 @@ class _Keys:
         for frame in (fills, orders):
             for keys in self._stretches(frame):
                 weight += np.bincount(keys, minlength=self.size)
-        part = np.zeros(self.size, np.int16)
+        part = np.zeros(self.size, np.min_scalar_type(-count))
         load = [(0, n) for n in range(count)]
         for key in np.argsort(-weight, kind="stable").tolist():
             least, n = heapq.heappop(load)
@@ -249,7 +298,7 @@ class _Keys:
 
     def parts_of(self, frame: Packed, part: Ints) -> Ints:
         """The part of every row."""
-        return np.concatenate([np.zeros(0, np.int16), *(part[k] for k in self._stretches(frame))])
+        return np.concatenate([part[:0], *(part[k] for k in self._stretches(frame))])
 
     def share(self, opening: Book, part: Ints, n: int) -> Book:
         """The lots and cells that part ``n`` carries; the first one has all transfers so far."""
@@ -304,11 +353,15 @@ def _crossed(fills: Packed, orders: Packed, of_fill: Ints, of_order: Ints, count
     )
     assert isinstance(filled, Names) and isinstance(order, Names) and isinstance(replaced, Texts)
     replaces_any = len(replaced.present()) > 0
+    together = order.together(of_order, filled, of_fill)
+    if together is False or (together and not replaces_any):
+        return not together
     lost: set[str] = set()
     for n in range(count):
         own_orders = np.flatnonzero(of_order == n)
         inside = order.distinct(own_orders)
-        lost.update(filled.distinct(np.flatnonzero(of_fill == n)).lacking(inside))
+        if together is None:
+            lost.update(filled.distinct(np.flatnonzero(of_fill == n)).lacking(inside))
         if replaces_any:
             names = replaced.texts(own_orders).drop_null()
             lost.update(Names.of(names).distinct().lacking(inside))

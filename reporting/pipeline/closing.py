@@ -368,7 +368,14 @@ class _Closer:
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
         if day.is_session:
             method = self.service.policy.lot_method(day.day)
-            made = worked_out(day, frames, self._opening(day), method)
+            made = worked_out(
+                day,
+                frames,
+                self._opening(day),
+                method,
+                run=self.service.engine.map,
+                part_fills=self.service.settings.part_fills,
+            )
             frames |= made
             if isinstance(made["book"], BookDay):
                 findings += made["book"].findings

@@ -101,6 +101,7 @@ def doctor(service: Service, today: date) -> list[Check]:
         attempt("store", migrated, "reporting doctor --migrate"),
         attempt("store role", bound, "use reporting_app, which the migration makes"),
         attempt("ledger contract", contract_holds, "see sql/ledger/examples/README.md"),
+        attempt("engine", lambda: service.engine.check(), "see REPORTING_ENGINE in docs/scale.md"),
         attempt("prometheus", metrics, "set REPORTING_PROMETHEUS_URL to a server that answers"),
         attempt("calendar", calendar_known, "update exchange-calendars"),
     ]

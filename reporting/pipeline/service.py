@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic_core import from_json
 
 from ..document import Excerpt
+from ..engine import Engine, engine
 from ..errors import UsageError, ValidationFailed
 from ..model import Missing
 from ..periods import (
@@ -66,6 +67,11 @@ class Service:
         """The ledger behind its contract views."""
         url = self.settings.url_of_ledger or self.embedded.database_url("ledger")
         return Ledger(database(url, "ledger"), self.settings.base_currency)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Who works a day out; called when first needed."""
+        return engine(self.settings.engine)
 
     @cached_property
     def prometheus(self) -> PrometheusSource | None:

@@ -284,7 +284,7 @@ def test_parts_join_to_the_whole(
         through(opening, sources, size, seen, method),
         through(opening, sources, len(fills) + 1, seen, method),
     )
-    divided = list(parts(opening, sources, size))
+    divided = list(parts(opening, sources, seen, size))
     if own:
         assert len(divided) == max(-(-len(fills) // size), 1)
     times = Counter(
@@ -307,7 +307,7 @@ OWN = [Order("O0", "acc0"), Order("O1", "acc1")]
 
 
 def test_an_order_of_another_account_keeps_the_day_in_one_piece() -> None:
-    divided = list(parts(EMPTY_BOOK, two_accounts(OWN), 2))
+    divided = list(parts(EMPTY_BOOK, two_accounts(OWN), market(None), 2))
     assert [len(p.fills.table) for p in divided] == [2, 2]
     book, _ = through(EMPTY_BOOK, two_accounts(OWN), 2, market(None))
     assert isinstance(book, BookDay)
@@ -317,7 +317,7 @@ def test_an_order_of_another_account_keeps_the_day_in_one_piece() -> None:
         [*OWN[:1], Order("O1", "acc0")],
         [*OWN[:1], Order("O1", "acc1", replaces="O0")],
     ):
-        whole = list(parts(EMPTY_BOOK, two_accounts(crossed), 2))
+        whole = list(parts(EMPTY_BOOK, two_accounts(crossed), market(None), 2))
         assert [p.fills.coverage.rows for p in whole] == [4]
 
 

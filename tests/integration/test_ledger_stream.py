@@ -205,7 +205,7 @@ def test_fills_as_the_driver_reads_them(url: str, fills: list[dict[str, Any]]) -
     assert (found.samples if found else ()) == tuple(twice[:5])
     # Any rows of the frame are what they are in the whole.
     assert isinstance(frame, Packed)
-    odd = frame.rows(pd.RangeIndex(1, len(fills), 2).to_numpy())
+    odd = frame.taken(pd.RangeIndex(1, len(fills), 2).to_numpy())
     assert told(odd, FILLS) == told(frame, FILLS)[1::2]
 
 

@@ -170,11 +170,12 @@ def tape_of(trades: Frame, window_us: tuple[int, int]) -> Tape:
     return Tape(
         line,
         keys[order],
-        [(shift, _cumulated(part)) for shift, part in products(quantity, one, n)],
-        [(shift, _cumulated(part)) for shift, part in products(price, quantity, n)],
+        [(shift, cumulated(part)) for shift, part in products(quantity, one, n)],
+        [(shift, cumulated(part)) for shift, part in products(price, quantity, n)],
         int(trades.coverage.control["price_scale"]),
     )
 
 
-def _cumulated(values: Ints) -> Ints:
+def cumulated(values: Ints) -> Ints:
+    """Running totals, from 0."""
     return np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])
