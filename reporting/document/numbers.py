@@ -63,8 +63,17 @@ def numbers(document: Document) -> dict[str, Printed]:
 
     A figure that stands on the first page too is there once, as the first page has it.
     """
+    return _by_id(_all(document))
+
+
+def numbers_of(section: Section) -> dict[str, Printed]:
+    """Every number of one section by its id."""
+    return _by_id(_in(section))
+
+
+def _by_id(printed: Iterable[Printed]) -> dict[str, Printed]:
     found: dict[str, Printed] = {}
-    for each in _all(document):
+    for each in printed:
         if each.figure is not None and each.id in found:
             continue
         key, count = each.id, 1
@@ -110,12 +119,16 @@ def _all(document: Document) -> Iterator[Printed]:
     for figure in document.headline:
         yield _of_figure(figure, at_home.get(figure.id, figure.id.split(".")[0]))
     for section in document.sections:
-        for figure in section.figures:
-            yield _of_figure(figure, section.id)
-        for table in section.tables:
-            yield from _cells(table, section)
-        for chart in section.charts:
-            yield from _points(chart, section)
+        yield from _in(section)
+
+
+def _in(section: Section) -> Iterator[Printed]:
+    for figure in section.figures:
+        yield _of_figure(figure, section.id)
+    for table in section.tables:
+        yield from _cells(table, section)
+    for chart in section.charts:
+        yield from _points(chart, section)
 
 
 def _of_figure(figure: Figure, section: str) -> Printed:
