@@ -182,7 +182,8 @@ def _unit(value: Shown) -> str:
 
 def _formula(found: pipeline.Explanation) -> Iterator[tuple[str, str]]:
     yield "In words", found.formula.words
-    yield "In symbols", found.formula.symbols
+    # A statement a line.
+    yield "In symbols", found.formula.symbols.replace(";  ", "\n").replace(",  ", "\n")
     yield "Source", found.formula.source
     if len(found.days) > 1 or found.earlier:
         yield "Of days", found.formula.days

@@ -24,7 +24,7 @@ from ..measures.incidents import INCIDENTS
 from ..measures.marks import MARKS
 from ..measures.reconciliation import RECONCILIATION
 from ..measures.var import plain_pct
-from ..model import Count, Coverage, Missing, Shown, Text, Why, exact_sum, plain
+from ..model import Count, Coverage, Missing, Shown, Why, exact_sum, plain
 from ..page import (
     Attention,
     Checkpoint,
@@ -49,6 +49,7 @@ from .checklists import Asked, checklist
 from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts
+from .numbers import numbers
 from .objectives import Standing, standings, with_standings
 from .risk import with_risk
 from .strategies import strategy_sections
@@ -248,27 +249,9 @@ def differences(before: Document, after: Document, reason: str) -> tuple[Differe
 
 
 def _all_figures(document: Document) -> dict[str, tuple[str, Shown]]:
-    """Label and value of every figure by id, then of every cell of every table.
-
-    A cell is ``<table>[<the words of its row>].<column>``; of rows with the same words (a venue in
-    two currencies) the second has ``#2`` after them, and so on.
-    """
-    found: dict[str, tuple[str, Shown]] = {f.id: (f.label, f.value) for f in document.headline}
-    for section in document.sections:
-        found |= {f.id: (f.label, f.value) for f in section.figures}
-    for table in (t for section in document.sections for t in section.tables):
-        rows = [*table.rows, *([table.total] if table.total else [])]
-        seen: dict[str, int] = {}
-        for row in rows:
-            words = [cell.text for cell in row if isinstance(cell, Text)]
-            name = " / ".join(w for w in words if w)
-            seen[name] = seen.get(name, 0) + 1
-            name += f" #{seen[name]}" if seen[name] > 1 else ""
-            for column, cell in zip(table.columns, row, strict=True):
-                if not isinstance(cell, Text):
-                    label = f"{table.title}: {name}, {column.label}"
-                    found[f"{table.id}[{name}].{column.key}"] = (label, cell)
-    return found
+    """Label and value of every figure and every cell by id: charts draw the same numbers."""
+    printed = numbers(document).values()
+    return {p.id: (p.label, p.value) for p in printed if not p.shape.startswith("chart:")}
 
 
 def _sections(

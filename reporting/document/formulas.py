@@ -76,11 +76,11 @@ QUERIES: dict[str, tuple[str, ...]] = {
 
 # --- sources of formulas -----------------------------------------------------------------------
 
-DEFINED = "measures.md, P&L"
-IDENTITY = "measures.md, P&L: the cash identity"
+DEFINED = "the definitions in reporting.measures.pnl"
+IDENTITY = "the cash identity in reporting.measures.pnl"
 KISSELL = "Kissell, The Science of Algorithmic Trading and Portfolio Management (2013)"
 PEROLD = "Perold, The Implementation Shortfall (1988); Kissell (2013)"
-RATES = "measures.md, Fill rate"
+RATES = "the three fill rates in reporting.measures.fill_rate"
 SRE2 = "Beyer et al., The Site Reliability Workbook (2018), chapter 2"
 SRE5 = "Beyer et al., The Site Reliability Workbook (2018), chapter 5"
 SRE9 = "Beyer et al., The Site Reliability Workbook (2018), chapter 9"

@@ -14,6 +14,7 @@ own, so that no two rows share an id.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -138,15 +139,14 @@ def _of_figure(figure: Figure, section: str) -> Printed:
 def _cells(table: Table, section: Section) -> Iterator[Printed]:
     """Every cell but the words that name a row or tell about it."""
     rows = [*table.rows, *([table.total] if table.total else [])]
-    for row, words in zip(rows, row_words(table, rows), strict=True):
-        name = ",".join(map(quoted, words))
+    for row, (name, words) in zip(rows, row_names(table, rows), strict=True):
         for column, cell in zip(table.columns, row, strict=True):
             if isinstance(cell, Text) and (column.align == "left" or not cell.text):
                 continue
             yield Printed(
                 id=f"{table.id}/{name}/{column.key}",
                 shape=f"{table.id}/{column.key}",
-                label=f"{table.title}: {', '.join(words)}, {column.label or column.key}",
+                label=f"{table.title}: {words}, {column.label or column.key}",
                 value=cell,
                 section=section.id,
                 row=name,
@@ -154,25 +154,31 @@ def _cells(table: Table, section: Section) -> Iterator[Printed]:
             )
 
 
-def row_words(table: Table, rows: Sequence[Sequence[Shown]]) -> list[tuple[str, ...]]:
-    """The words that each of a table's rows is known by, see the top of this module."""
+def row_names(table: Table, rows: Sequence[Sequence[Shown]]) -> list[tuple[str, str]]:
+    """What each of a table's rows is called in an id, and to a person."""
+    seen: dict[tuple[str, ...], int] = {}
+    found = []
+    for words in _row_words(table, rows):
+        seen[words] = seen.get(words, 0) + 1
+        again = f"#{seen[words]}" if seen[words] > 1 else ""
+        name = ",".join(map(quoted, words)) + (f",{again}" if again else "")
+        found.append((name, f"{', '.join(words)} {again}".strip()))
+    return found
+
+
+def _row_words(table: Table, rows: Sequence[Sequence[Shown]]) -> list[tuple[str, ...]]:
+    """The words that each row is known by, see the top of this module; some may be alike."""
     leading = len(list(takewhile(lambda c: c.align == "left", table.columns)))
-    told: list[tuple[str, ...]] = [("row",) for _ in rows]
+    told: list[tuple[str, ...]] = [() for _ in rows]
     for width in range(1, leading + 1):
-        told = [tuple(filter(None, map(_word, row[:width]))) or ("row",) for row in rows]
+        told = [tuple(filter(None, map(_word, row[:width]))) for row in rows]
         if len(set(told)) == len(told):
             return told
-    twice = {words for words in told if told.count(words) > 1}
-    told = [
+    twice = {words for words, count in Counter(told).items() if count > 1}
+    return [
         (*words, currency) if words in twice and (currency := _currency(row)) else words
         for words, row in zip(told, rows, strict=True)
     ]
-    seen: dict[tuple[str, ...], int] = {}
-    result = []
-    for words in told:
-        seen[words] = seen.get(words, 0) + 1
-        result.append(words if seen[words] == 1 else (*words, f"#{seen[words]}"))
-    return result
 
 
 def _word(cell: Shown) -> str:
@@ -236,7 +242,7 @@ def _share(low: Decimal | None, high: Decimal | None) -> Shown:
 
 def quoted(word: str) -> str:
     """A word as it stands in an id."""
-    if BARE.fullmatch(word) or re.fullmatch(r"#\d+", word):
+    if BARE.fullmatch(word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

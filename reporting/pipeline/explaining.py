@@ -278,7 +278,7 @@ def explain(
             own=own.get(c.day),
             facts=made.parts(c.day, formula.facts) if made else {},
         )
-        for c in document.citations
+        for c in _newest(document.citations)
         if document.period.first <= c.day <= document.period.last
     )
     reconciled = None
@@ -365,7 +365,7 @@ class _Made:
         self.days: list[Cited] = []
         before: list[Cited] = []
         excerpts: list[Excerpt] = []
-        for citation, row in _rows(service, document.citations):
+        for citation, row in _rows(service, _newest(document.citations)):
             if citation.day < since:
                 excerpts.append(excerpt_of(row, HISTORY_OF))
                 continue
@@ -426,6 +426,12 @@ class _Made:
             else:
                 found[f"/facts/{pointer}"] = fact.get(field)
         return found
+
+
+def _newest(citations: Sequence[Citation]) -> list[Citation]:
+    """Of each cited day the newest revision that is cited, in order of day."""
+    found = {c.day: c for c in sorted(citations, key=lambda c: (c.day, c.revision))}
+    return list(found.values())
 
 
 def _rows(service: Service, citations: Sequence[Citation]) -> Iterator[tuple[Citation, SealedRow]]:
