@@ -66,6 +66,8 @@ from .service import Progress, Service, excerpt_of, sealed_day, silent
 
 REPORT = re.compile(r"(?P<kind>[a-z]+)/(?P<period>[^/]+)(?:/r(?P<revision>\d+))?")
 PARAMETER = re.compile(r"%\((\w+)\)s")
+#: What a number is now that the cited days no longer give.
+GONE = Text(text="no such number any more")
 #: Days whose rows are in memory at a time.
 CHUNK = 31
 #: What stands for a parameter that is a list of identifiers.
@@ -266,9 +268,9 @@ def explain(
     formula = formula_of(printed.shape)
     measures = tuple(dict.fromkeys(pointer.split("/")[0] for pointer in formula.facts))
     asked = tuple(dict.fromkeys(q for m in measures for q in QUERIES[m]))
-    made = _Made(report.service, document, progress) if report.service else None
+    made = Remade(report.service, document, progress) if report.service else None
     own = made.own(printed.id, measures) if made else {}
-    again = made.again(printed.id) if made else None
+    again = made.printed.get(printed.id) if made else None
     days = tuple(
         Sealed(
             day=c.day,
@@ -303,7 +305,7 @@ def explain(
         if formula.days == BACK
         else (),
         total=_sum([d.own for d in days]) if formula.days in (ADDS, SUMS) else None,
-        again=again,
+        again=(again.value if again else GONE) if made else None,
         policy_changed=made is not None and made.policy.digest != document.policy_digest,
         queries=tuple(_queried(report, made, asked)),
         reconciled=reconciled,
@@ -352,7 +354,7 @@ def _in_force(target: Target, report: Opened) -> InForce | None:
 # --- from the sealed days -----------------------------------------------------------------------
 
 
-class _Made:
+class Remade:
     """The sealed days that a report cites, and the report made of them once more."""
 
     def __init__(self, service: Service, document: Document, progress: Progress) -> None:
@@ -376,8 +378,9 @@ class _Made:
         self.earlier = Earlier(began, HISTORY_OF, tuple(excerpts))
         self.by_day = {c.sealed.day: c.sealed for c in self.days}
 
-    def again(self, figure: str) -> Shown:
-        """The number as the cited days give it now, by the merge law."""
+    @cached_property
+    def printed(self) -> dict[str, Printed]:
+        """Every number as the cited days give it now, by the merge law."""
         unsealed = [
             d for d in days_between(self.span.first, self.span.last) if d not in self.by_day
         ]
@@ -389,12 +392,9 @@ class _Made:
             issued_at=self.document.issued_at,
             checkpoint=self.document.checkpoint,
         )
-        made = numbers(
+        return numbers(
             build(self.span, self.days, unsealed, self.before, self.policy, issue, self.earlier)
         )
-        if figure in made:
-            return made[figure].value
-        return Text(text="no such number any more")
 
     def own(self, figure: str, measures: Iterable[str]) -> dict[date, Shown]:
         """The number as each day alone gives it, of the days that have it."""
@@ -455,7 +455,7 @@ def _rows(service: Service, citations: Sequence[Citation]) -> Iterator[tuple[Cit
 # --- the queries --------------------------------------------------------------------------------
 
 
-def _queried(report: Opened, made: _Made | None, asked: Sequence[str]) -> Iterator[Queried]:
+def _queried(report: Opened, made: Remade | None, asked: Sequence[str]) -> Iterator[Queried]:
     """The queries behind the number: from the sealed days, or the report's own totals of them."""
     if made is None:
         for total in report.document.sources:
@@ -551,7 +551,7 @@ def _by_digest(texts: Iterable[str]) -> dict[str, str]:
 # --- asked again --------------------------------------------------------------------------------
 
 
-def _reconciled(made: _Made, asked: Sequence[str], progress: Progress) -> Iterator[Reconciled]:
+def _reconciled(made: Remade, asked: Sequence[str], progress: Progress) -> Iterator[Reconciled]:
     """The ledger read again, each session as known at its cut-off, exactly as the close read it."""
     service = made.service
     for day in (d for d in made.by_day.values() if d.session):
