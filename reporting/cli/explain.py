@@ -190,8 +190,10 @@ def _formula(found: pipeline.Explanation) -> Iterator[tuple[str, str]]:
 
 
 def _days(page: Console, found: pipeline.Explanation) -> None:
-    pointers = list(dict.fromkeys(p for d in found.days for p in d.facts))
+    # A measure that is missing on a day says so in one place, not once for each of its fields.
+    pointers = list(dict.fromkeys(p for d in found.days for p in d.facts if p.count("/") > 2))
     has_own = any(d.own is not None for d in found.days)
+    absent = {d.day: _absence(d) for d in found.days}
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("Day", "Revision", "Digest", "Known at"):
         table.add_column(heading, no_wrap=True)
@@ -199,12 +201,15 @@ def _days(page: Console, found: pipeline.Explanation) -> None:
         table.add_column("The day's own", justify="right")
     for pointer in pointers:
         table.add_column(Text(pointer), overflow="fold")
+    if any(absent.values()):
+        table.add_column("", style="dim")
     for day in found.days:
         cells = [str(day.day), f"r{day.revision}", f"{day.digest[:SHORT]}…"]
         cells.append(f"{day.known_at:%Y-%m-%d %H:%M %Z}")
         if has_own:
             cells.append("" if day.own is None else exactly(day.own))
         cells += [_part(day, pointer) for pointer in pointers]
+        cells += [absent[day.day]] if any(absent.values()) else []
         table.add_row(*map(Text, cells))
     page.print(table, soft_wrap=False)
     if found.earlier:
@@ -227,18 +232,25 @@ def _days(page: Console, found: pipeline.Explanation) -> None:
         page.print("[yellow]The policy has changed since the report was issued.[/]")
 
 
+def _absence(day: Sealed) -> str:
+    """Why measures have no fact on a day: "no session"."""
+    reasons = {
+        "not measured then" if fact is None else str(Missing.model_validate(fact, strict=False).why)
+        for pointer, fact in day.facts.items()
+        if pointer.count("/") == 2
+    }
+    return ", ".join(sorted(reasons))
+
+
 def _part(day: Sealed, pointer: str) -> str:
-    if pointer not in day.facts:
-        return ""
-    part = day.facts[pointer]
+    part = day.facts.get(pointer)
     if part is None:
-        return "not sealed then"
+        return ""
     if isinstance(part, list | tuple):
         return f"{len(part)} item{'' if len(part) == 1 else 's'}"
     if isinstance(part, Mapping):
-        if part.get("kind") == "missing":
-            return str(Missing.model_validate(part, strict=False))
-        return f"{len(part)} fields"
+        missing = part.get("kind") == "missing"
+        return str(Missing.model_validate(part, strict=False).why) if missing else "1 item"
     return str(part)
 
 
