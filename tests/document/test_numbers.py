@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reporting.document.numbers import find, numbers_of, row_names
@@ -90,6 +90,7 @@ def test_points_of_a_chart_and_no_gaps() -> None:
 HOSTILE = st.text(st.sampled_from('ab,/"\\# 1é'), max_size=6)
 
 
+@example([('p q","r s', ""), ("p q", "r s"), ("p q", "z")])  # alike but for the backslashes
 @given(st.lists(st.tuples(HOSTILE, HOSTILE), min_size=1, max_size=8))
 def test_no_two_cells_share_an_id(words: list[tuple[str, str]]) -> None:
     rows = [(*pair, Count(value=n)) for n, pair in enumerate(words)]
