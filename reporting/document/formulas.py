@@ -55,7 +55,7 @@ def formulas_of(shape: str) -> tuple[Formula, ...]:
 
 _BOOK = (
     "instruments", "fills", "marks", "orders", "earlier_fills", "replaced_fills",
-    "correcting_fills", "fee_items", "corporate_actions", "cash_flows",
+    "correcting_fills", "late_fills", "fee_items", "corporate_actions", "cash_flows",
 )  # fmt: skip
 _EXECUTION = ("instruments", "fills", "marks", "orders", "earlier_fills", "quotes", "market_trades")
 _INCIDENTS = ("incidents", "incident_targets")
@@ -201,6 +201,11 @@ _PNL = (
             "last rate recorded before the opening", DEFINED, ("pnl/fx",), EACH),
     Formula(("pnl_fx/close",), "worth of one unit of the currency in base at the close",
             "last rate recorded before the close", DEFINED, ("pnl/fx",), LAST),
+    Formula(("pnl.stale_rates", "pnl_fx/value"),
+            "closing rates from before their session, and the value that each rate translates",
+            "count;  Σ |V| × fx₁", DEFINED, ("pnl/fx",), LAST),
+    Formula(("marks_disagreeing/*",), "two sources' marks of one close, and how far apart they are",
+            "|mark − other| / mark", MAD, ("marks/days",), WORST),
     Formula(("pnl_marks/*",), "the mark that an open position was valued at, and what it touches",
             "value = |position| × multiplier × mark", DEFINED, ("pnl/marks",), LAST),
     Formula(("marks.stale", "marks.missing", "marks.unjudged"),
@@ -275,7 +280,7 @@ _RISK = (
         "transitions;  both = LR_pof + LR_ind", KUPIEC, ("var/days", *_CELLS), BACK,
     ),
     Formula(
-        ("chart:var_backtest",),
+        ("chart:var_backtest", "var_tests/*"),
         "P&L of each session, clean P&L (closing positions of the day before, revalued), and what "
         "the VaR of the close before allowed", "exception where P&L < −VaR", BASEL,
         ("var/days", *_CELLS), BACK,
@@ -286,6 +291,8 @@ _RISK = (
         "component ES = mean of its outcomes in the tail;  marginal = component / exposure;  "
         "incremental = total − total without it", TASCHE, _VAR, LAST,
     ),
+    Formula(("var_left_out/*",), "a closing position that VaR could not revalue",
+            "value at its mark", BASEL, _VAR, LAST),
     Formula(("var.stress_loss", "var_stress/*"),
             "what the closing positions lose in a scenario of policy", "Σ value × shock, or a "
             "historical day's returns", "config/risk.toml", _VAR, LAST),
@@ -303,20 +310,24 @@ _RISK = (
 
 _TRADING = (
     Formula(
-        ("slippage.???", "slippage_by_*/slippage", "agent_*/slippage", "strategy_*/slippage",
+        ("slippage.???", "slippage_by_*/slippage", "slippage_cuts/slippage",
+         "agent_*/slippage", "strategy_*/slippage",
          "slippage_by_*/*_bps", "slippage_by_benchmark/mean", *_both("slippage_bps")),
         "what trading cost against a benchmark (arrival, unless said otherwise), weighted by "
         "notional; positive is cost to us",
         "bps = Σ side × (price − benchmark) × quantity × multiplier / "
         "Σ |benchmark| × quantity × multiplier × 10,000", KISSELL, _COST,
     ),
-    Formula(("slippage_by_*/cost", *_both("slippage")), "the same cost as an amount",
+    Formula(("slippage_by_*/cost", "slippage_cuts/cost", *_both("slippage")),
+            "the same cost as an amount",
             "Σ side × (price − benchmark) × quantity × multiplier", KISSELL, _COST, ADDS),
-    Formula(("slippage_by_*/notional", "agent_*/notional", "strategy_*/notional",
+    Formula(("slippage_by_*/notional", "slippage_cuts/notional", "agent_*/notional",
+             "strategy_*/notional",
              *_both("notional")),
             "what was traded, at its price or at the benchmark",
             "Σ price × quantity × multiplier", KISSELL, _COST, ADDS),
-    Formula(("slippage_by_*/fills",), "fills of the row", "count", KISSELL, _COST, ADDS),
+    Formula(("slippage_by_*/fills", "slippage_cuts/fills"), "fills of the row", "count",
+            KISSELL, _COST, ADDS),
     Formula(("slippage.coverage", "slippage_by_*/coverage"),
             "fills that have the benchmark; the others are in no cost against it",
             "fills with it / fills", KISSELL, _COST),
@@ -348,6 +359,9 @@ _TRADING = (
             RATES, _ORDERS, ADDS),
     Formula(("fill_rate.rejected", "fill_rate_rejects/orders"),
             "orders that never reached a market", "count", RATES, _ORDERS, ADDS),
+    Formula(("fill_rate.overfilled", "fill_rate_*/overfilled", "fill_rate_*/excess"),
+            "orders that were filled beyond their quantity, and by how much",
+            "count of filled > ordered;  filled − ordered", RATES, _ORDERS),
     Formula(("fill_rate.working",), "orders that were not final at the end", "count",
             RATES, ("fill_rate/working",), LAST),
     Formula(("fill_rate_by_instrument/quantity",), "quantity filled of quantity ordered",
