@@ -134,3 +134,8 @@ def test_near_misses_are_named() -> None:
         find_in("pnl.nett", ("A", "x", usd(1)))
     with pytest.raises(UsageError, match="--list shows all"):
         find_in("zzz", ("A", "x", usd(1)))
+
+
+def test_half_a_word_is_no_word() -> None:
+    with pytest.raises(UsageError, match="did you mean t/AB/cost"):
+        find_in("t/A/cost", ("AB", "x", usd(1)), ("ZZ", "y", usd(2)))
