@@ -25,7 +25,7 @@ from ..measures.marks import MARKS
 from ..measures.pnl import PnlFact
 from ..measures.reconciliation import RECONCILIATION
 from ..measures.var import plain_pct
-from ..model import Count, Coverage, Missing, Shown, Text, Why, exact_sum, plain
+from ..model import Count, Coverage, Missing, Shown, Why, exact_sum, plain
 from ..page import (
     Attention,
     Checkpoint,
@@ -51,6 +51,7 @@ from .compliance import with_compliance
 from .components import with_components
 from .headline import headline as headline_of
 from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts, absence
+from .numbers import numbers
 from .objectives import Standing, standings, with_standings
 from .reasons import Place, Reasons
 from .risk import with_risk
@@ -275,36 +276,13 @@ def differences(
 
 
 def _all_figures(document: Document) -> dict[str, tuple[str, Shown, Place]]:
-    """Label, value and place of every figure by id, then of every cell of every table.
-
-    A cell is ``<table>[<the words of its row>].<column>``; of rows with the same words (a venue in
-    two currencies) the second has ``#2`` after them, and so on.
-    """
-    found: dict[str, tuple[str, Shown, Place]] = {
-        f.id: (f.label, f.value, Place(f.id.split(".")[0], {})) for f in document.headline
+    """Label, value and place of every figure and every cell by id: charts draw the same numbers."""
+    printed = numbers(document).values()
+    return {
+        p.id: (p.label, p.value, Place(p.section, p.texts))
+        for p in printed
+        if not p.shape.startswith("chart:")
     }
-    for section in document.sections:
-        place = Place(section.id, {})
-        found |= {f.id: (f.label, f.value, place) for f in section.figures}
-    for section, table in ((s, t) for s in document.sections for t in s.tables):
-        rows = [*table.rows, *([table.total] if table.total else [])]
-        seen: dict[str, int] = {}
-        for row in rows:
-            words = [cell.text for cell in row if isinstance(cell, Text)]
-            name = " / ".join(w for w in words if w)
-            seen[name] = seen.get(name, 0) + 1
-            name += f" #{seen[name]}" if seen[name] > 1 else ""
-            of = {
-                column.key: cell.text
-                for column, cell in zip(table.columns, row, strict=True)
-                if isinstance(cell, Text) and cell.text
-            }
-            for column, cell in zip(table.columns, row, strict=True):
-                if not isinstance(cell, Text):
-                    label = f"{table.title}: {name}, {column.label}"
-                    place = Place(section.id, of)
-                    found[f"{table.id}[{name}].{column.key}"] = (label, cell, place)
-    return found
 
 
 def _sections(

@@ -5,6 +5,7 @@ is what the caller's clock says, and every moment that is printed is recorded wh
 """
 
 from .closing import Closed, close
+from .explaining import Explanation, Opened, explain, open_report
 from .health import Check, doctor, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
 from .service import Progress, Service, silent
@@ -13,15 +14,19 @@ from .verifying import Verified, verify, verify_folder
 __all__ = [
     "Check",
     "Closed",
+    "Explanation",
     "Issued",
+    "Opened",
     "Progress",
     "Service",
     "Verified",
     "close",
     "doctor",
     "draft",
+    "explain",
     "files_of",
     "issue",
+    "open_report",
     "period_of",
     "rewrite",
     "silent",

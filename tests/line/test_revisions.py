@@ -123,8 +123,8 @@ def test_an_issued_week_gets_a_second_revision_that_lists_what_differs(site: Sit
     old, new = by_id(first), by_id(second)
     changed = {key: (old[key], new[key]) for key in old if old[key] != new[key]}
     assert old.keys() == new.keys()
-    cells = {d.figure for d in second.differences if "[" in d.figure}
-    assert any(key.startswith("pnl_by_strategy[") for key in cells)
+    cells = {d.figure for d in second.differences if "/" in d.figure}
+    assert any(key.startswith("pnl_by_strategy/") for key in cells)
     assert not any(key.startswith("uptime") for key in cells)
     listed = {d.figure: (d.before, d.after) for d in second.differences if d.figure not in cells}
     assert {key.split(":")[1]: pair for key, pair in changed.items()}.items() <= listed.items()
