@@ -22,9 +22,10 @@ from .measures.incidents import LATER, NO_SOURCE, Incident
 from .model import Coverage, Frame, Missing, Why, Window, epoch_ms
 from .page import Checkpoint
 from .postgres import Database, Session, newest_version, queries, schema_version
-from .seal import GENESIS, LogEntry, LogPart, Stored, canonical, part_of, part_of_rows
+from .seal import GENESIS, PART, LogEntry, LogPart, Stored, canonical, part_of, part_of_rows
 
 BATCH = 10_000
+ROW = 8 + 3 * 32  # bytes of a log entry's number and hashes
 LEAVES = 1 << 18  # leaf hashes that are read at once: 8 MiB
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Incidents are read for so long after the window: one of an alert is opened a little after it.
@@ -134,34 +135,44 @@ class Store:
             )
         return last or 0
 
-    def log_part(self, first: int, last: int, wanted: Collection[int] = ()) -> LogPart:
+    def log_parts(self, first: int, last: int, wanted: Collection[int] = ()) -> Iterator[LogPart]:
         """Entries ``first`` to ``last`` of the audit log, hashed; see :func:`part_of`."""
-        count = last - first + 1
         with self._database.snapshot() as session:
-            numbers, joined, *hashes = session.binary_row(
-                self._queries["log_part"], first=first, last=last
-            )
-            entries = joined.split(b"\n")
-            expected = np.arange(first, last + 1, dtype=">i8").tobytes()
-            whole = numbers == expected and len(entries) == count
-            if whole and all(len(column) == 32 * count for column in hashes):
+            for start in range(first, last + 1, PART):
+                yield self._log_part(session, start, min(start + PART - 1, last), wanted)
+
+    def _log_part(
+        self, session: Session, first: int, last: int, wanted: Collection[int]
+    ) -> LogPart:
+        count = last - first + 1
+        blocks = session.binary_rows(self._queries["log_part"], first=first, last=last)
+        entries = b"\n".join([joined for joined, _ in blocks]).split(b"\n")
+        columns = b"".join([hashes for _, hashes in blocks])
+        if len(entries) == count and len(columns) == ROW * count:
+            table = np.frombuffer(columns, np.uint8).reshape(count, ROW)
+            numbers = np.arange(first, last + 1, dtype=">i8").tobytes()
+            if table[:, :8].tobytes() == numbers:
+                hashes = (table[:, at : at + 32].tobytes() for at in (8, 40, 72))
                 return part_of(first, entries, wanted, Stored(*hashes))
-            # Something is missing or is no hash: row by row it can be named.
-            rows = session.rows(self._queries["log_range"], first=first, last=last)
+        # Something is missing or is no hash: row by row it can be named.
+        rows = session.rows(self._queries["log_range"], first=first, last=last)
         return part_of_rows(first, last, [LogEntry(**row) for row in rows], wanted)
 
-    def log_lines(self, first: int, last: int) -> bytes:
-        """Entries ``first`` to ``last`` as they are, each on a line of its own."""
+    def log_lines(self, size: int) -> Iterator[bytes]:
+        """The first ``size`` entries as they are, each on a line of its own, in pieces."""
         with self._database.snapshot() as session:
-            row = session.binary_row(self._queries["log_part"], first=first, last=last)
-        return row[1] + b"\n"
+            for first in range(1, size + 1, PART):
+                last = min(first + PART - 1, size)
+                blocks = session.binary_rows(self._queries["log_part"], first=first, last=last)
+                yield from (joined + b"\n" for joined, _ in blocks)
 
     def log_leaves(self, size: int) -> Iterator[bytes]:
         """Leaf hashes of the first ``size`` entries as stored, streamed."""
         for first in range(1, size + 1, LEAVES):
             with self._database.snapshot() as session:
                 last = min(first + LEAVES - 1, size)
-                column = session.binary_row(self._queries["log_leaves"], first=first, last=last)[0]
+                rows = session.binary_rows(self._queries["log_leaves"], first=first, last=last)
+            column = rows[0][0]
             if len(column) != 32 * (last - first + 1):
                 raise ValidationFailed(
                     f"the audit log has not all of the entries {first} to {last}: it was changed; "

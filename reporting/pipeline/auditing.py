@@ -7,11 +7,9 @@ import json
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +43,9 @@ WITNESS = "audit-witness.jsonl"
 #: What an export consists of.
 LOG, CHECKPOINT, KEY = "log.jsonl", "checkpoint.txt", "key.vkey"
 #: From so many entries on a second process helps more than it costs.
-PARALLEL = 4 * PART
+PARALLEL = 1 << 17
+TASK = 8 * PART  # entries that a process reads with one connection
+SCAN = 1 << 16  # bytes of a file that are searched at once
 #: Told how many entries are done, and of how many.
 Steps = Callable[[int, int], None]
 T = TypeVar("T")
@@ -315,41 +315,43 @@ def _printed(service: Service) -> list[Claim]:
 
 def _parts(store: Store, size: int, wanted: Collection[int]) -> Iterator[LogPart]:
     """Every part of the log, hashed, in order."""
-    ranges = ((first, min(first + PART - 1, size)) for first in range(1, size + 1, PART))
-    return _mapped(partial(_part, store, wanted), ranges, size)
+    tasks = ((first, min(first + TASK - 1, size)) for first in range(1, size + 1, TASK))
+    return _mapped(lambda task: store.log_parts(*task, wanted), tasks, size)
 
 
-def _part(store: Store, wanted: Collection[int], span: tuple[int, int]) -> LogPart:
-    return store.log_part(*span, wanted)
+_work: Callable[[Any], Iterable[LogPart]]  # a worker's: it comes with the fork, unpickled
 
 
-_work: Callable[[Any], Any]  # of a worker: handed on by the fork, since it can't be pickled
-
-
-def _adopt(work: Callable[[Any], Any]) -> None:
+def _adopt(work: Callable[[Any], Iterable[LogPart]]) -> None:
     global _work
     _work = work
 
 
-def _do(each: Any) -> Any:
-    return _work(each)
+def _do(task: Any) -> list[LogPart]:
+    return list(_work(task))
 
 
-def _mapped(work: Callable[[T], LogPart], todo: Iterator[T], entries: int) -> Iterator[LogPart]:
-    """``map``, in several processes where there is enough to do; few results wait at a time."""
+def _mapped(
+    work: Callable[[T], Iterable[LogPart]], tasks: Iterator[T], entries: int
+) -> Iterator[LogPart]:
+    """Parts of all tasks, in order; several processes work where there is enough to do.
+
+    Few results wait at a time.
+    """
     cores = len(os.sched_getaffinity(0))
     if entries < PARALLEL or cores < 2:
-        yield from map(work, todo)
+        for task in tasks:
+            yield from work(task)
         return
     forks = multiprocessing.get_context("fork")  # a new interpreter takes longer than the work
     with ProcessPoolExecutor(cores, forks, _adopt, (work,)) as pool:
-        running: deque[Future[LogPart]] = deque()
-        for each in todo:
-            running.append(pool.submit(_do, each))
-            if len(running) > 2 * cores:
-                yield running.popleft().result()
+        running: deque[Future[list[LogPart]]] = deque()
+        for task in tasks:
+            running.append(pool.submit(_do, task))
+            if len(running) > cores + 1:
+                yield from running.popleft().result()
         while running:
-            yield running.popleft().result()
+            yield from running.popleft().result()
 
 
 # ---- export -------------------------------------------------------------------------------------
@@ -368,8 +370,7 @@ def export_log(service: Service, folder: Path, *, steps: Steps = no_steps) -> No
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG).open("xb") as file:
-            for first in range(1, note.size + 1, PART):
-                file.write(service.store.log_lines(first, min(first + PART - 1, note.size)))
+            file.writelines(service.store.log_lines(note.size))
         for name, body in files.items():
             (folder / name).write_bytes(body)
     except FileExistsError:
@@ -407,7 +408,7 @@ def verify_file(
     walk = Walk(claims)
     total = max((c.size for c in claims), default=0)
     spans = _spans(_readable(log))
-    for part in _mapped(partial(_lines_part, log, walk.wanted), spans, total):
+    for part in _mapped(lambda span: [_lines_part(log, walk.wanted, span)], spans, total):
         walk.add(part)
         steps(walk.size, total)
         if walk.problem:
@@ -428,13 +429,24 @@ def _of_file(path: Path) -> list[_Record]:
 
 
 def _spans(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Each part of an exported log: its first entry, and where it begins and ends in the file."""
-    first, at = 1, 0
+    """Each part of an exported log: its first entry, and where it begins and ends in the file.
+
+    Newlines are counted block by block; only where a part ends is a block looked at more closely.
+    """
+    first, begin, at, lines = 1, 0, 0, 0
     with path.open("rb") as file:
-        while lines := list(islice(file, PART)):
-            end = at + sum(map(len, lines))
-            yield first, at, end
-            first, at = first + len(lines), end
+        while block := file.read(SCAN):
+            more = block.count(b"\n")
+            if lines + more < PART:
+                lines, at = lines + more, at + len(block)
+                continue
+            rest = block.split(b"\n", PART - lines)[-1]
+            end = at + len(block) - len(rest)
+            yield first, begin, end
+            first, begin, at, lines = first + PART, end, end, 0
+            file.seek(end)
+    if at > begin:
+        yield first, begin, at
 
 
 def _lines_part(path: Path, wanted: Collection[int], span: tuple[int, int, int]) -> LogPart:

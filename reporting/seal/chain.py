@@ -20,7 +20,7 @@ from .merkle import Peaks, grown, levels, peaks, root_of
 GENESIS = bytes(32)
 HASH = 32
 #: Entries of one part; a power of two, so that parts are whole subtrees.
-PART = 1 << 14
+PART = 1 << 13
 
 
 def leaf_hash(entry: bytes) -> bytes:
