@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -413,7 +413,14 @@ def verify_file(
         steps(walk.size, total)
         if walk.problem:
             break
-    return _checked(walk.end(), notes, Verifier.parse(vkey) if vkey else None, bool(vkey))
+    report = walk.end()
+    if report.ok and report.size > total:
+        report = replace(
+            report,
+            problem=f"{log} has {report.size} entries, its checkpoint knows {total}: nothing "
+            "vouches for the others",
+        )
+    return _checked(report, notes, Verifier.parse(vkey) if vkey else None, bool(vkey))
 
 
 def _of_file(path: Path) -> list[_Record]:

@@ -166,6 +166,8 @@ def parse_note(note: str) -> Note:
     try:
         if not gap or len(lines) < 3 or not all(lines):
             raise ValueError("expected a text, an empty line, and signatures")
+        if any(c < " " and c != "\n" for c in note):
+            raise ValueError("it has a control character")
         origin, size, root = lines[0], lines[1], b64decode(lines[2], validate=True)
         if len(root) != 32 or not re.fullmatch(r"0|[1-9][0-9]{0,18}", size):
             raise ValueError("expected a size and a root of 32 bytes")

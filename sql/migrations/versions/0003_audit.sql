@@ -1,15 +1,31 @@
 -- An auditor reads the log and what was issued, and nothing else; that role writes nothing.
 
 do $$
+declare
+    name text;
 begin
-    perform pg_advisory_xact_lock(7265706174);  -- as in 0001: roles belong to the whole server
-    if not exists (select from pg_roles where rolname = 'reporting_auditor') then
-        create role reporting_auditor login;
-    end if;
-    -- Whoever made them by hand may have given them more.
-    alter role reporting_owner nologin nosuperuser nocreaterole nocreatedb nobypassrls noreplication;
-    alter role reporting_app nosuperuser nocreaterole nocreatedb nobypassrls noreplication;
-    alter role reporting_auditor nosuperuser nocreaterole nocreatedb nobypassrls noreplication;
+    -- Roles belong to the whole server: another database's migration may be making them right now,
+    -- and a lock of this database does not keep it out.
+    begin
+        if not exists (select from pg_roles where rolname = 'reporting_auditor') then
+            create role reporting_auditor login;
+        end if;
+    exception when duplicate_object or unique_violation then
+        null;
+    end;
+    -- Whoever made one by hand may have given it more. Only then: two changes at once are refused.
+    for name in
+        select rolname from pg_roles
+        where rolname in ('reporting_owner', 'reporting_app', 'reporting_auditor')
+          and (rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication
+               or (rolname = 'reporting_owner' and rolcanlogin))
+    loop
+        execute format('alter role %I nosuperuser nocreaterole nocreatedb nobypassrls '
+                       'noreplication', name);
+        if name = 'reporting_owner' then
+            alter role reporting_owner nologin;
+        end if;
+    end loop;
 end $$;
 
 grant usage on schema reporting, audit to reporting_auditor;
