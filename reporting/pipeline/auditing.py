@@ -116,6 +116,11 @@ def checkpoint_now(service: Service, witness: Path | None = None) -> Note:
             fcntl.flock(file, fcntl.LOCK_EX)  # freed when the file is closed
             note = checkpoint(service, path)
             _append(file.fileno(), canonical({"note": str(note), "signed": note.signed}) + b"\n")
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # where the file is new, its name has to reach the disk too
+        finally:
+            os.close(folder)
     except OSError as error:
         raise SourceUnavailable(
             f"the witness file {path} can't be written ({error.strerror}): the log has no new "
