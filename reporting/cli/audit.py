@@ -55,7 +55,7 @@ def _vkey(given: str) -> str:
 
 @app.command(
     epilog="Examples: reporting audit verify\n\n"
-    "reporting audit verify --witness /mnt/elsewhere/audit-witness.jsonl --vkey key.vkey\n\n"
+    "reporting audit verify --witness /srv/elsewhere/audit-witness.jsonl --vkey key.vkey\n\n"
     "reporting audit verify --file export/log.jsonl --vkey key.vkey"
 )
 def verify(
@@ -217,7 +217,7 @@ def export(
 UNSIGNED = "UNSIGNED: no checkpoint key is configured (REPORTING_CHECKPOINT_KEY_FILE)"
 
 
-@app.command(epilog="Example: reporting audit checkpoint --witness /mnt/elsewhere/witness.jsonl")
+@app.command(epilog="Example: reporting audit checkpoint --witness /srv/elsewhere/witness.jsonl")
 def checkpoint(
     witness: Annotated[
         Path | None,
