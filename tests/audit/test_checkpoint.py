@@ -102,7 +102,8 @@ def test_no_changed_character_of_a_note_is_accepted() -> None:
         f"a\n1\n{b64encode(ROOT).decode()}\n\n-- a AAAA\n",
         f"a\n1\n{b64encode(ROOT).decode()}\n\n— a AAAA",
         f"a\t\n1\n{b64encode(ROOT).decode()}\n\n",
-        f"a\n1\n{b64encode(ROOT).decode()}\nchain {CHAIN.hex().upper()}\n\n— a AAA\n",
+        f"a\n1\n{b64encode(ROOT).decode()}\nchain {CHAIN.hex().upper()}\n\n",
+        f"a\n1\n{b64encode(ROOT).decode()}\n\n— a AAB=\n",
     ],
 )  # fmt: skip
 def test_what_is_no_note_is_refused(text: str) -> None:
