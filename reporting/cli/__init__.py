@@ -19,7 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
-from . import explain, incidents, objectives
+from . import audit, explain, incidents, objectives
 from .shared import (
     DateOption,
     DryRunOption,
@@ -52,6 +52,7 @@ app = typer.Typer(
 app.add_typer(objectives.app, name="objectives")
 app.add_typer(incidents.app, name="incidents")
 app.command(epilog=explain.EXAMPLES)(explain.explain)
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> NoReturn:

@@ -21,6 +21,7 @@ from typing import Any
 
 from .. import render
 from ..document import (
+    FORECASTS,
     HISTORY_OF,
     NO_GAP,
     Cited,
@@ -31,7 +32,7 @@ from ..document import (
     lookback,
 )
 from ..document.formulas import ADDS, BACK, QUERIES, SUMS, Formula, formula_of
-from ..document.history import BY_NAME, FORECASTS, Facts
+from ..document.history import BY_NAME, Facts
 from ..document.numbers import Printed, find, numbers, numbers_of
 from ..errors import UsageError, ValidationFailed
 from ..measures import Context

@@ -31,7 +31,7 @@ PLANTED = [
     ("layers", "reporting.model", "import reporting.periods"),
     ("layers", "reporting.page", "from .periods import Span"),  # siblings don't see each other
     ("layers", "reporting.periods", "from .page import Kind"),
-    ("layers", "reporting.seal", "from . import measures"),
+    ("layers", "reporting.seal", "from .. import measures"),
     ("layers", "reporting.measures", "from .. import postgres"),
     ("layers", "reporting.postgres", "from . import cli"),
     ("layers", "reporting.store", "def _late():\n    from . import settings"),
