@@ -179,15 +179,19 @@ def render_archive(page: ArchivePage) -> bytes:
         months.setdefault(day.day.replace(day=1), []).append(day)
     kinds = [kind.value for kind in Kind if any(r.kind == kind.value for r in page.reports)]
     words = " ".join(f"{r.title} {r.period} {r.answer} {r.reason}" for r in page.reports)
-    html = _environment().get_template("archive.html").render(
-        page=page,
-        months=months,
-        kinds=kinds,
-        styles={
-            name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
-            for name in ("page", "screen", "archive")
-        },
-        fonts=Markup(_font_css(page.issuer + words)),
+    html = (
+        _environment()
+        .get_template("archive.html")
+        .render(
+            page=page,
+            months=months,
+            kinds=kinds,
+            styles={
+                name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
+                for name in ("page", "screen", "archive")
+            },
+            fonts=Markup(_font_css(page.issuer + words)),
+        )
     )
     return drawable(html).encode()
 

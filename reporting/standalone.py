@@ -34,7 +34,8 @@ import sys
 import zlib
 from pathlib import Path
 
-ENTRIES, NOTES, MANIFEST = "log/entries.jsonl", "log/checkpoints.txt", "manifest.json"
+ENTRIES, NOTE, WITNESS = "log/log.jsonl", "log/checkpoint.txt", "log/witness.jsonl"
+MANIFEST = "manifest.json"
 DASH = "\u2014"
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -171,6 +172,11 @@ def notes_of(text: str) -> list:
     """The notes of a file, one after the other, each ended by its signatures."""
     found, current = [], []
     for line in text.split("\n"):
+        if line.startswith("{"):  # as the service's own witness file has them
+            record = json.loads(line)
+            if "note" in record:
+                found.append(Note(record["note"]))
+            continue
         if current and current[-1].startswith(DASH) and not line.startswith(DASH):
             found.append(Note("\n".join(current) + "\n"))
             current = []
@@ -268,8 +274,9 @@ class Archive:
         lines = self.read(ENTRIES).split(b"\n")
         if lines.pop() != b"":
             raise Wrong("the last entry is cut off")
-        notes = [(n, True) for n in notes_of(self.read(NOTES).decode())]
-        notes += [(n, False) for n in notes_of(self.witnesses)]
+        notes = [(n, True) for n in notes_of(self.read(NOTE).decode())]
+        kept = self.files.get(WITNESS, b"").decode() + self.witnesses
+        notes += [(n, False) for n in notes_of(kept)]
         wanted = {note.size for note, _ in notes}
         log, roots, chains = Log(), {0: EMPTY_ROOT}, {0: bytes(32)}
         for number, line in enumerate(lines, 1):
@@ -288,13 +295,16 @@ class Archive:
                 self.say(f"{whose} of {note.size} entries", f"the log has {log.size}: cut off")
             elif roots[note.size] != note.root:
                 self.say(f"{whose} of {note.size} entries", "the log up to it is another one")
-            elif any(e.startswith("chain ") and e != f"chain {chains[note.size].hex()}"
-                     for e in note.extensions):
+            elif any(
+                e.startswith("chain ") and e != f"chain {chains[note.size].hex()}"
+                for e in note.extensions
+            ):
                 self.say(f"{whose} of {note.size} entries", "the chain up to it is another one")
-            elif self.key and not note.is_signed_by(self.key):
+            elif self.key and (own or note.signatures) and not note.is_signed_by(self.key):
                 self.say(f"{whose} of {note.size} entries", f"not signed by {self.key.name}")
             else:
-                self.say(f"{whose} of {note.size} entries" + (", signed" if self.key else ""))
+                proved = ", signed" if self.key and note.signatures else ""
+                self.say(f"{whose} of {note.size} entries{proved}")
                 if own and (newest is None or note.size > newest):
                     newest = note.size
         if newest != log.size:
@@ -327,10 +337,14 @@ class Archive:
     def issued_reports(self) -> None:
         """The issued reports."""
         listed = json.loads(self.read(MANIFEST))["reports"]
-        there = {m[1] for m in (re.match(r"reports/([^/]+/[^/]+/r\d+)/", n) for n in self.files) if m}
+        there = {
+            m[1] for m in (re.match(r"reports/([^/]+/[^/]+/r\d+)/", n) for n in self.files) if m
+        }
         outside = sorted(set(self.reports) - there - set(listed))
         if outside:
-            self.say(f"{len(outside)} reports of the log are of other periods: {', '.join(outside)}")
+            self.say(
+                f"{len(outside)} reports of the log are of other periods: {', '.join(outside)}"
+            )
         for name in sorted(there | set(listed)):
             if name not in self.reports:
                 self.say(name, "is not in the audit log")
@@ -345,7 +359,7 @@ class Archive:
         wanted = {**logged["files"], "provenance.json": logged["provenance"]}
         if "pdf_signed" in logged:
             wanted["report.pdf"] = logged["pdf_signed"]
-        beside = {n[len(folder):] for n in self.files if n.startswith(folder)}
+        beside = {n[len(folder) :] for n in self.files if n.startswith(folder)}
         for file, digest in sorted(wanted.items()):
             if file not in beside:
                 self.say(folder + file, "is missing")
@@ -375,7 +389,9 @@ class Archive:
 def embedded(pdf: bytes) -> set:
     """SHA-256 of every file inside a PDF that lies there plainly or deflated."""
     found = set()
-    for match in re.finditer(rb"<<(?:[^<>]|<<[^<>]*>>)*?/EmbeddedFile(?:[^<>]|<<[^<>]*>>)*?>>\s*stream\r?\n", pdf):
+    for match in re.finditer(
+        rb"<<(?:[^<>]|<<[^<>]*>>)*?/EmbeddedFile(?:[^<>]|<<[^<>]*>>)*?>>\s*stream\r?\n", pdf
+    ):
         length = re.search(rb"/Length (\d+)", match[0])
         content = pdf[match.end() : match.end() + int(length[1])] if length else b""
         if b"/FlateDecode" in match[0]:
@@ -421,12 +437,16 @@ def main(arguments: list | None = None) -> int:
     problems = [(what, problem) for what, problem in results if problem]
     shown = "signed" if key else "consistent with itself only: no key was given"
     if given.json:
-        print(json.dumps({
-            "ok": not problems,
-            "authentic": bool(key) and not problems,
-            "checked": len(results),
-            "problems": [{"what": w, "problem": p} for w, p in problems],
-        }))
+        print(
+            json.dumps(
+                {
+                    "ok": not problems,
+                    "authentic": bool(key) and not problems,
+                    "checked": len(results),
+                    "problems": [{"what": w, "problem": p} for w, p in problems],
+                }
+            )
+        )
     else:
         for what, problem in results:
             print(f"WRONG  {what}: {problem}" if problem else f"ok     {what}")

@@ -121,11 +121,12 @@ def prometheus(demo: Demo) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def empty_store(server: Server) -> str:
+def empty_store(server: Server, demo_var: Path) -> str:
     """The name of a migrated store without a row, to be cloned."""
     name = f"empty_store{WORKER}"
     server.run(f"create database {name}")
-    migrate(database(server.database(name), "store"))
+    with alone(demo_var.parent / "server.lock"):  # the first migration makes the server's roles
+        migrate(database(server.database(name), "store"))
     return name
 
 

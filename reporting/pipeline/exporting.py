@@ -18,11 +18,12 @@ from typing import Any
 
 from .. import render, standalone
 from ..errors import UsageError, ValidationFailed
-from ..page import Document, Kind
+from ..page import Document
 from ..periods import days_between
 from ..render import ArchiveDay, ArchivePage, ArchiveReport
 from ..seal import canonical, digest
 from ..store import ReportRow
+from .auditing import export_log, record, witness_of
 from .issuing import files_of
 from .service import Progress, Service, silent
 
@@ -40,8 +41,9 @@ kept (a mail, a printed report, another archive), also: --witness FILE
 
   reports/<kind>/<period>/r<n>/  each revision as it was issued: HTML, PDF, facts, tables
   days/<day>/r<n>.json           the sealed facts that the reports were built from
-  log/entries.jsonl              the audit log, one RFC 8785 entry a line
-  log/checkpoints.txt            signed checkpoints (C2SP tlog-checkpoint), the last of the whole log
+  log/log.jsonl                  the audit log, one RFC 8785 entry a line
+  log/checkpoint.txt             its checkpoint (C2SP tlog-checkpoint), signed where a key is used
+  log/witness.jsonl              earlier checkpoints, as the witness file had them
   manifest.json                  SHA-256 of every file
   verify.py                      the checks, in one file to read
 """
@@ -117,11 +119,8 @@ def export(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    with service.store.writing() as writer:
-        writer.log(
-            "archive exported",
-            {"from": first.isoformat(), "to": last.isoformat(), "manifest": digest(body)},
-        )
+    what = {"from": first.isoformat(), "to": last.isoformat(), "manifest": digest(body)}
+    record(service, "archive exported", what)
     return Exported(folder, len(reports), days, entries, len(written.digests), written.bytes)
 
 
@@ -129,20 +128,24 @@ class _Written:
     """Files of the archive, each flushed to disk, with what they are."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.digests: dict[str, str] = {}
         self.bytes = 0
 
     def add(self, name: str, body: bytes) -> None:
         """Write one file."""
-        self.digests[name] = digest(body)
-        self.bytes += len(body)
-        path = self._folder / name
+        self.take(name, body)
+        path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
+
+    def take(self, name: str, body: bytes) -> None:
+        """Note a file that is there already."""
+        self.digests[name] = digest(body)
+        self.bytes += len(body)
 
 
 def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
@@ -253,13 +256,12 @@ def _listed(row: ReportRow) -> ArchiveReport:
 
 
 def _add_log(service: Service, written: _Written) -> int:
-    """The audit log so far and the checkpoints; how many entries."""
-    log, lines = standalone.Log(), []
-    for row in service.store.log():
-        log.append(row.entry)
-        lines.append(row.entry)
-    written.add("log/entries.jsonl", b"".join(line + b"\n" for line in lines))
-    import base64
-    note = f"{service.settings.issuer}\n{log.size}\n{base64.b64encode(log.root()).decode()}\nchain {log.chain.hex()}\n\n"
-    written.add("log/checkpoints.txt", note.encode())
-    return log.size
+    """The audit log so far, its checkpoint, the witness's notes and the key; how many entries."""
+    folder = written.folder / "log"
+    note = export_log(service, folder)
+    witness = witness_of(service)
+    if witness.is_file():
+        (folder / "witness.jsonl").write_bytes(witness.read_bytes())
+    for path in sorted(folder.iterdir()):
+        written.take(f"log/{path.name}", path.read_bytes())
+    return note.size

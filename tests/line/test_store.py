@@ -19,6 +19,7 @@ from reporting.demo.story import closing_time
 from reporting.errors import SourceUnavailable, ValidationFailed
 from reporting.postgres import database, migrate, newest_version
 from reporting.seal import canonical
+from reporting.settings import operating_user
 from reporting.store import Store
 
 from .site import Server, Site, facts, sealed
@@ -258,7 +259,8 @@ def test_entries_are_canonical_whatever_stands_in_them(bare: Site) -> None:
     for (_, entry), words in zip(found, STRANGE, strict=True):
         read = json.loads(entry)
         assert rfc8785.dumps(read) == entry, words
-        assert read["body"] == {"reason": words, words: [1, {"b": 2}]}
+        by = {"by": operating_user()}
+        assert read["body"] == {"reason": words, words: [1, {"b": 2}], **by}
         assert read["actor"] == "reporting_app"
     assert problems(bare) == []
 
@@ -325,7 +327,8 @@ def test_closing_the_same_day_at_once_seals_it_once(fresh: Site) -> None:
     assert outcomes.count("sealed") == 1
     assert set(outcomes) <= {"sealed", "unchanged", "again"}
     assert fresh.rows()["reporting.sealed_day"] == 1
-    assert len(entries(fresh)) == 1
+    events = [json.loads(entry)["event"] for _, entry in entries(fresh)]
+    assert events == ["configuration changed", "day sealed"]
     assert problems(fresh) == []
 
 
