@@ -33,10 +33,13 @@ import re
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 ENTRIES, NOTE, WITNESS = "log/log.jsonl", "log/checkpoint.txt", "log/witness.jsonl"
 MANIFEST = "manifest.json"
 DASH = "\u2014"
+#: A point of the curve in extended coordinates.
+Point = tuple[int, int, int, int]
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -57,7 +60,7 @@ D = -121665 * pow(121666, P - 2, P) % P
 ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
 
 
-def add(a: tuple, b: tuple) -> tuple:
+def add(a: Point, b: Point) -> Point:
     """The sum of two points in extended coordinates."""
     u, v = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
     c, d = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
@@ -65,7 +68,7 @@ def add(a: tuple, b: tuple) -> tuple:
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
-def times(scalar: int, point: tuple) -> tuple:
+def times(scalar: int, point: Point) -> Point:
     """A point added to itself so often."""
     total = (0, 1, 1, 0)
     while scalar:
@@ -76,7 +79,7 @@ def times(scalar: int, point: tuple) -> tuple:
     return total
 
 
-def point_of(encoded: bytes) -> tuple:
+def point_of(encoded: bytes) -> Point:
     """The point of 32 bytes; :class:`Wrong` where they are none."""
     y = int.from_bytes(encoded, "little")
     sign, y = y >> 255, y & ((1 << 255) - 1)
@@ -168,9 +171,10 @@ class Note:
         return False
 
 
-def notes_of(text: str) -> list:
+def notes_of(text: str) -> list[Note]:
     """The notes of a file, one after the other, each ended by its signatures."""
-    found, current = [], []
+    found: list[Note] = []
+    current: list[str] = []
     for line in text.split("\n"):
         if line.startswith("{"):  # as the service's own witness file has them
             record = json.loads(line)
@@ -196,7 +200,8 @@ class Log:
     """The entries in order, with the chain and the tree's peaks (RFC 9162, 2.1.1)."""
 
     def __init__(self) -> None:
-        self.size, self.chain, self.peaks = 0, bytes(32), []
+        self.size, self.chain = 0, bytes(32)
+        self.peaks: list[bytes] = []
 
     def append(self, entry: bytes) -> None:
         """One more entry."""
@@ -225,25 +230,25 @@ class Log:
 class Archive:
     """Files by name; a folder in practice."""
 
-    def __init__(self, files: dict, key: Key | None, witnesses: str = "") -> None:
+    def __init__(self, files: dict[str, bytes], key: Key | None, witnesses: str = "") -> None:
         self.files, self.key, self.witnesses = files, key, witnesses
-        self.results: list = []
-        self.days: dict = {}
-        self.reports: dict = {}
+        self.results: list[tuple[str, str]] = []
+        self.days: dict[str, str] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
 
     def say(self, what: str, problem: str = "") -> None:
         """One thing was checked; with a problem it is not as recorded."""
         self.results.append((what, problem))
 
-    def check(self) -> list:
+    def check(self) -> list[tuple[str, str]]:
         """All checks; (what, problem) each, the problem "" where there is none."""
         for step in (self.manifest, self.log, self.sealed_days, self.issued_reports):
             try:
                 step()
             except Wrong as wrong:
-                self.say(step.__doc__.rstrip("."), str(wrong))
+                self.say(str(step.__doc__).rstrip("."), str(wrong))
             except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-                self.say(step.__doc__.rstrip("."), f"can't be read: {error!r}")
+                self.say(str(step.__doc__).rstrip("."), f"can't be read: {error!r}")
         return self.results
 
     def read(self, name: str) -> bytes:
@@ -288,7 +293,7 @@ class Archive:
                 roots[number], chains[number] = log.root(), log.chain
             self.take(entry)
         self.say(f"audit log, {log.size} entries in order")
-        newest = None
+        newest = -1
         for note, own in notes:
             whose = "checkpoint" if own else "witness note"
             if note.size > log.size:
@@ -305,12 +310,12 @@ class Archive:
             else:
                 proved = ", signed" if self.key and note.signatures else ""
                 self.say(f"{whose} of {note.size} entries{proved}")
-                if own and (newest is None or note.size > newest):
+                if own and note.size > newest:
                     newest = note.size
         if newest != log.size:
             raise Wrong(f"no checkpoint is of all {log.size} entries")
 
-    def take(self, entry: dict) -> None:
+    def take(self, entry: dict[str, Any]) -> None:
         """Remember what an entry speaks of."""
         event, body = entry["event"], entry["body"]
         if event in ("day sealed", "day restated"):
@@ -353,7 +358,7 @@ class Archive:
             elif name in there:
                 self.report(name, self.reports[name])
 
-    def report(self, name: str, logged: dict) -> None:
+    def report(self, name: str, logged: dict[str, Any]) -> None:
         """One issued report."""
         folder, before = f"reports/{name}/", len(self.results)
         wanted = {**logged["files"], "provenance.json": logged["provenance"]}
@@ -386,7 +391,7 @@ class Archive:
             self.say(f"report {name}, {len(wanted)} files")
 
 
-def embedded(pdf: bytes) -> set:
+def embedded(pdf: bytes) -> set[str]:
     """SHA-256 of every file inside a PDF that lies there plainly or deflated."""
     found = set()
     for match in re.finditer(
@@ -408,7 +413,7 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def main(arguments: list | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
@@ -19,6 +20,7 @@ import pytest
 from reporting import standalone
 from reporting.errors import UsageError, ValidationFailed
 from reporting.pipeline.exporting import export
+from reporting.seal.checkpoint import Signer, new_key
 
 from ..line.site import WORKER, Demo, Site, files_of
 
@@ -32,10 +34,12 @@ def archive(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """The archive of everything that the demo issued; never changed by a test."""
     store = f"archive_store{WORKER}"
     demo.server.clone(store, "reporting_template")
-    folder = tmp_path_factory.mktemp("archive") / "archive"
+    folder = tmp_path_factory.mktemp("archive")
+    (folder / "key.pem").write_bytes(new_key())
     site = Site(demo.server, "ledger", store, demo.reports, demo.var)
-    export(site.service(), FIRST, LAST, folder, NOW)
-    yield folder
+    service = site.service(checkpoint_key_file=folder / "key.pem")
+    export(service, FIRST, LAST, folder / "archive", NOW)
+    yield folder / "archive"
     demo.server.drop(store)
 
 
@@ -58,6 +62,67 @@ def test_its_own_verifier_accepts_it(archive: Path) -> None:
         assert f"report {report}" in found.stdout
     answer = json.loads(checked(archive, "--json").stdout)
     assert answer["ok"] and not answer["authentic"]
+
+
+def published(archive: Path) -> str:
+    """The key as its owner would publish it."""
+    return (archive / "log" / "key.vkey").read_text("utf-8").strip()
+
+
+def test_with_the_published_key_it_is_authentic(archive: Path) -> None:
+    found = checked(archive, "--key", published(archive))
+    assert found.returncode == 0, found.stdout
+    assert "none failed; signed" in found.stdout
+    assert json.loads(checked(archive, "--key", published(archive), "--json").stdout)["authentic"]
+    other = Signer.load(published(archive).split("+")[0], new_key(), "another").verifier
+    refused = checked(archive, "--key", str(other))
+    assert refused.returncode == 4 and "not signed by" in refused.stdout
+    mistyped = checked(archive, "--key", published(archive)[:-2] + "AA")
+    assert mistyped.returncode == 2 and "copied with a mistake" in mistyped.stderr
+
+
+def rewritten(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The archive of somebody who owns the database: a report exchanged, the log written anew."""
+    name = "reports/daily/2025-12-05/r1/report.html"
+    forged = {**files, name: files[name].replace(b"No: ", b"Yes: ")}
+    old, new = (standalone.sha256(f[name]).encode() for f in (files, forged))
+    lines = files["log/log.jsonl"].replace(old, new)
+    log = standalone.Log()
+    for line in lines.splitlines():
+        log.append(line)
+    origin, size, _, _, rest = files["log/checkpoint.txt"].decode().split("\n", 4)
+    root = base64.b64encode(log.root()).decode()
+    note = f"{origin}\n{size}\n{root}\nchain {log.chain.hex()}\n{rest}"
+    forged |= {"log/log.jsonl": lines, "log/checkpoint.txt": note.encode()}
+    forged["log/witness.jsonl"] = b""
+    return resealed(forged)
+
+
+def test_a_rewritten_history_is_found_by_the_key_or_by_an_outside_note(archive: Path) -> None:
+    """By itself it is consistent, which is why the verifier then says no more than that."""
+    files = files_of(archive)
+    forged = rewritten(files)
+    assert wrong(forged) == []
+    assert any(
+        "not signed by" in line for line in wrong(forged, standalone.Key(published(archive)))
+    )
+    kept = standalone.Archive(forged, None, files["log/checkpoint.txt"].decode()).check()
+    assert any("the log up to it is another one" in problem for _, problem in kept)
+
+
+def test_a_cut_tail_is_found_by_an_outside_note(archive: Path) -> None:
+    files = files_of(archive)
+    note = files["log/checkpoint.txt"].decode()
+    lines = files["log/log.jsonl"].splitlines(keepends=True)[:-1]
+    cut = {**files, "log/log.jsonl": b"".join(lines), "log/witness.jsonl": b""}
+    log = standalone.Log()
+    for line in lines:
+        log.append(line[:-1])
+    root = base64.b64encode(log.root()).decode()
+    cut["log/checkpoint.txt"] = f"{note.splitlines()[0]}\n{log.size}\n{root}\n\n".encode()
+    assert wrong(resealed(cut)) == []
+    kept = standalone.Archive(resealed(cut), None, note).check()
+    assert any(problem.endswith("cut off") for _, problem in kept)
 
 
 def test_every_link_of_the_index_leads_to_a_file_and_nowhere_else(archive: Path) -> None:
@@ -213,7 +278,11 @@ def test_lost_files_are_made_again_and_the_archive_is_the_same(
 ) -> None:
     shutil.rmtree(site.reports / "daily")
     export(site.service(), FIRST, LAST, tmp_path / "a", NOW)
-    assert files_of(tmp_path / "a") == files_of(archive)
+    made, before = files_of(tmp_path / "a"), files_of(archive)
+    changing = ("log/", "manifest.json", "index.html")  # the log has one entry more
+    assert {n: b for n, b in made.items() if not n.startswith(changing)} == {
+        n: b for n, b in before.items() if not n.startswith(changing)
+    }
 
 
 def test_what_can_not_be_made_again_stops_it_and_leaves_nothing(
