@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -54,7 +54,7 @@ from .model import (
     exact_sum,
     plain,
 )
-from .page import Column, Document, Figure, Table, Target, Verdict
+from .page import Column, Document, Figure, Kind, Table, Target, Verdict
 from .resources import resource
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
@@ -132,6 +132,73 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@dataclass(frozen=True)
+class ArchiveReport:
+    """One revision of one report, as the index of an archive lists it."""
+
+    id: str
+    kind: str
+    title: str
+    period: str
+    last: date
+    revision: int
+    status: str
+    verdict: str
+    answer: str
+    reason: str
+    issued_at: datetime
+    signed: bool
+    digest: str
+
+
+@dataclass(frozen=True)
+class ArchiveDay:
+    """One business day of an archive, with the newest revision of each kind of report."""
+
+    day: date
+    reports: Mapping[str, ArchiveReport]
+
+
+@dataclass(frozen=True)
+class ArchivePage:
+    """The index of an archive."""
+
+    issuer: str
+    first: date
+    last: date
+    made_at: datetime
+    calendar: str
+    zone: str
+    days: tuple[ArchiveDay, ...]
+    closed: tuple[tuple[date, str], ...]  # weekdays that are no session, and why
+    reports: tuple[ArchiveReport, ...]
+    entries: int
+
+
+def render_archive(page: ArchivePage) -> bytes:
+    """The index of an archive: one self-contained file that opens from a folder."""
+    months: dict[date, list[ArchiveDay]] = {}
+    for day in page.days:
+        months.setdefault(day.day.replace(day=1), []).append(day)
+    kinds = [kind.value for kind in Kind if any(r.kind == kind.value for r in page.reports)]
+    words = " ".join(f"{r.title} {r.period} {r.answer} {r.reason}" for r in page.reports)
+    html = (
+        _environment()
+        .get_template("archive.html")
+        .render(
+            page=page,
+            months=months,
+            kinds=kinds,
+            styles={
+                name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
+                for name in ("page", "screen", "archive")
+            },
+            fonts=Markup(_font_css(page.issuer + words)),
+        )
+    )
+    return drawable(html).encode()
 
 
 def render_tables(document: Document) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
-from . import audit, explain, incidents, objectives
+from . import audit, explain, export, incidents, objectives
 from .shared import (
     DateOption,
     DryRunOption,
@@ -53,6 +53,9 @@ app.add_typer(objectives.app, name="objectives")
 app.add_typer(incidents.app, name="incidents")
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.add_typer(audit.app, name="audit")
+app.command(
+    "export", epilog="Example: reporting export --from 2025-11-01 --to 2025-11-30 -o november"
+)(export.command)
 
 
 def main() -> NoReturn:

@@ -85,11 +85,11 @@ def as_of(given: str) -> datetime:
     return at.astimezone(UTC)
 
 
-def day_of(given: str) -> date:
+def day_of(given: str, option: str = "--date") -> date:
     try:
         return date.fromisoformat(given)
     except ValueError:
-        raise UsageError(f"--date {given!r} is not a date; write it as 2025-12-05") from None
+        raise UsageError(f"{option} {given!r} is not a date; write it as 2025-12-05") from None
 
 
 def print_json(**fields: Any) -> None:
