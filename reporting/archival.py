@@ -25,7 +25,8 @@ SIGNATURE_FIELD = "Signature"
 SIGNATURE_WORDS = "Digital signature of the issuer over the whole report"
 
 #: PDF/A allows only properties that it knows or that the file itself describes.
-_UA = b"""<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" pdfuaid:part="1" />
+_UA = b"""<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" \
+pdfuaid:part="1" />
 <rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/" \
 xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" \
 xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">\
@@ -95,7 +96,7 @@ def _relate(pdf: pydyf.PDF, relationships: Mapping[str, str]) -> None:
 
 
 def _name_links(pdf: pydyf.PDF, targets: Mapping[str, str]) -> None:
-    """"Go to Slippage" rather than the anchor's "s-slippage"."""
+    """ "Go to Slippage" rather than the anchor's "s-slippage"."""
     for link in pdf.objects:
         if isinstance(link, pydyf.Dictionary) and link.get("Subtype") == "/Link":
             anchor = link["Dest"].string
@@ -138,9 +139,7 @@ def _add_signature_field(pdf: pydyf.PDF) -> None:
             "Pg": page_reference,
             "P": whole.reference,
             "Alt": pydyf.String(SIGNATURE_WORDS),
-            "K": pydyf.Dictionary(
-                {"Type": "/OBJR", "Obj": field.reference, "Pg": page_reference}
-            ),
+            "K": pydyf.Dictionary({"Type": "/OBJR", "Obj": field.reference, "Pg": page_reference}),
         }
     )
     pdf.add_object(element)

@@ -132,7 +132,7 @@ def render_pdf(html: bytes, document: Document) -> bytes:
             # Nothing but the title of a figure becomes its alternative text.
             text = _DESCRIBED.sub(r"<title>\1 \2</title>", html.decode())
             page = weasyprint.HTML(string=text, url_fetcher=_only_data())
-            body: bytes = page.write_pdf(
+            made: bytes = page.write_pdf(
                 pdf_identifier=identifier,
                 pdf_variant="pdf/a-3a",
                 attachments=[
@@ -148,7 +148,7 @@ def render_pdf(html: bytes, document: Document) -> bytes:
                 ],
                 finisher=finisher,
             )
-            return archival.settled(*written[0], body, identifier)
+            return archival.settled(*written[0], made, identifier)
     except FatalURLFetchingError as refused:
         raise ValidationFailed(
             f"{document.id}: the page asks for something outside itself ({refused}); expected "
