@@ -38,3 +38,13 @@ class SourceUnavailable(ReportingError):
     """A source or the store did not answer; the same command may succeed later."""
 
     exit_code = 75
+
+
+class SigningFailed(ValidationFailed):
+    """A report can not be signed: the key, its certificate or the authority's answer is no good."""
+
+
+class SigningUnavailable(SigningFailed):
+    """The time-stamp authority or a revocation service did not answer; it may the next time."""
+
+    exit_code = 75
