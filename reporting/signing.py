@@ -247,8 +247,8 @@ def _check_certificate(certificate: x509.Certificate, now: datetime) -> None:
     key = certificate.public_key
     if key.algorithm != "rsa":
         raise SigningFailed(
-            f"{name} has a key of {key.algorithm.upper()}, expected RSA: a signature of another kind "
-            "needs PDF 2.0, which PDF/A-3 is not; use another key"
+            f"{name} has a key of {key.algorithm.upper()}, expected RSA: a signature of another "
+            "kind needs PDF 2.0, which PDF/A-3 is not; use another key"
         )
     if key.bit_size < SMALLEST_KEY_BITS:
         raise SigningFailed(
@@ -327,7 +327,9 @@ class _Authority(RequestsHTTPTimeStamper):
         # Its answer is parsed bit by bit when asked for, so garbage shows anywhere.
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             answer = next((a for a in error.args if hasattr(a, "status_code")), None)
-            cause = f"HTTP status {answer.status_code}" if answer else error.__cause__ or error
+            cause: object = error.__cause__ or error
+            if answer is not None:
+                cause = f"HTTP status {answer.status_code}"
             raise SigningUnavailable(
                 f"the time-stamp authority {self.url} gave no time stamp ({cause}); try again, or "
                 "see REPORTING_SIGNING_TIMESTAMP_URL"

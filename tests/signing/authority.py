@@ -30,6 +30,7 @@ from reporting.signing import Credentials
 ARCH = ArchLabel("firm")
 PASSWORD = "correct horse"
 PRESENT = ("2020-01-01", "2100-01-01")
+WITH_SHORT_KEYS = ("root", "inter", "clock", "stamps", "small")
 #: Label of the certificate: its key, its time, and whether it was revoked.
 SIGNERS = {
     "signer": ("signer", *PRESENT, False),
@@ -83,6 +84,20 @@ class Authority:
         path.write_bytes(body)
         return path
 
+    def alone(self, label: str) -> bytes:
+        """A PKCS#12 file of a signer without the certificate above its own."""
+        own, certificate = self.key(SIGNERS[label][0]), self.certificate(label)
+        return pkcs12.serialize_key_and_certificates(b"", own, certificate, None, encryption())
+
+    def der(self, label: str) -> bytes:
+        """A certificate's bytes."""
+        return self.certificate(label).public_bytes(Encoding.DER)
+
+    @property
+    def roots(self) -> Path:
+        """The roots of signer and time-stamp authority."""
+        return self.pem("root", "clock")
+
     def pem(self, *labels: str) -> Path:
         """A file with these certificates."""
         path = self.folder / f"{'-'.join(labels)}.crt"
@@ -94,7 +109,7 @@ class Authority:
         given: dict[str, Any] = {
             "pkcs12_file": self.bundle(label),
             "password": PASSWORD,
-            "trust_file": self.pem("root"),
+            "trust_file": self.roots,
             "timestamp_url": self.stamps,
             "timeout_s": 5,
         }
@@ -135,7 +150,7 @@ def running(folder: Path) -> Iterator[Authority]:
     """All services until the end of the block."""
     for label, key in (
         *((n, rsa.generate_private_key(65537, 3072)) for n in ("signer", "other")),
-        *((n, rsa.generate_private_key(65537, 2048)) for n in ("root", "inter", "stamps", "small")),
+        *((n, rsa.generate_private_key(65537, 2048)) for n in WITH_SHORT_KEYS),
         ("curve", ec.generate_private_key(ec.SECP256R1())),
     ):
         body = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -161,7 +176,7 @@ def running(folder: Path) -> Iterator[Authority]:
 
 def configuration(url: str) -> dict[str, Any]:
     """A root, an authority below it, its signers, and a time-stamp authority, for certomancer."""
-    keys = ("signer", "other", "root", "inter", "stamps", "small", "curve")
+    keys = ("signer", "other", *WITH_SHORT_KEYS, "curve")
 
     def lists(name: str) -> dict[str, Any]:
         return {
@@ -198,7 +213,8 @@ def configuration(url: str) -> dict[str, Any]:
     certs = {
         "root": certificate("root", "root", *PRESENT, ca, usage("key_cert_sign", "crl_sign")),
         "inter": certificate("inter", "root", *PRESENT, ca, usage("key_cert_sign", "crl_sign")),
-        "stamps": certificate("stamps", "root", *PRESENT, usage("digital_signature"), stamping),
+        "clock": certificate("clock", "clock", *PRESENT, ca, usage("key_cert_sign", "crl_sign")),
+        "stamps": certificate("stamps", "clock", *PRESENT, usage("digital_signature"), stamping),
     }
     for label, (_, start, end, revoked) in SIGNERS.items():
         uses = ["key_encipherment"] if label == "encipher" else ["non_repudiation"]
