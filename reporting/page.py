@@ -294,10 +294,11 @@ class SourceTotal(Value):
 
 
 class Checkpoint(Value):
-    """The audit log's head before this report was issued."""
+    """The audit log's head before this report was issued; ``note`` is its checkpoint in full."""
 
     size: int
     chain_hash: str
+    note: str = ""
 
 
 class Period(Value):

@@ -7,8 +7,10 @@ the working folder by default). Secrets are never printed; those that end in ``_
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -50,6 +52,11 @@ class Settings(BaseSettings):
     maintenance_file: Path = Field(default_factory=lambda: resource("config") / "maintenance.toml")
     risk_file: Path = Field(default_factory=lambda: resource("config") / "risk.toml")
     alertmanager_url: str | None = Field(None, description="what is silenced and inhibited")
+    witness_file: Path | None = Field(None, description="checkpoints; by default in reports_dir")
+    checkpoint_origin: str = Field(
+        "reporting.example/audit", description="names the audit log in its checkpoints"
+    )
+    checkpoint_key_file: Path | None = Field(None, description="Ed25519, PKCS#8 PEM")
     pagerduty_url: str = "https://api.pagerduty.com"
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
 
@@ -91,6 +98,32 @@ class Settings(BaseSettings):
         admin = self.store_admin_url or self.store_url
         return admin.get_secret_value() if admin else None
 
+    def public(self) -> dict[str, str]:
+        """Every setting as text, without what is secret: URLs have no password, nor a user."""
+        return {
+            name: _without_secret(value.get_secret_value())
+            if isinstance(value, SecretStr)
+            else _without_secret(str(value))
+            for name in type(self).model_fields
+            if (value := getattr(self, name)) is not None
+        }
+
+
+def _without_secret(text: str) -> str:
+    """A text, and of a URL its scheme, host and path only."""
+    if "://" not in text:
+        return text
+    url = urlsplit(text)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+
+
+def operating_user() -> str:
+    """Who runs this process, as the operating system knows them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's number without a name
+        return f"uid {os.getuid()}"
+
 
 def load(**given: Any) -> Settings:
     """Read the settings; :class:`UsageError` names the one that is wrong, never its value."""
@@ -105,6 +138,14 @@ def load(**given: Any) -> Settings:
             for e in error.errors(include_input=False, include_url=False)
         )
         raise UsageError(f"settings are not usable: {wrong} (see .env.example)") from None
+
+
+def bytes_of(path: Path) -> bytes:
+    """A key's file; :class:`UsageError` where it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the key file {path} can't be read: {error.strerror}") from None
 
 
 def secret_of(path: Path | None) -> str | None:

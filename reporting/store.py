@@ -6,23 +6,27 @@ through one function only (sql/migrations).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from .errors import SourceUnavailable
+from .errors import SourceUnavailable, ValidationFailed
 from .measures.incidents import LATER, NO_SOURCE, Incident
 from .model import Coverage, Frame, Missing, Why, Window, epoch_ms
 from .page import Checkpoint
 from .postgres import Database, Session, newest_version, queries, schema_version
-from .seal import GENESIS, LogEntry, canonical
+from .seal import GENESIS, PART, LogEntry, LogPart, Stored, canonical, part_of, part_of_rows
 
 BATCH = 10_000
+ROW = 8 + 3 * 32  # bytes of a log entry's number and hashes
+LEAVES = 1 << 18  # leaf hashes that are read at once: 8 MiB
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Incidents are read for so long after the window: one of an alert is opened a little after it.
 INCIDENT_MARGIN = timedelta(hours=1)
@@ -58,15 +62,17 @@ class ReportRow:
 class Store:
     """Reads of the store; writes happen inside :meth:`writing`, all or nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, actor: str = "") -> None:
+        """``actor`` is who runs the command, for the log; "" leaves it out."""
         self._database = database
+        self._actor = actor
         self._queries = {**queries("store"), **queries("incidents")}
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """One transaction: what is sealed or issued, and the log entry that says so."""
         with self._database.transaction() as session:
-            yield Writer(session, self._queries)
+            yield Writer(session, self._queries, self._actor)
 
     def day(self, day: date, revision: int | None = None) -> SealedRow | None:
         """The newest revision of a day, or the one that is asked for."""
@@ -116,6 +122,77 @@ class Store:
         if not rows:
             return Checkpoint(size=0, chain_hash=GENESIS.hex())
         return Checkpoint(size=rows[0]["seq"], chain_hash=rows[0]["chain_hash"].hex())
+
+    def log_size(self) -> int:
+        """How many entries the audit log should have: the number of its last one.
+
+        :class:`ValidationFailed` where it has one before the first.
+        """
+        first, last = self._rows("log_span")[0].values()
+        if first is not None and first < 1:
+            raise ValidationFailed(
+                f"the audit log has an entry {first}; expected 1 as the first: it was changed"
+            )
+        return last or 0
+
+    def log_parts(self, first: int, last: int, wanted: Collection[int] = ()) -> Iterator[LogPart]:
+        """Entries ``first`` to ``last`` of the audit log, hashed; see :func:`part_of`."""
+        with self._database.snapshot() as session:
+            for start in range(first, last + 1, PART):
+                yield self._log_part(session, start, min(start + PART - 1, last), wanted)
+
+    def _log_part(
+        self, session: Session, first: int, last: int, wanted: Collection[int]
+    ) -> LogPart:
+        count = last - first + 1
+        blocks = session.binary_rows(self._queries["log_part"], first=first, last=last)
+        entries = b"\n".join([joined for joined, _ in blocks]).split(b"\n")
+        columns = b"".join([hashes for _, hashes in blocks])
+        if len(entries) == count and len(columns) == ROW * count:
+            table = np.frombuffer(columns, np.uint8).reshape(count, ROW)
+            numbers = np.arange(first, last + 1, dtype=">i8").tobytes()
+            if table[:, :8].tobytes() == numbers:
+                hashes = (table[:, at : at + 32].tobytes() for at in (8, 40, 72))
+                return part_of(first, entries, wanted, Stored(*hashes))
+        # Something is missing or is no hash: row by row it can be named.
+        rows = session.rows(self._queries["log_range"], first=first, last=last)
+        return part_of_rows(first, last, [LogEntry(**row) for row in rows], wanted)
+
+    def log_lines(self, size: int) -> Iterator[bytes]:
+        """The first ``size`` entries as they are, each on a line of its own, in pieces."""
+        with self._database.snapshot() as session:
+            for first in range(1, size + 1, PART):
+                last = min(first + PART - 1, size)
+                blocks = session.binary_rows(self._queries["log_part"], first=first, last=last)
+                yield from (joined + b"\n" for joined, _ in blocks)
+
+    def log_leaves(self, size: int) -> Iterator[bytes]:
+        """Leaf hashes of the first ``size`` entries as stored, streamed."""
+        for first in range(1, size + 1, LEAVES):
+            with self._database.snapshot() as session:
+                last = min(first + LEAVES - 1, size)
+                rows = session.binary_rows(self._queries["log_leaves"], first=first, last=last)
+            column = rows[0][0]
+            if len(column) != 32 * (last - first + 1):
+                raise ValidationFailed(
+                    f"the audit log has not all of the entries {first} to {last}: it was changed; "
+                    "`reporting audit verify` says more"
+                )
+            yield from (column[at : at + 32] for at in range(0, len(column), 32))
+
+    def log_entry(self, seq: int) -> LogEntry | None:
+        """One entry of the audit log."""
+        rows = self._rows("log_range", first=seq, last=seq)
+        return LogEntry(**rows[0]) if rows else None
+
+    def issued_entries(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Number and body of each entry that says that a report was issued, the newest first."""
+        for row in self._rows("issued_in_log"):
+            yield row["seq"], json.loads(row["entry"])["body"]
+
+    def configuration(self) -> dict[str, Any]:
+        """What the log last said of the configuration in use; empty where it never did."""
+        return _configuration(self._rows("configuration_entry"))
 
     def log(self) -> Iterator[LogEntry]:
         """Every entry of the audit log in order, streamed in batches."""
@@ -225,9 +302,10 @@ class Store:
 class Writer:
     """Appends inside one transaction."""
 
-    def __init__(self, session: Session, named: Mapping[str, Any]) -> None:
+    def __init__(self, session: Session, named: Mapping[str, Any], actor: str = "") -> None:
         self._session = session
         self._queries = named
+        self._actor = actor
 
     def add_day(self, row: SealedRow) -> None:
         """Append a revision of a day; :class:`SourceUnavailable` if another process just did."""
@@ -275,8 +353,17 @@ class Writer:
             covers_until=covers.end,
         )
 
+    def configuration(self) -> dict[str, Any]:
+        """As :meth:`Store.configuration`; nobody else can append until this transaction ends."""
+        self._session.rows(self._queries["lock_log"])
+        return _configuration(self._session.rows(self._queries["configuration_entry"]))
+
     def log(self, event: str, body: Mapping[str, Any]) -> Checkpoint:
-        """Append to the audit log; the log's new head."""
+        """Append to the audit log; the log's new head.
+
+        The database adds its clock and the role; who ran the command is added here.
+        """
+        body = {"by": self._actor, **body} if self._actor else body
         rows = self._session.rows(
             self._queries["append_log"], event=event, body=canonical(body).decode("utf-8")
         )
@@ -285,6 +372,11 @@ class Writer:
     def _once(self, name: str, taken: str, row: SealedRow | ReportRow) -> None:
         if not self._session.run(self._queries[name], **vars(row)):
             raise SourceUnavailable(f"{taken} by another process; run the command again to compare")
+
+
+def _configuration(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(rows[0]["entry"])["body"] if rows else {}
+    return found
 
 
 def _at(ms: int | None) -> datetime | None:

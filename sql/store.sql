@@ -67,6 +67,10 @@ insert into reporting.issued_report
 values (:kind, :period, :revision, :digest, :body, :provenance, :issued_at, :reason)
 on conflict do nothing;
 
+-- name: lock_log
+-- Nobody else appends until this transaction ends: what is looked up now is still so when appended.
+select pg_advisory_xact_lock(6175646974);
+
 -- name: append_log
 -- The only way into the audit log.
 select seq, chain_hash from audit.append(:event, :body);
@@ -79,6 +83,46 @@ select seq, chain_hash from audit.log order by seq desc limit 1;
 -- The log in order, from an entry on.
 select seq, entry, prev_hash, leaf_hash, chain_hash from audit.log
 where seq > :after order by seq limit :most;
+
+-- name: log_span
+-- Numbers of the first and the last entry.
+select min(seq) as first, max(seq) as last from audit.log;
+
+-- name: log_part
+-- A range of the log in blocks of 64 rows: the entries joined by newlines (canonical JSON has none),
+-- each row's number as 8 bytes with its three hashes of 32, and whether they all are of 32. One value
+-- for the whole range costs the server twice as much, a row for each entry costs the reader more.
+select block.entries, case when block.whole then block.hashes end as hashes
+from generate_series(:first::bigint, :last::bigint, 64) start,
+     lateral (
+         select string_agg(entry, '\x0a'::bytea order by seq) as entries,
+                string_agg(int8send(seq) || prev_hash || leaf_hash || chain_hash,
+                           ''::bytea order by seq) as hashes,
+                bool_and(octet_length(prev_hash) = 32 and octet_length(leaf_hash) = 32) as whole
+         from audit.log where seq between start and least(start + 63, :last)
+     ) block;
+
+-- name: log_range
+-- The same range row by row.
+select seq, entry, prev_hash, leaf_hash, chain_hash from audit.log
+where seq between :first and :last order by seq;
+
+-- name: log_leaves
+-- Leaf hashes of a range, joined in order.
+select string_agg(leaf_hash, ''::bytea order by seq)
+from audit.log where seq between :first and :last;
+
+-- name: configuration_entry
+-- The newest entry that says which policy and settings are in use.
+select entry from audit.log
+where position('"event":"configuration changed"'::bytea in entry) > 0
+order by seq desc limit 1;
+
+-- name: issued_in_log
+-- Entries that say that a report was issued, the newest first.
+select seq, entry from audit.log
+where position('"event":"report issued"'::bytea in entry) > 0
+order by seq desc;
 
 -- name: may_rewrite
 -- Whether the current role could change the past (as an owner or a superuser can).

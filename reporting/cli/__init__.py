@@ -19,7 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
-from . import incidents, objectives
+from . import audit, incidents, objectives
 from .shared import (
     DateOption,
     DryRunOption,
@@ -51,6 +51,7 @@ app = typer.Typer(
 
 app.add_typer(objectives.app, name="objectives")
 app.add_typer(incidents.app, name="incidents")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> NoReturn:

@@ -28,6 +28,7 @@ from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
 from ..sources.ledger import QUOTE_MAX_AGE_S
 from ..store import SealedRow, Writer
+from .auditing import checkpoint_now, note_configuration
 from .service import Progress, Service, sealed_day, silent, stored_book
 
 #: Late events are looked for from this long before the last look: a row may have been committed
@@ -78,6 +79,8 @@ def close(
             f"{day} ends at {end.isoformat()}, it is {now.isoformat()}; close it then, or "
             "preliminarily now with --flash"
         )
+    if not dry_run:
+        note_configuration(service)
     closer = _Closer(service, now, reason, allow_gaps, dry_run, reread, day if early else None)
     todo = {*closer.late_days(), *closer.flash_days(), *closer.unsealed_until(day), day}
     results = []
@@ -295,11 +298,12 @@ class _Closer:
         return "", b""
 
     def flush(self) -> None:
-        """Append what was closed since the last flush, in one transaction."""
+        """Append what was closed since the last flush, in one transaction, and checkpoint it."""
         if self.pending:
             with self.service.store.writing() as writer:
                 for draft, body in self.pending:
                     self._append(writer, draft, body)
+            checkpoint_now(self.service)
         self.pending.clear()
 
     def _append(self, writer: Writer, draft: SealedDay, body: bytes) -> None:

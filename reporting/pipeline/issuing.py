@@ -34,9 +34,8 @@ from ..periods import (
 )
 from ..seal import canonical, digest
 from ..store import ReportRow
+from .auditing import checkpoint_before, checkpoint_now, note_configuration
 from .service import Progress, Service, excerpt_of, sealed_day, silent
-
-WITNESS = "audit-witness.jsonl"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def draft(
         issuer=service.settings.issuer,
         base=service.settings.base_currency,
         issued_at=now,
-        checkpoint=service.store.checkpoint(),
+        checkpoint=checkpoint_before(service),
         revision=previous.revision + 1 if previous else 1,
         reason=reason or (_why(previous, days) if previous else ""),
         previous=previous,
@@ -171,6 +170,8 @@ def issue(
     progress: Progress = silent,
 ) -> Issued:
     """Issue a report, or write again, byte for byte, the one whose content has not changed."""
+    if not dry_run:
+        note_configuration(service)
     progress(f"building {kind} {period_of(service, kind, day).label}")
     last = service.store.report(kind, period_of(service, kind, day).label)
     document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps, flash=flash)
@@ -208,7 +209,7 @@ def issue(
         # Files before the commit, and flushed to disk: what the log says was issued is there to be
         # found. After the row: whoever issues the same revision at the same time waits for it.
         _write(folder, {**files, "provenance.json": provenance})
-        head = writer.log(
+        writer.log(
             "report issued",
             {
                 "report": document.id,
@@ -221,7 +222,7 @@ def issue(
                 "signed": document.signed,
             },
         )
-    _witness(service, head.size, head.chain_hash)
+    checkpoint_now(service)
     return Issued(document, folder, "issued")
 
 
@@ -325,10 +326,10 @@ def _regenerate(service: Service, document: Document, provenance: bytes, folder:
         )
     _write(folder, {**files, "provenance.json": provenance})
     with service.store.writing() as writer:
-        head = writer.log(
+        writer.log(
             "report regenerated", {"report": document.id, "facts": digest(files["facts.json"])}
         )
-    _witness(service, head.size, head.chain_hash)
+    checkpoint_now(service)
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -342,14 +343,3 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-
-
-def _witness(service: Service, size: int, chain_hash: str) -> None:
-    """Append a checkpoint to the file outside the database that verification compares with."""
-    path = service.settings.reports_dir / WITNESS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = canonical({"size": size, "chain_hash": chain_hash}) + b"\n"
-    with path.open("ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())

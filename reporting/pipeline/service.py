@@ -22,7 +22,7 @@ from ..periods import (
 from ..policy import Policy, parse_policy
 from ..postgres import APP_ROLE, Database, Embedded, database, migrate, start_embedded
 from ..seal import SealedDay, digest
-from ..settings import Settings, secret_of
+from ..settings import Settings, operating_user, secret_of
 from ..sources.ledger import Ledger
 from ..sources.prometheus import PrometheusSource
 from ..store import SealedRow, Store
@@ -49,7 +49,7 @@ class Service:
     @cached_property
     def store(self) -> Store:
         """The store, migrated if it is our own."""
-        return Store(self.store_database)
+        return Store(self.store_database, operating_user())
 
     @cached_property
     def store_database(self) -> Database:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .. import render
-from ..errors import ValidationFailed
 from ..page import Document
-from ..seal import ChainReport, canonical, digest, verify_chain
+from ..seal import canonical, digest
 from ..store import Store
-from .issuing import WITNESS, files_of, with_digest
+from .auditing import verify_log
+from .issuing import files_of, with_digest
 from .service import Progress, Service, sealed_day, silent, stored_book
 
 
@@ -75,8 +73,8 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
     """Check everything: sealed days, the audit chain with its witness, every issued report."""
     store, results = service.store, []
     progress("audit log")
-    chain, logged = _walk_log(service)
-    results.append(Verified(f"audit log, {chain.size} entries", chain.problem))
+    log, logged = verify_log(service), _logged(store)
+    results.append(Verified(f"audit log, {log.report.size} entries", log.problem))
     progress("sealed days")
     results += _verify_days(store, logged)
     for name, digests in logged.reports.items():
@@ -143,42 +141,11 @@ def _verify_days(store: Store, logged: _Logged) -> list[Verified]:
     return results
 
 
-def _walk_log(service: Service) -> tuple[ChainReport, _Logged]:
-    """The chain against every outside checkpoint, and what the log says there is."""
+def _logged(store: Store) -> _Logged:
+    """What the audit log says there is."""
     logged = _Logged()
-
-    def entries() -> Iterator[Any]:
-        for entry in service.store.log():
-            # An entry that was edited can say anything: the chain names it.
-            with suppress(ValueError, KeyError, TypeError):
-                logged.take(entry.entry)
-            yield entry
-
-    return verify_chain(entries(), _checkpoints(service)), logged
-
-
-def _checkpoints(service: Service) -> dict[int, str]:
-    """Checkpoints kept outside the database: the witness file, and every report's own.
-
-    Where two disagree the witness counts; a report that can't be read is reported by its own check.
-    """
-    found: dict[int, str] = {}
-    witness = service.settings.reports_dir / WITNESS
-    if witness.is_file():
-        for number, line in enumerate(witness.read_text("utf-8").splitlines(), 1):
-            try:
-                note = json.loads(line)
-                found[int(note["size"])] = str(note["chain_hash"])
-            except (ValueError, KeyError, TypeError):
-                raise ValidationFailed(
-                    f"{witness}, line {number} is no checkpoint: the file was changed; restore it "
-                    "from a backup"
-                ) from None
-    for path in sorted(service.settings.reports_dir.glob("*/*/r*/facts.json")):
-        try:
-            note = json.loads(path.read_bytes())["checkpoint"]
-            found.setdefault(int(note["size"]), str(note["chain_hash"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    found.pop(0, None)
-    return found
+    for entry in store.log():
+        # An entry that was edited can say anything: the chain names it.
+        with suppress(ValueError, KeyError, TypeError):
+            logged.take(entry.entry)
+    return logged

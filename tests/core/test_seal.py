@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +21,7 @@ import reporting
 from reporting.model import Coverage, Finding, Money, Window
 from reporting.seal import (
     GENESIS,
+    Claim,
     LogEntry,
     SealedDay,
     canonical,
@@ -44,8 +44,9 @@ def chain(bodies: list[bytes]) -> list[LogEntry]:
 BODIES = [b'{"event":"a"}', b'{"event":"b"}', b'{"event":"c"}', b'{"event":"d"}', b'{"event":"e"}']
 
 
-def heads(rows: list[LogEntry]) -> dict[int, str]:
-    return {row.seq: row.chain_hash.hex() for row in rows}
+def heads(rows: list[LogEntry], *sizes: int) -> list[Claim]:
+    """What somebody was told at these sizes, or at each."""
+    return [Claim(n, rows[n - 1].chain_hash) for n in sizes or range(1, len(rows) + 1)]
 
 
 def test_a_whole_chain_is_accepted_and_its_head_told() -> None:
@@ -74,7 +75,7 @@ def flip(content: bytes) -> bytes:
 )
 def test_any_single_edit_is_found_at_its_place(at: int, field: str, problem: str) -> None:
     rows = chain(BODIES)
-    rows[at] = replace(rows[at], **{field: flip(getattr(rows[at], field))})
+    rows[at] = rows[at]._replace(**{field: flip(getattr(rows[at], field))})
     report = verify_chain(rows)
     assert problem in report.problem
     assert f"entry {at + 1}" in report.problem
@@ -91,30 +92,30 @@ def test_removed_doubled_and_reordered_entries_are_found() -> None:
     ):
         assert not verify_chain(wrong).ok
     # Renumbered so that nothing seems missing: the links still tell.
-    renumbered = [replace(row, seq=i) for i, row in enumerate(rows[:2] + rows[3:], 1)]
+    renumbered = [row._replace(seq=i) for i, row in enumerate(rows[:2] + rows[3:], 1)]
     assert "entry 3 does not follow entry 2" in verify_chain(renumbered).problem
 
 
 def test_a_cut_tail_needs_a_checkpoint() -> None:
     rows = chain(BODIES)
     assert verify_chain(rows[:3]).ok  # known limit: a prefix is a whole chain of its own
-    assert "its tail was cut" in verify_chain(rows[:3], {5: rows[4].chain_hash.hex()}).problem
-    assert "its tail was cut" in verify_chain([], {1: rows[0].chain_hash.hex()}).problem
+    assert "its tail was cut" in verify_chain(rows[:3], heads(rows, 5)).problem
+    assert "its tail was cut" in verify_chain([], heads(rows, 1)).problem
 
 
 def test_a_rewritten_chain_needs_a_checkpoint() -> None:
     honest, forged = chain(BODIES), chain([BODIES[0], b'{"event":"x"}', *BODIES[2:]])
     assert verify_chain(forged).ok  # known limit: consistent in itself
     for size in range(2, 6):
-        report = verify_chain(forged, {size: honest[size - 1].chain_hash.hex()})
+        report = verify_chain(forged, heads(honest, size))
         assert "differs from its checkpoint" in report.problem
     # A checkpoint from before the change can't tell; it vouches for its own prefix only.
-    assert verify_chain(forged, {1: honest[0].chain_hash.hex()}).ok
+    assert verify_chain(forged, heads(honest, 1)).ok
 
 
 def test_a_log_that_has_grown_still_meets_its_checkpoints() -> None:
     rows = chain(BODIES)
-    assert verify_chain(rows, {2: rows[1].chain_hash.hex(), 4: rows[3].chain_hash.hex()}).ok
+    assert verify_chain(rows, heads(rows, 2, 4)).ok
 
 
 def test_leaves_and_links_have_domains_of_their_own() -> None:
@@ -139,7 +140,7 @@ def tampered(draw: st.DrawFn) -> tuple[list[LogEntry], list[LogEntry]]:
         change = draw(st.sampled_from(["edit", "remove", "swap", "double", "insert", "rewrite"]))
         if change == "edit":
             name = draw(st.sampled_from(["entry", "leaf_hash", "prev_hash", "chain_hash"]))
-            rows[at] = replace(rows[at], **{name: draw(st.binary(min_size=1, max_size=32))})
+            rows[at] = rows[at]._replace(**{name: draw(st.binary(min_size=1, max_size=32))})
         elif change == "remove":
             del rows[at]
         elif change == "swap":
@@ -154,7 +155,7 @@ def tampered(draw: st.DrawFn) -> tuple[list[LogEntry], list[LogEntry]]:
             bodies[at] = draw(st.binary(min_size=1, max_size=8))
             rows = chain(bodies)
     if draw(st.booleans()):
-        rows = [replace(row, seq=i) for i, row in enumerate(rows, 1)]
+        rows = [row._replace(seq=i) for i, row in enumerate(rows, 1)]
     return honest, rows
 
 
@@ -164,7 +165,7 @@ def test_no_tampering_passes_a_checkpoint_of_the_head(
     both: tuple[list[LogEntry], list[LogEntry]],
 ) -> None:
     honest, rows = both
-    witness = {len(honest): honest[-1].chain_hash.hex()}
+    witness = heads(honest, len(honest))
     assert verify_chain(honest, witness).ok
     assume(rows != honest)
     # Entries appended to an untouched log are no tampering.

@@ -1,0 +1,55 @@
+"""What makes a fact a sealed fact: canonical bytes, the audit log's chain and tree, signed notes.
+
+Pure: entries, keys and checkpoints are passed in. RFC 8785 for bytes, RFC 9162 for the tree, C2SP's
+signed note and tlog-checkpoint for what is kept outside the database.
+"""
+
+from .canonical import canonical, digest
+from .chain import (
+    GENESIS,
+    PART,
+    ChainReport,
+    Claim,
+    LogEntry,
+    LogPart,
+    Stored,
+    Walk,
+    chain_hash,
+    leaf_hash,
+    part_of,
+    part_of_rows,
+    verify_chain,
+)
+from .checkpoint import Note, Signer, Verifier, new_key, parse_note, signed_note
+from .day import SealedDay
+from .merkle import roots
+from .proof import check_proof, consistency_of, inclusion_of
+
+__all__ = [
+    "GENESIS",
+    "PART",
+    "ChainReport",
+    "Claim",
+    "LogEntry",
+    "LogPart",
+    "Note",
+    "SealedDay",
+    "Signer",
+    "Stored",
+    "Verifier",
+    "Walk",
+    "canonical",
+    "chain_hash",
+    "check_proof",
+    "consistency_of",
+    "digest",
+    "inclusion_of",
+    "leaf_hash",
+    "new_key",
+    "parse_note",
+    "part_of",
+    "part_of_rows",
+    "roots",
+    "signed_note",
+    "verify_chain",
+]

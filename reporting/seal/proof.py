@@ -1,0 +1,78 @@
+"""Proofs that can be checked without the log: an entry is in it, or it only grew.
+
+A proof is JSON with everything in it: the entry's text, the path, and the signed checkpoint. The
+checker needs the file and the public key, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import ValidationFailed
+from .chain import leaf_hash
+from .checkpoint import Note, Verifier, parse_note
+from .merkle import (
+    consistency_holds,
+    consistency_proof,
+    inclusion_holds,
+    inclusion_proof,
+    levels,
+)
+
+INCLUSION = "reporting/inclusion-proof/v1"
+CONSISTENCY = "reporting/consistency-proof/v1"
+
+
+def inclusion_of(seq: int, entry: bytes, leaves: Sequence[bytes], note: Note) -> dict[str, Any]:
+    """That entry ``seq`` (from 1) is in the log of ``note``, whose leaves are given."""
+    return {
+        "schema_id": INCLUSION,
+        "seq": seq,
+        "entry": entry.decode("utf-8"),
+        "path": [h.hex() for h in inclusion_proof(levels(leaves), seq - 1, note.size)],
+        "checkpoint": str(note),
+    }
+
+
+def consistency_of(old: Note, new: Note, leaves: Sequence[bytes]) -> dict[str, Any]:
+    """That the log of ``new``, whose leaves are given, begins with the one of ``old``."""
+    path = consistency_proof(levels(leaves), old.size, new.size)
+    return {
+        "schema_id": CONSISTENCY,
+        "path": [h.hex() for h in path],
+        "old_checkpoint": str(old),
+        "checkpoint": str(new),
+    }
+
+
+def check_proof(proof: Mapping[str, Any], verifier: Verifier | None) -> str:
+    """What a proof proves, in words; :class:`ValidationFailed` says why it proves nothing.
+
+    Without a ``verifier`` no signature is checked: the words say so.
+    """
+    try:
+        kind, path = proof["schema_id"], [bytes.fromhex(h) for h in proof["path"]]
+        new = parse_note(proof["checkpoint"])
+        notes = [new]
+        if kind == INCLUSION:
+            seq, entry = proof["seq"], proof["entry"].encode("utf-8")
+            holds = inclusion_holds(seq - 1, new.size, leaf_hash(entry), path, new.root)
+            words = f"entry {seq} is in the log of {new.size} entries"
+        elif kind == CONSISTENCY:
+            old = parse_note(proof["old_checkpoint"])
+            notes.append(old)
+            holds = consistency_holds(old.size, new.size, path, old.root, new.root)
+            words = f"the log of {new.size} entries begins with that of {old.size}"
+        else:
+            raise ValueError(f"schema_id {kind!r}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValidationFailed(f"the file is no proof: {error}") from None
+    if not holds:
+        raise ValidationFailed("the path does not lead to the checkpoint's root")
+    if verifier is None:
+        return f"{words}; the checkpoint's signature was not checked (no public key given)"
+    for note in notes:
+        if problem := note.problem(verifier):
+            raise ValidationFailed(f"the checkpoint of {note.size} entries: {problem}")
+    return f"{words}, signed by {verifier.name}+{verifier.id.hex()}"
