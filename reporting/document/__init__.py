@@ -228,7 +228,7 @@ def content(document: Document) -> bytes:
             mode="json",
             exclude={
                 "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
-                "differences", "status", "issuer", "policy_digest",
+                "differences", "status", "issuer", "policy_digest", "signed", "unsigned_because",
             },
         )
     )  # fmt: skip
