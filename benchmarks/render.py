@@ -3,9 +3,9 @@
 The whole (figures, templates, a PDF for the archive with everything attached) is timed in turn
 with the bare ``HTML(...).write_pdf(pdf_variant="pdf/a-3a")``, in one process, so that both see the
 same machine; the answer is the median of the ratios of neighbouring runs, which a machine that
-slows down meanwhile does not shift. Beside it the same against ``write_pdf()``, which makes a file without the
-structure that PDF/A-3a and PDF/UA-1 ask for. Memory is the peak of a process of its own for each.
-Aim: 1.1 for both.
+slows down meanwhile does not shift. Beside it the same against ``write_pdf()``, which makes a file
+without the structure that PDF/A-3a and PDF/UA-1 ask for. Memory is the peak of a process of its own
+for each. Aim: 1.1 for both.
 
     python benchmarks/render.py [--runs 7] [--charts 12] [--json]
 """
