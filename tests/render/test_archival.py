@@ -200,6 +200,11 @@ def test_only_what_will_be_signed_has_a_field(
     assert field["/FT"] == "/Sig"
     assert "/V" not in field
     assert field["/TU"] == archival.SIGNATURE_WORDS
+    # Its place in the structure, both ways; the judge looks only from the field upwards.
+    (whole,) = reader.trailer["/Root"]["/StructTreeRoot"]["/K"]
+    forms = [k.get_object() for k in whole.get_object()["/K"]]
+    (form,) = (f for f in forms if f["/S"] == "/Form")
+    assert form["/K"]["/Obj"].get_object() == field
 
 
 # --- compressed bytes that end with a carriage return ----------------------------------------
