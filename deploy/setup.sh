@@ -127,8 +127,8 @@ refresh_lists_without() {
 
 # ---- Prometheus, Alertmanager and exporters -----------------------------------------------------
 
-# Program and the Debian package that brings it. VictoriaMetrics is the second backend of the tests:
-# a distribution without it only skips those.
+# Program and the Debian packages that bring it. What is optional (a second metrics backend, a token
+# for keys) is for tests only: a distribution without it only skips those.
 readonly PROGRAMS=(
     prometheus:prometheus
     promtool:prometheus
@@ -138,12 +138,16 @@ readonly PROGRAMS=(
     prometheus-alertmanager:prometheus-alertmanager
     amtool:prometheus-alertmanager
 )
-readonly OPTIONAL=victoria-metrics
+readonly OPTIONAL=(
+    victoria-metrics:victoria-metrics
+    "softhsm2-util:softhsm2 libsofthsm2"
+)
+readonly TOKEN=lib/softhsm/libsofthsm2.so
 readonly TEMPLATES=/usr/share/prometheus/alertmanager
 readonly LACKING=var/tools/.lacking # what this distribution does not have
 
 # Debian's binaries are linked to libc only (VictoriaMetrics also to libzstd, which apt itself
-# needs), so unpacked they run. No root needed.
+# needs, SoftHSM to OpenSSL), so unpacked they run. No root needed.
 fetch_tools() {
     local lacking=() packages=() package
     mapfile -t lacking < <(lacking_programs)
@@ -165,19 +169,24 @@ fetch_tools() {
     place_templates
 }
 
-# Its absence stops nothing. Where the distribution does not have it, that is asked only once.
+# Their absence stops nothing. Where the distribution does not have one, that is asked only once.
 fetch_optional() {
-    if have "$OPTIONAL" || grep -qsx "$OPTIONAL" "$LACKING"; then return; fi
-    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
-    if in_lists "$OPTIONAL"; then
-        say "tools into var/tools: $OPTIONAL"
-        (unpack "$OPTIONAL") && have "$OPTIONAL" ||
-            say "went on without $OPTIONAL; the tests that need it are skipped"
-    elif in_lists prometheus; then # the lists are there, and it is not in them
-        say "this distribution has no $OPTIONAL; the tests that need it are skipped"
-        mkdir -p var/tools
-        echo "$OPTIONAL" >>"$LACKING"
-    fi
+    local pair program packages
+    for pair in "${OPTIONAL[@]}"; do
+        program=${pair%%:*}
+        if have "$program" || grep -qsx "$program" "$LACKING"; then continue; fi
+        command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
+        read -ra packages <<<"${pair#*:}"
+        if in_lists "${packages[0]}"; then
+            say "tools into var/tools: ${packages[*]}"
+            (unpack "${packages[@]}") && have "$program" ||
+                say "went on without $program; the tests that need it are skipped"
+        elif in_lists prometheus; then # the lists are there, and it is not in them
+            say "this distribution has no $program; the tests that need it are skipped"
+            mkdir -p var/tools
+            echo "$program" >>"$LACKING"
+        fi
+    done
 }
 
 # Debian's Alertmanager starts only where the texts of its messages lie in the system; it can't be
@@ -205,9 +214,12 @@ unpack() {
     download "$folder" "$@"
     mkdir -p "$TOOLS"
     for file in "$folder"/*.deb; do dpkg-deb --extract "$file" "$folder/unpacked"; done
-    for name in "${PROGRAMS[@]%%:*}" "$OPTIONAL"; do
+    for name in "${PROGRAMS[@]%%:*}" "${OPTIONAL[@]%%:*}"; do
         file=$folder/unpacked/usr/bin/$name
         [ ! -e "$file" ] || mv -f "$file" "$TOOLS/"
+    done
+    for file in "$folder"/unpacked/usr/lib/*/softhsm/libsofthsm2.so; do
+        [ ! -e "$file" ] || install -D --mode 644 "$file" "var/tools/usr/$TOKEN"
     done
     for file in "$folder/unpacked$TEMPLATES"/*.tmpl; do
         [ ! -e "$file" ] || install -D --mode 644 --target-directory "var/tools$TEMPLATES" "$file"

@@ -36,6 +36,7 @@ from .page import (
     TimelineChart,
     Verdict,
 )
+from .spoken import numbers_of, numbers_of_points
 
 #: Width of every chart in CSS pixels: the text width of an A4 page, so that it prints 1 : 1.
 WIDTH = 680
@@ -146,7 +147,7 @@ def sparkline_svg(points: Sequence[Point], theme: Theme = LIGHT) -> str:
     alt = f"{len(known)} days from {points[0].day} to {points[-1].day}" + (
         f", {gaps} missing" if gaps else ""
     )
-    return _svg(width, height, alt, "".join(parts), extra="spark")
+    return _svg(width, height, alt, numbers_of_points(points), "".join(parts), extra="spark")
 
 
 def _spark_run(run: list[str], theme: Theme) -> list[str]:
@@ -350,7 +351,7 @@ def _finish(
         out, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
     )
     body = ticks + _own(out.getvalue(), chart.id) + _legend(legend, chart.unit, theme)
-    return _svg(WIDTH, _HEIGHT, chart.alt or chart.title, body)
+    return _svg(WIDTH, _HEIGHT, chart.alt or chart.title, numbers_of(chart), body)
 
 
 def _gaps(axes: Any, missing: Sequence[int], theme: Theme) -> str:
@@ -501,7 +502,7 @@ def _timeline(chart: TimelineChart, theme: Theme) -> str:
         if state in states
     ]
     out.append(_legend(keys, f"{chart.zone} time", theme))
-    return _svg(WIDTH, height, chart.alt or chart.title, "".join(out))
+    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
 
 
 def _state(state: str, x: float, y: float, width: float, height: float, theme: Theme) -> str:
@@ -599,7 +600,7 @@ def _calendar(chart: CalendarChart, theme: Theme) -> str:
     ]
     unit = f"{_MONTHS[days[0].month - 1]} {days[0].year}" if days else ""
     out.append(_legend(keys, unit, theme))
-    return _svg(WIDTH, height, chart.alt or chart.title, "".join(out))
+    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
 
 
 #: Widest and narrowest cell of a heat map; a narrower one has no room for its number.
@@ -628,7 +629,7 @@ def _heat(chart: HeatChart, theme: Theme) -> str:
     keys = [(_heat_cell(None, 0, -6, 14, 12, theme), "none")]
     gaps = any(value is None for line in chart.rows for value in line.values)
     out.append(_legend(keys if gaps else [], chart.unit, theme))
-    return _svg(WIDTH, height, chart.alt or chart.title, "".join(out))
+    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
 
 
 def _heat_cell(
@@ -694,11 +695,15 @@ def _fit(label: str, width: float) -> str:
 # --- elements ------------------------------------------------------------------------------
 
 
-def _svg(width: float, height: float, alt: str, body: str, extra: str = "chart") -> str:
+def _svg(
+    width: float, height: float, alt: str, numbers: str, body: str, extra: str = "chart"
+) -> str:
+    """A figure; ``alt`` shows when pointed at, ``numbers`` are for who can't see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="figure {extra}" role="img" '
         f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
-        f'aria-label={quoteattr(alt)} stroke-linejoin="round">{_title(alt)}{body}</svg>'
+        f'aria-label={quoteattr(alt)} stroke-linejoin="round">{_title(alt)}'
+        f"<desc>{escape(numbers)}</desc>{body}</svg>"
     )
 
 

@@ -44,3 +44,13 @@ class EngineUnavailable(ReportingError):
     """Nobody is there to work the day out, or they die over it; see REPORTING_ENGINE."""
 
     exit_code = 75
+
+
+class SigningFailed(ValidationFailed):
+    """A report can not be signed: the key, its certificate or the authority's answer is no good."""
+
+
+class SigningUnavailable(SigningFailed):
+    """The time-stamp authority or a revocation service did not answer; it may the next time."""
+
+    exit_code = 75

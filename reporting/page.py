@@ -326,6 +326,7 @@ class Document(Value):
     revision: int
     status: Status = Field(strict=False)
     signed: bool = False
+    unsigned_because: str = Field(default="", description="why a signature that was wanted failed")
     supersedes: str = ""
     reason: str = ""
     issued_at: AwareDatetime

@@ -20,10 +20,11 @@ import importlib
 import io
 import platform
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -37,7 +38,7 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import charts
+from . import archival, charts
 from .errors import ValidationFailed
 from .model import (
     Band,
@@ -56,6 +57,7 @@ from .model import (
 )
 from .page import Column, Document, Figure, Kind, Table, Target, Verdict
 from .resources import resource
+from .seal import canonical
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
@@ -100,7 +102,10 @@ def render_html(document: Document) -> bytes:
 
 
 def render_pdf(html: bytes, document: Document) -> bytes:
-    """The PDF of ``html``; language, title, bookmarks and metadata stand in the HTML.
+    """The PDF of ``html``: PDF/A-3a and PDF/UA-1, with the facts and every table in full inside.
+
+    Language, title, bookmarks and metadata stand in the HTML. Attachments are dated by the period's
+    cut-off. A document that says it is signed gets an empty signature field.
 
     Raises :class:`ValidationFailed` where a native library is missing, or where the HTML asks for
     anything that is not inside it.
@@ -108,17 +113,70 @@ def render_pdf(html: bytes, document: Document) -> bytes:
     weasyprint = _weasyprint()
     from weasyprint.urls import FatalURLFetchingError
 
-    identifier = hashlib.sha256(document.model_dump_json().encode() + b"\0" + html).digest()[:16]
+    facts = canonical(document)
+    whole = hashlib.sha256(facts + b"\0" + html).hexdigest()
+    identifier = whole[:32].encode()
+    attached = {"facts.json": (facts, "Source", "everything in this report, as canonical JSON")}
+    titles = {f"{t.id}.csv": t.title for s in document.sections for t in s.tables}
+    for name, body in render_tables(document).items():
+        attached[name] = (body, "Data", f"{titles[name]}: every row, exact and unrounded")
+    cutoff = document.period.cutoff.astimezone(UTC)
+    written: list[tuple[Any, int]] = []
+
+    def finisher(_: Any, pdf: Any) -> None:
+        archival.finish(
+            pdf,
+            relationships={name: how for name, (_, how, _) in attached.items()},
+            targets=_link_words(document),
+            signable=document.signed,
+        )
+        written.append((pdf, len(pdf.objects)))
+
     try:
         with _collector_paused():
-            page = weasyprint.HTML(string=html.decode(), url_fetcher=_only_data())
-            pdf: bytes = page.write_pdf(pdf_identifier=identifier)
+            # Nothing but the title of a figure becomes its alternative text.
+            text = _DESCRIBED.sub(r"<title>\1 \2</title>", html.decode())
+            page = weasyprint.HTML(string=text, url_fetcher=_only_data())
+            made: bytes = page.write_pdf(
+                pdf_identifier=identifier,
+                pdf_variant="pdf/a-3a",
+                attachments=[
+                    weasyprint.Attachment(
+                        file_obj=io.BytesIO(body),
+                        name=name,
+                        description=words,
+                        created=cutoff,
+                        modified=cutoff,
+                        relationship=how,
+                    )
+                    for name, (body, how, words) in sorted(attached.items())
+                ],
+                finisher=finisher,
+            )
+            return archival.settled(*written[0], made, identifier)
     except FatalURLFetchingError as refused:
         raise ValidationFailed(
             f"{document.id}: the page asks for something outside itself ({refused}); expected "
             "data: URIs only; take the reference out of the template"
         ) from refused
-    return pdf
+
+
+_DESCRIBED = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
+
+
+def _link_words(document: Document) -> dict[str, str]:
+    """What the anchors of the page are called."""
+    return {
+        **{f"s-{_slug(s.id)}": s.title for s in document.sections},
+        "gaps": "Gaps",
+        "findings": "Findings about the data",
+        "differences": "Differences to the replaced revision",
+        "evidence": "Evidence",
+    }
+
+
+def _slug(words: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")
 
 
 @contextmanager
@@ -638,7 +696,7 @@ def _environment() -> Environment:
         iso=lambda at: at.isoformat(),
         short=lambda digest: digest[:16],
         count=lambda n: _number(Decimal(n), 0, False),
-        slug=lambda words: re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-"),
+        slug=_slug,
     )
     environment.globals.update(
         show_figure=_show_figure,
@@ -862,7 +920,7 @@ def _library_version(name: str) -> str | None:
 
 def native_versions() -> dict[str, str]:
     """What the bytes of a PDF depend on beside the document and the templates."""
-    out = {"python": platform.python_version()}
+    out = {"python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
     for name in ("weasyprint", "pydyf", "fonttools", "jinja2", "babel", "matplotlib"):
         out[name] = metadata.version(name)
     for name in ("pango", "harfbuzz", "fontconfig"):

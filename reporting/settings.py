@@ -59,6 +59,15 @@ class Settings(BaseSettings):
         "reporting.example/audit", description="names the audit log in its checkpoints"
     )
     checkpoint_key_file: Path | None = Field(None, description="Ed25519, PKCS#8 PEM")
+    signing_pkcs12_file: Path | None = Field(None, description="the signer's key and certificate")
+    signing_pkcs11_module: Path | None = Field(None, description="driver of a token with the key")
+    signing_token_label: str | None = None
+    signing_key_label: str | None = None
+    signing_password_file: Path | None = Field(None, description="of the file, or the token's PIN")
+    signing_chain_file: Path | None = Field(None, description="certificates below the root")
+    signing_trust_file: Path | None = Field(None, description="roots of signer and time stamps")
+    signing_timestamp_url: str | None = Field(None, description="RFC 3161 authority")
+    signing_required: bool | None = Field(None, description="false: UNSIGNED where signing fails")
     pagerduty_url: str = "https://api.pagerduty.com"
     engine: str | None = Field(None, description="who works a day out; see reporting.engine")
     part_fills: int = Field(250_000, ge=1, description="fills that are worked out at once")

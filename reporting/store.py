@@ -116,6 +116,11 @@ class Store:
             rows = self._rows("report_revision", kind=kind, period=period, revision=revision)
         return ReportRow(**rows[0]) if rows else None
 
+    def signed_parts(self, kind: str, period: str, revision: int) -> dict[str, bytes]:
+        """What was kept of a report's signature, by file name; empty where it has none."""
+        rows = self._rows("signed_parts", kind=kind, period=period, revision=revision)
+        return {row["name"]: bytes(row["body"]) for row in rows}
+
     def report_index(self) -> list[dict[str, Any]]:
         """Kind, period, newest revision and time of issue of every report."""
         return self._rows("report_index")
@@ -323,6 +328,12 @@ class Writer:
         """Append a revision of a report; :class:`SourceUnavailable` if another process just did."""
         name = f"{row.kind}/{row.period}/r{row.revision}"
         self._once("add_report", f"{name} has just been issued", row)
+
+    def add_signed_parts(self, row: ReportRow, parts: Mapping[str, bytes]) -> None:
+        """Keep what signing a report added: it can not be made again."""
+        of = {"kind": row.kind, "period": row.period, "revision": row.revision}
+        for name, body in parts.items():
+            self._session.run(self._queries["add_signed_part"], **of, name=name, body=body)
 
     def add_incidents(self, incidents: Sequence[Incident], recorded_at: datetime) -> int:
         """Append a version of each incident that differs from the newest one; how many did."""

@@ -78,6 +78,16 @@ insert into reporting.issued_report
 values (:kind, :period, :revision, :digest, :body, :provenance, :issued_at, :reason)
 on conflict do nothing;
 
+-- name: add_signed_part!
+-- Append what a signature added to one file of a report.
+insert into reporting.signed_part (kind, period, revision, name, body)
+values (:kind, :period, :revision, :name, :body);
+
+-- name: signed_parts
+-- What its signature added to the files of one report.
+select name, body from reporting.signed_part
+where kind = :kind and period = :period and revision = :revision order by name;
+
 -- name: lock_log
 -- Nobody else appends until this transaction ends: what is looked up now is still so when appended.
 select pg_advisory_xact_lock(6175646974);

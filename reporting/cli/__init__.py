@@ -19,6 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
+from ..settings import load
 from . import audit, explain, export, incidents, objectives
 from .shared import (
     DateOption,
@@ -226,11 +227,15 @@ def verify(
         Path | None,
         typer.Argument(help="One issued report; its files alone are checked, offline."),
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="Roots of signers and time stamps; else REPORTING_SIGNING_TRUST_FILE."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the audit log, every sealed day and every issued report, or one report's folder."""
     if folder is not None:
-        results = pipeline.verify_folder(folder)
+        results = pipeline.verify_folder(folder, trust or load().signing_trust_file)
     else:
         with progress_shown(as_json) as progress:
             results = pipeline.verify(open_service(), progress=progress)

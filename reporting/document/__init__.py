@@ -244,7 +244,7 @@ def content(document: Document) -> bytes:
             mode="json",
             exclude={
                 "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
-                "differences", "status", "issuer", "policy_digest",
+                "differences", "status", "issuer", "policy_digest", "signed", "unsigned_because",
             },
         )
     )  # fmt: skip

@@ -24,7 +24,7 @@ from ..document import (
     history_from,
     lookback,
 )
-from ..errors import NotReady, UsageError, ValidationFailed
+from ..errors import NotReady, SigningFailed, UsageError, ValidationFailed
 from ..page import Document, Kind, Status
 from ..periods import (
     Span,
@@ -37,6 +37,16 @@ from ..seal import canonical, digest
 from ..store import ReportRow
 from .auditing import checkpoint_before, checkpoint_now, note_configuration
 from .service import Progress, Service, excerpt_of, sealed_day, silent
+from .signatures import (
+    PDF,
+    check_policy,
+    must_sign,
+    recorded_as,
+    restored,
+    signature_of,
+    signs,
+    with_signature,
+)
 
 
 @dataclass(frozen=True)
@@ -175,6 +185,7 @@ def issue(
     progress: Progress = silent,
 ) -> Issued:
     """Issue a report, or write again, byte for byte, the one whose content has not changed."""
+    check_policy(service)
     if not dry_run:
         note_configuration(service)
     progress(f"building {kind} {period_of(service, kind, day).label}")
@@ -182,7 +193,9 @@ def issue(
     document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps, flash=flash)
     if last is not None:
         issued = Document.model_validate_json(last.body)
-        if content(issued) == content(document):
+        # With a reason, what was issued unsigned is issued again to be signed.
+        again = bool(reason) and signs(service) and not issued.signed
+        if content(issued) == content(document) and not again:
             folder = _folder(service, issued)
             if not dry_run:
                 progress(f"writing {issued.id} again")
@@ -197,8 +210,13 @@ def issue(
     if dry_run:
         return Issued(document, folder, "would-issue")
     progress(f"rendering {document.id}")
+    document = document.model_copy(update={"signed": signs(service)})
     files = files_of(document)
-    provenance = canonical(_provenance(service, document, files))
+    kept: dict[str, bytes] = {}
+    if document.signed:
+        progress(f"signing {document.id}")
+        document, files, kept = _signed(service, document, files, now)
+    provenance = canonical(_provenance(service, document, files, kept))
     row = ReportRow(
         kind=kind,
         period=document.period.label,
@@ -211,9 +229,10 @@ def issue(
     )
     with service.store.writing() as writer:
         writer.add_report(row)
+        writer.add_signed_parts(row, kept)
         # Files before the commit, and flushed to disk: what the log says was issued is there to be
         # found. After the row: whoever issues the same revision at the same time waits for it.
-        _write(folder, {**files, "provenance.json": provenance})
+        _write(folder, {**with_signature(files, kept), "provenance.json": provenance})
         writer.log(
             "report issued",
             {
@@ -225,10 +244,36 @@ def issue(
                 "supersedes": document.supersedes,
                 "reason": document.reason,
                 "signed": document.signed,
+                **recorded_as(files, kept),
             },
         )
     checkpoint_now(service)
     return Issued(document, folder, "issued")
+
+
+def _signed(
+    service: Service, document: Document, files: dict[str, bytes], now: datetime
+) -> tuple[Document, dict[str, bytes], dict[str, bytes]]:
+    """``document`` with its files and what its signature adds to them.
+
+    The log says before the key is used what it is used for. Where it can't be used and policy
+    allows it, the document comes back unsigned, with the reason, and is rendered as such.
+    """
+    about = {"report": document.id, "facts": digest(files["facts.json"])}
+    with service.store.writing() as writer:
+        writer.log("signature begun", {**about, "rendered": digest(files[PDF])})
+    checkpoint_now(service)
+    try:
+        return document, files, signature_of(service, files[PDF], now)
+    except SigningFailed as failure:
+        with service.store.writing() as writer:
+            writer.log("signature failed", {**about, "because": str(failure)})
+        checkpoint_now(service)
+        if must_sign(service):
+            raise
+        because = str(failure).partition(";")[0]
+    plain = document.model_copy(update={"signed": False, "unsigned_because": because})
+    return plain, files_of(plain), {}
 
 
 def rewrite(
@@ -261,7 +306,7 @@ def _folder(service: Service, document: Document) -> Path:
 
 
 def files_of(document: Document) -> dict[str, bytes]:
-    """Every file of a report but its provenance, by name."""
+    """Every file of a report as rendered, by name: without its provenance and its signature."""
     html = render.render_html(document)
     return {
         "facts.json": canonical(document),
@@ -271,8 +316,16 @@ def files_of(document: Document) -> dict[str, bytes]:
     }
 
 
-def _provenance(service: Service, document: Document, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """What the report was made from and with, so that a third party can repeat it."""
+def _provenance(
+    service: Service,
+    document: Document,
+    files: Mapping[str, bytes],
+    kept: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """What the report was made from and with, so that a third party can repeat it.
+
+    ``files`` are as rendered; what a signature added, ``kept``, stands for itself.
+    """
     queries = dict(service.ledger.query_texts())
     for row in service.store.days(document.period.first, document.period.last):
         queries |= {c.query_digest: c.text for c in sealed_day(row).sources if c.text}
@@ -289,6 +342,7 @@ def _provenance(service: Service, document: Document, files: Mapping[str, bytes]
         "native": dict(render.native_versions()),
         "queries": queries,
         "checkpoint_before": document.checkpoint.model_dump(mode="json"),
+        **recorded_as(files, kept),
     }
     return with_digest(made)
 
@@ -329,7 +383,10 @@ def _regenerate(service: Service, document: Document, provenance: bytes, folder:
             f"{', '.join(changed)} changed since it was issued; use the version recorded in its "
             "provenance.json"
         )
-    _write(folder, {**files, "provenance.json": provenance})
+    label = document.period.label
+    kept = service.store.signed_parts(document.kind.value, label, document.revision)
+    issued = restored(document, files, kept, recorded)
+    _write(folder, {**issued, "provenance.json": provenance})
     with service.store.writing() as writer:
         writer.log(
             "report regenerated", {"report": document.id, "facts": digest(files["facts.json"])}

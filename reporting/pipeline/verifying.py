@@ -14,6 +14,7 @@ from ..store import Store
 from .auditing import verify_log
 from .issuing import files_of, with_digest
 from .service import Progress, Service, sealed_day, silent, stored_book
+from .signatures import as_rendered, check_signature, signature_files
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,11 @@ class Verified:
         return not self.problem
 
 
-def verify_folder(folder: Path) -> list[Verified]:
-    """Check one issued report from its files alone: digests, canonical facts, re-rendering."""
+def verify_folder(folder: Path, trust_file: Path | None = None) -> list[Verified]:
+    """Check one issued report from its files alone: digests, canonical facts, re-rendering.
+
+    With the roots in ``trust_file`` also who signed it.
+    """
     name = str(folder)
     try:
         provenance_bytes = (folder / "provenance.json").read_bytes()
@@ -45,10 +49,13 @@ def verify_folder(folder: Path) -> list[Verified]:
     wanted = dict(recorded["files"])
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     for file, want in sorted(wanted.items()):
-        have = digest((folder / file).read_bytes()) if file in present else ""
+        body = (folder / file).read_bytes() if file in present else None
+        have = "" if body is None else digest(as_rendered(file, body, recorded))
         problem = "" if have == want else "is missing" if not have else f"has digest {have}"
         results.append(Verified(f"{name}/{file}", problem))
-    for file in sorted(present - set(wanted) - {"provenance.json"}):
+    for what, problem in check_signature(folder, document, recorded, trust_file):
+        results.append(Verified(f"{name}/{what}", problem))
+    for file in sorted(present - set(wanted) - signature_files(recorded) - {"provenance.json"}):
         results.append(Verified(f"{name}/{file}", "is not part of the report"))
     canonical_problem = "" if canonical(document) == facts else "is not canonical"
     results.append(Verified(f"{name}/facts.json canonical", canonical_problem))
@@ -91,7 +98,7 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
             again = f"reporting issue --kind {kind} --date {day} --revision {revision[1:]}"
             results.append(Verified(name, f"has no files in {folder}; `{again}` writes them again"))
             continue
-        results += verify_folder(folder)
+        results += verify_folder(folder, service.settings.signing_trust_file)
         for file, want in zip(("facts.json", "provenance.json"), digests, strict=True):
             path = folder / file
             if not path.is_file() or digest(path.read_bytes()) != want:

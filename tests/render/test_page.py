@@ -32,7 +32,7 @@ sample = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sample)
 from reporting import render
 from reporting.page import Kind
-document = sample.document(Kind.WEEKLY)
+document = sample.document(Kind.WEEKLY).model_copy(update={"signed": True})
 html = render.render_html(document)
 pdf = render.render_pdf(html, document)
 tables = render.render_tables(document)
