@@ -63,6 +63,7 @@ from ..seal import SealedDay, digest
 from ..sources.ledger import QUOTE_MAX_AGE_S
 from ..sources.ledger_market import quotes_window
 from ..store import INCIDENT_MARGIN, SealedRow
+from .closing import first_known
 from .service import Progress, Service, excerpt_of, sealed_day, silent
 
 REPORT = re.compile(r"(?P<kind>[a-z]+)/(?P<period>[^/]+)(?:/r(?P<revision>\d+))?")
@@ -575,7 +576,11 @@ def _reconciled(made: Remade, asked: Sequence[str], progress: Progress) -> Itera
             ),
             quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
             mark_sources=made.policy.mark_sources(day.day),
-            late_after=_first_known(service, day),
+            late_after=first_known(
+                sealed_day(row)
+                for row in service.store.revisions(day.day)
+                if row.revision < day.revision
+            ),
         )
         now: dict[str, list[Coverage]] = {}
         for frame in frames.values():
@@ -594,12 +599,6 @@ def _reconciled(made: Remade, asked: Sequence[str], progress: Progress) -> Itera
                 now=_totals(found) if found else None,
                 text_changed=found is not None and found.query_digest != sealed.query_digest,
             )
-
-
-def _first_known(service: Service, day: SealedDay) -> datetime | None:
-    """Up to when the ledger was known when the whole day was first sealed, before this revision."""
-    before = (sealed_day(r) for r in service.store.revisions(day.day) if r.revision < day.revision)
-    return next((each.known_at for each in before if not each.flash), None)
 
 
 def _totals(read: Coverage) -> dict[str, str]:
