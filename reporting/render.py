@@ -469,7 +469,7 @@ def _mark(value: Shown, shown: str) -> Markup:
         return Markup('<span class="missing">{}</span>').format(shown)
     if _negative(value):
         return Markup('<span class="neg">{}</span>').format(shown)
-    if isinstance(value, Moment):
+    if isinstance(value, Moment) or _DATE.fullmatch(shown):
         return Markup('<span class="nowrap">{}</span>').format(shown)
     return _breakable(shown)
 
@@ -495,6 +495,7 @@ def _breakable(shown: str) -> Markup:
 
 
 _LONG_WORD = re.compile(r"\S{28}")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def _show(value: Shown, zone: str, signed: bool = False) -> Markup:

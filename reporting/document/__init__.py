@@ -158,7 +158,7 @@ def build(
     past = track(facts)
     sections, composed, found = _sections(facts, context, policy, last.calendar, past)
     gaps = (*gaps_of(facts, span, unsealed), *unmeasured(facts, found, span.label))
-    headline = headline_of(sections, facts, span, issue.base)
+    headline = headline_of(sections, facts, span, issue.base, last.calendar)
     findings = findings_of(days)
     attention = attention_of(sections, facts, gaps, past.own, findings, days, composed)
     status = _status(facts, gaps, issue)

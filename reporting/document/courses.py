@@ -185,7 +185,10 @@ def latency_chart(
     if not drawn:
         return None
     nearest = sorted(drawn, key=lambda one: (-one[0], one[1].id))[:MOST_LINES]
-    days = [day for day, _ in levels.of(nearest[0][1].id, first)]
+    # The days before any of them was measured are no gap: nothing had been promised yet.
+    begun = min(next(i for i, v in enumerate(values) if v is not None) for *_, values in nearest)
+    nearest = [(high, o, bound, values[begun:]) for high, o, bound, values in nearest]
+    days = [day for day, _ in levels.of(nearest[0][1].id, first)][begun:]
     named = [
         f"{o.title} (p{plain((o.goal or 0) * HUNDRED)} within {plain(bound)} ms)"
         for _, o, bound, _ in nearest
