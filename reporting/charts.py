@@ -344,7 +344,7 @@ _SETTINGS = ("axes.", "figure.", "grid.", "lines.", "patch.", "path.", "svg.", "
 _HEIGHT = 208
 _LEFT, _RIGHT, _BOTTOM, _TOP = 58, 8, 26, 30
 #: A panel under the others' axis, and what it adds to a figure's height.
-_PANEL, _BETWEEN = 66, 16
+_PANEL, _BETWEEN = 60, 14
 
 
 def _finish(

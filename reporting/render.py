@@ -679,6 +679,23 @@ def _beside(tables: Sequence[Table], limits: Mapping[str, int]) -> list[list[Tab
     return groups
 
 
+def _halves(figures: Sequence[Figure]) -> list[Sequence[Figure]]:
+    """Figures in order in two columns, cut where the columns come out most alike in height.
+
+    A note and a target are lines of their own, and a long note more than one.
+    """
+
+    def lines(some: Sequence[Figure]) -> float:
+        more = ((f.target or f.verdict) is not None for f in some)
+        return len(some) + 0.8 * sum(-(-len(f.note) // 44) for f in some) + 0.8 * sum(more)
+
+    cut = min(
+        range(1, max(len(figures), 2)),
+        key=lambda at: (max(lines(figures[:at]), lines(figures[at:])), -at),
+    )
+    return [half for half in (figures[:cut], figures[cut:]) if half]
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
@@ -703,6 +720,7 @@ def _environment() -> Environment:
         show_figure=_show_figure,
         grid=_grid,
         beside=_beside,
+        halves=_halves,
         chart=lambda chart: Markup(charts.chart_svg(chart)),
         sparkline=lambda points: Markup(charts.sparkline_svg(points)),
     )

@@ -423,8 +423,8 @@ _RECORDS = (
             "the day's latency at the percentile of the goal, linear within its bucket, as a share "
             "of the bound that it has to keep",
             "100 × quantile ÷ bound", OURS, ("service_levels/levels",), EACH),
-    Formula(("chart:agents_cumulative",), "running sum of daily net P&L", "C_t = Σ net",
-            DEFINED, _CELLS, BACK),
+    Formula(("chart:agents_cumulative", "chart:strategies_cumulative"),
+            "running sum of daily net P&L", "C_t = Σ net", DEFINED, _CELLS, BACK),
 )  # fmt: skip
 
 # --- service ------------------------------------------------------------------------------------
