@@ -625,7 +625,7 @@ def _calendar(chart: CalendarChart, theme: Theme) -> str:
                     place[day] + cell / 2,
                     top - 6,
                     str(day.day),
-                    theme.missing if weekend else theme.muted,
+                    theme.muted if weekend else theme.ink,
                     size=9,
                     anchor="middle",
                 )

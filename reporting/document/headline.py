@@ -11,7 +11,7 @@ from ..facts import MEASURES
 from ..measures.fill_rate import FillRateFact, in_full
 from ..measures.pnl import daily_net
 from ..measures.slippage import SlippageFact, bps
-from ..measures.uptime import UPTIME
+from ..measures.uptime import UPTIME, UptimeFact, availability
 from ..measures.var import VAR_LEVEL, VarFact
 from ..model import (
     EXACT,
@@ -66,8 +66,12 @@ def headline(
         if not isinstance(reason, Missing):
             reason = Missing(why=Why.NO_DATA, detail=f"no {key}")
         chosen.append(Figure(id=key, label=section.title, value=reason))
-    exposure = [figures[key] for key in ("var.gross",) if key in figures]
-    return (*chosen, _worst_availability(by_id["uptime"], facts), *exposure)
+    exposure = [
+        _with_level_change(figures[key], _series(facts, "var", _gross), span)
+        for key in ("var.gross",)
+        if key in figures
+    ]
+    return (*chosen, _worst_availability(by_id["uptime"], facts, span), *exposure)
 
 
 def _series(facts: Facts, name: str, value: Any) -> list[Point]:
@@ -80,6 +84,10 @@ def _series(facts: Facts, name: str, value: Any) -> list[Point]:
 def _var_99(fact: VarFact) -> Exact | Missing:
     found = fact.days[-1].at(VAR_LEVEL)
     return found if isinstance(found, Missing) else found.var
+
+
+def _gross(fact: VarFact) -> Exact | Missing:
+    return fact.days[-1].gross
 
 
 def _slippage(fact: SlippageFact, base: str) -> Exact | Missing:
@@ -128,9 +136,7 @@ def _since_before(
 ) -> Figure:
     """The change of a longer period's figure; none where what came before is not known whole."""
     if figure.id == "var.var_99":
-        inside = [p for p in points if p.day >= span.first]
-        trail = [p for p in points if p.day < span.first]
-        return _with_change(figure, [trail[-1], inside[-1]]) if trail and inside else figure
+        return _with_level_change(figure, points, span)
     before = span_of(span.kind, span.first - timedelta(1))
     if figure.id == "pnl.net":
         sums = [
@@ -148,6 +154,14 @@ def _since_before(
             return figure
         return _changed(figure, exact_sum(known), figure.value.amount, f"against {before.label}")
     return _rate_since_before(figure, facts, before, span, calendar)
+
+
+def _with_level_change(figure: Figure, points: Sequence[Point], span: Span) -> Figure:
+    """The series of a value that stands at each close, and its change since before the period."""
+    inside = [p for p in points if p.day >= span.first]
+    trail = [p for p in points if p.day < span.first]
+    drawn = figure.model_copy(update={"series": tuple(points)})
+    return _with_change(drawn, [trail[-1], inside[-1]]) if trail and inside else drawn
 
 
 def _is_idle(value: Exact | Missing) -> bool:
@@ -177,7 +191,7 @@ def _rate_since_before(
     return _changed(figure, was, is_, f"against {label}")
 
 
-def _worst_availability(section: Section, facts: Facts) -> Figure:
+def _worst_availability(section: Section, facts: Facts, span: Span) -> Figure:
     """The promised target with the worst verdict, then the lowest availability."""
     promised = [f for f in section.figures if f.target is not None]
     if not promised:
@@ -188,13 +202,31 @@ def _worst_availability(section: Section, facts: Facts) -> Figure:
     rank = {Verdict.MISSED: 0, Verdict.UNKNOWN: 1, Verdict.MET: 2, None: 3}
     worst = min(promised, key=lambda f: (rank[f.verdict], _lower_bound(f.value), f.id))
     met = sum(f.verdict is Verdict.MET for f in promised)
+    target = worst.id.partition(".")[2]
+    points = _series(facts, "uptime", lambda f: _availability_pct(f, target))
+    if all(isinstance(p.value, Missing) for p in points):
+        points = list(worst.series)  # a composite has no facts of its own
+    elif span.kind == "daily":
+        worst = _with_change(worst, points)
     return worst.model_copy(
         update={
             "id": "uptime.worst",
             "label": f"Worst availability: {worst.label}",
             "note": f"{met} of {len(promised)} targets met",
+            "series": tuple(points),
         }
     )
+
+
+def _availability_pct(fact: UptimeFact, target: str) -> Exact | Missing:
+    """The lower bound of a day, in per cent."""
+    for one in fact.targets:
+        if one.id == target:
+            share = availability(one)
+            if isinstance(share, Missing):
+                return share
+            return _rounded(Decimal(share[0].numerator) / Decimal(share[0].denominator) * 100)
+    return Missing(why=Why.NOT_MEASURED, detail="no objective on this day")
 
 
 def _lower_bound(value: Shown) -> Any:
