@@ -476,11 +476,16 @@ def _missing_key(theme: Theme) -> str:
 
 
 def _legend(entries: Sequence[tuple[str, str]], unit: str, theme: Theme) -> str:
-    """The unit above the axis, then a row of keys."""
+    """The unit above the axis, then a row of keys; long labels are shortened until all fit."""
     out = [_text(0, 11, unit, theme.muted, size=10)]
     x = max(58.0, 5.9 * len(unit) + 16)
+    room = (WIDTH - x - 39 * len(entries)) / 5.9
+    most = max((len(label) for _, label in entries), default=0)
+    while most > 8 and sum(min(len(label), most) for _, label in entries) > room:
+        most -= 1
     for symbol, label in entries:
         out.append(f'<g transform="translate({x:g} 8)">{symbol}</g>')
+        label = label if len(label) <= most else label[: most - 1] + "…"
         out.append(_text(x + 23, 11.5, label, theme.ink, size=10))
         x += 23 + 5.9 * len(label) + 16
     return "".join(out)

@@ -469,7 +469,9 @@ def _mark(value: Shown, shown: str) -> Markup:
         return Markup('<span class="missing">{}</span>').format(shown)
     if _negative(value):
         return Markup('<span class="neg">{}</span>').format(shown)
-    if isinstance(value, Moment) or _DATE.fullmatch(shown):
+    if _DATE.fullmatch(shown):
+        return Markup('<span class="date">{}</span>').format(shown)
+    if isinstance(value, Moment):
         return Markup('<span class="nowrap">{}</span>').format(shown)
     return _breakable(shown)
 

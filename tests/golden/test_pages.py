@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from . import pictures
 
 MEND = "look at it, and if it is meant: python -m tests.golden.pictures --force"
 MOST_BYTES = 60_000
+SAMPLES = sorted((pictures.FOLDER.parents[2] / "reports" / "sample").glob("*/*/r*/report.pdf"))
 DOCUMENTS = {name: (document, page) for name, document, page in pictures.documents()}
 
 pytestmark = pytest.mark.skipif(not shutil.which("pdftoppm"), reason="poppler is not installed")
@@ -90,6 +94,19 @@ def test_a_fault_shows(fault: str) -> None:
     broken = html.replace(was, now).replace("</style>", "[hidden] { display: none }</style>", 1)
     drawn = pictures.picture(render.render_pdf(broken.encode(), document), page(name))
     assert pictures.differing(pictures.committed(name), drawn), fault
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.parts[-4])
+def test_nothing_of_the_sample_reports_runs_over_the_edge(path: Path) -> None:
+    """Real names and numbers are longer than made up ones."""
+    command = ["pdftotext", "-bbox", str(path), "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    words = re.findall(r'xMin="([\d.-]+)".*xMax="([\d.-]+)".*>(.*)</word>', done.stdout)
+    assert len(words) > 1_000
+    # A4 is 210 mm wide with margins of 15 mm; 1 mm is 72 / 25.4 points.
+    left, right = 15 * 72 / 25.4, 195 * 72 / 25.4
+    over = [word for word in words if float(word[0]) < left - 1 or float(word[1]) > right + 1]
+    assert over == [], MEND
 
 
 def test_states_look_different() -> None:
