@@ -214,33 +214,66 @@ def _amounts(axes: Any, chart: BarsChart, theme: Theme) -> str:
 
 
 def _lines(chart: LinesChart, theme: Theme) -> str:
-    with _figure(chart.id, theme) as (figure, axes):
-        _draw_lines(axes, chart.lines, theme)
+    below = _PANEL + _BETWEEN if chart.below else 0
+    with _figure(chart.id, theme, below) as (figure, axes):
+        _draw_lines(axes, [_floored(line, chart.floor) for line in chart.lines], theme)
         if any(v is not None and v < 0 for line in chart.lines for v in line.values):
             axes.axhline(0, color=theme.ink, linewidth=0.8)
         first = chart.lines[0].values if chart.lines else ()
-        marked = [(i, first[i]) for i in chart.marked if i < len(first) and first[i] is not None]
-        if marked:
-            axes.plot(
-                [i for i, _ in marked],
-                [float(v) for _, v in marked if v is not None],
-                linestyle="none",
-                marker="D",
-                markersize=9,
-                markerfacecolor="none",
-                markeredgecolor=theme.bad,
-                markeredgewidth=2,
-                zorder=5,
-            )
+        _mark_exceptions(axes, chart, first, theme)
         # A gap in the first line is what the reader asks about; the others break visibly.
         missing = [i for i, v in enumerate(first) if v is None]
         legend = _legend_lines(chart.lines, theme)
+        panel = _panel(figure, chart.below, theme) if chart.below else None
+        if chart.below:
+            box = f'<path d="M0 -5H14V5H0z" fill="{theme.bad}" fill-opacity="0.55"/>'
+            legend.append((box, chart.below.label))
         if chart.marked:
             symbol = '<path d="M7 -5L12 0L7 5L2 0z" fill="none" stroke="{0}" stroke-width="2"/>'
             legend.append((symbol.format(theme.bad), chart.marked_label or "exception"))
-        if missing:
+        if missing and len(missing) < len(first):
             legend.append((_missing_key(theme), "missing"))
-        return _finish(figure, axes, chart, chart.labels, missing, legend, theme)
+        return _finish(figure, axes, chart, chart.labels, missing, legend, theme, panel)
+
+
+def _mark_exceptions(
+    axes: Any, chart: LinesChart, first: Sequence[Decimal | None], theme: Theme
+) -> None:
+    marked = [(i, first[i]) for i in chart.marked if i < len(first) and first[i] is not None]
+    if marked:
+        axes.plot(
+            [i for i, _ in marked],
+            [float(v) for _, v in marked if v is not None],
+            linestyle="none",
+            marker="D",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor=theme.bad,
+            markeredgewidth=2,
+            zorder=5,
+        )
+
+
+def _floored(line: Line, floor: Decimal | None) -> Line:
+    """What lies under the floor is drawn on it: a line that fell off the page would say nothing."""
+    if floor is None:
+        return line
+    values = tuple(None if v is None else max(v, floor) for v in line.values)
+    return line.model_copy(update={"values": values})
+
+
+def _panel(figure: Any, line: Line, theme: Theme) -> Any:
+    """A line under 0 as an area that hangs from it, in its own axes at the figure's bottom."""
+    axes = _axes(figure, _BOTTOM, _PANEL, theme)
+    values = [float("nan") if v is None else float(v) for v in line.values]
+    axes.fill_between(
+        range(len(values)), values, 0, color=theme.bad, alpha=0.55, linewidth=0, interpolate=False
+    )
+    axes.plot(range(len(values)), values, color=theme.bad, linewidth=1.1)
+    axes.axhline(0, color=theme.ink, linewidth=0.8)
+    axes.set_xlim(-0.6, max(len(values), 1) - 0.4)
+    axes.set_ylim(top=0)
+    return axes
 
 
 #: Dash pattern and marker of the n-th line, so that greyscale keeps them apart.
@@ -270,8 +303,11 @@ def _draw_lines(axes: Any, lines: Sequence[Line], theme: Theme) -> None:
 
 
 @contextmanager
-def _figure(salt: str, theme: Theme) -> Iterator[tuple[Any, Any]]:
-    """A matplotlib figure and its axes, under settings that depend on nothing outside this file."""
+def _figure(salt: str, theme: Theme, below: int = 0) -> Iterator[tuple[Any, Any]]:
+    """A matplotlib figure and its axes, under settings that depend on nothing outside this file.
+
+    ``below`` is room under the axes for another panel, in pixels.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -282,30 +318,33 @@ def _figure(salt: str, theme: Theme) -> Iterator[tuple[Any, Any]]:
     }
     settings |= {"svg.hashsalt": salt, "svg.fonttype": "none", "path.simplify": False}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(WIDTH / 72, _HEIGHT / 72), dpi=72)
+        figure = Figure(figsize=(WIDTH / 72, (_HEIGHT + below) / 72), dpi=72)
         FigureCanvasSVG(figure)
-        left, right, bottom, top = 58, 8, 26, 30
-        axes = figure.add_axes(
-            (
-                left / WIDTH,
-                bottom / _HEIGHT,
-                (WIDTH - left - right) / WIDTH,
-                (_HEIGHT - bottom - top) / _HEIGHT,
-            )
-        )
-        figure.patch.set_visible(False)
-        axes.patch.set_visible(False)
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", color=theme.rule, linewidth=0.8)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        # Its text would be laid out with whatever fonts the machine has: we write our own.
-        axes.tick_params(length=0, labelbottom=False, labelleft=False)
-        yield figure, axes
+        yield figure, _axes(figure, _BOTTOM + below, _HEIGHT - _BOTTOM - _TOP, theme)
+
+
+def _axes(figure: Any, bottom: float, height: float, theme: Theme) -> Any:
+    """Bare axes over the figure's width, ``bottom`` and ``height`` in pixels."""
+    whole = figure.get_figheight() * 72
+    axes = figure.add_axes(
+        (_LEFT / WIDTH, bottom / whole, (WIDTH - _LEFT - _RIGHT) / WIDTH, height / whole)
+    )
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=theme.rule, linewidth=0.8)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    # Its text would be laid out with whatever fonts the machine has: we write our own.
+    axes.tick_params(length=0, labelbottom=False, labelleft=False)
+    return axes
 
 
 _SETTINGS = ("axes.", "figure.", "grid.", "lines.", "patch.", "path.", "svg.", "xtick.", "ytick.")
 _HEIGHT = 208
+_LEFT, _RIGHT, _BOTTOM, _TOP = 58, 8, 26, 30
+#: A panel under the others' axis, and what it adds to a figure's height.
+_PANEL, _BETWEEN = 60, 14
 
 
 def _finish(
@@ -316,6 +355,7 @@ def _finish(
     missing: Sequence[int],
     legend: Sequence[tuple[str, str]],
     theme: Theme,
+    panel: Any = None,
 ) -> str:
     """Ticks, gaps and legend; then the SVG with our own text, ids and attributes."""
     from matplotlib.ticker import MaxNLocator, NullLocator
@@ -330,31 +370,34 @@ def _finish(
         fit = max(4, int((WIDTH - 66) / count / 6.2))
         short = [s if len(s) <= fit else s[: fit - 1] + "…" for s in short]
         step = 1
-    axes.xaxis.set_major_locator(NullLocator())
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    ticks = _gaps(axes, missing, theme)
+    height = figure.get_figheight() * 72
+    ticks = ""
+    for part, most in ((axes, 5), *([(panel, 3)] if panel else [])):
+        part.xaxis.set_major_locator(NullLocator())
+        part.yaxis.set_major_locator(MaxNLocator(most))
+        ticks += _gaps(part, missing, height, theme)
     for index in range(0, count if labels else 0, step):
         x, _ = axes.transData.transform((index, 0))
-        ticks += _text(x, _HEIGHT - 10, short[index], theme.muted, size=10, anchor="middle")
-    low, high = axes.get_ylim()
+        ticks += _text(x, height - 10, short[index], theme.muted, size=10, anchor="middle")
     if isinstance(chart, BarsChart):
         ticks += _amounts(axes, chart, theme) if chart.starts else ""
-    for value in axes.yaxis.get_majorticklocs():
-        if low <= value <= high:
-            _, y = axes.transData.transform((0, value))
-            ticks += _text(
-                52, _HEIGHT - y + 3.5, tick_words(float(value)), theme.muted, size=10, anchor="end"
-            )
+    for part in (axes, *([panel] if panel else [])):
+        low, high = part.get_ylim()
+        for value in part.yaxis.get_majorticklocs():
+            if low <= value <= high:
+                _, y = part.transData.transform((0, value))
+                words = tick_words(float(value))
+                ticks += _text(52, height - y + 3.5, words, theme.muted, size=10, anchor="end")
 
     out = StringIO()
     figure.canvas.print_svg(
         out, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
     )
     body = ticks + _own(out.getvalue(), chart.id) + _legend(legend, chart.unit, theme)
-    return _svg(WIDTH, _HEIGHT, chart.alt or chart.title, numbers_of(chart), body)
+    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), body)
 
 
-def _gaps(axes: Any, missing: Sequence[int], theme: Theme) -> str:
+def _gaps(axes: Any, missing: Sequence[int], whole: float, theme: Theme) -> str:
     """Hatched columns where there is no value, in the coordinates that the axes settled on.
 
     Matplotlib's own hatch is a tiled pattern, whose seams show in print.
@@ -365,7 +408,7 @@ def _gaps(axes: Any, missing: Sequence[int], theme: Theme) -> str:
         (left, bottom), (right, top) = axes.transData.transform(
             [(index - 0.36, low), (index + 0.36, high)]
         )
-        x, y, width, height = left, _HEIGHT - top, right - left, top - bottom
+        x, y, width, height = left, whole - top, right - left, top - bottom
         out.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
             f'fill="{theme.wash}"/>'
@@ -433,11 +476,16 @@ def _missing_key(theme: Theme) -> str:
 
 
 def _legend(entries: Sequence[tuple[str, str]], unit: str, theme: Theme) -> str:
-    """The unit above the axis, then a row of keys."""
+    """The unit above the axis, then a row of keys; long labels are shortened until all fit."""
     out = [_text(0, 11, unit, theme.muted, size=10)]
     x = max(58.0, 5.9 * len(unit) + 16)
+    room = (WIDTH - x - 39 * len(entries)) / 5.9
+    most = max((len(label) for _, label in entries), default=0)
+    while most > 8 and sum(min(len(label), most) for _, label in entries) > room:
+        most -= 1
     for symbol, label in entries:
         out.append(f'<g transform="translate({x:g} 8)">{symbol}</g>')
+        label = label if len(label) <= most else label[: most - 1] + "…"
         out.append(_text(x + 23, 11.5, label, theme.ink, size=10))
         x += 23 + 5.9 * len(label) + 16
     return "".join(out)
@@ -497,8 +545,8 @@ def _timeline(chart: TimelineChart, theme: Theme) -> str:
             out.append(_state(span.state, start, y + 3, max(end - start, 0.0), 15, theme))
     states = {span.state for target in chart.rows for span in target.spans}
     keys = [
-        (_state(state, 0, -6, 18, 12, theme), state)
-        for state in ("up", "down", "unknown")
+        (_state(state, 0, -6, 18, 12, theme), name)
+        for state, name in zip(("up", "down", "unknown"), chart.states, strict=True)
         if state in states
     ]
     out.append(_legend(keys, f"{chart.zone} time", theme))
@@ -582,7 +630,7 @@ def _calendar(chart: CalendarChart, theme: Theme) -> str:
                     place[day] + cell / 2,
                     top - 6,
                     str(day.day),
-                    theme.missing if weekend else theme.muted,
+                    theme.muted if weekend else theme.ink,
                     size=9,
                     anchor="middle",
                 )

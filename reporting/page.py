@@ -137,7 +137,11 @@ class BarsChart(Value):
 
 
 class LinesChart(Value):
-    """Lines over days with marked exceptions (P&L against VaR)."""
+    """Lines over days with marked exceptions (P&L against VaR).
+
+    ``below`` is a line that is never above 0, in a panel of its own under the others and filled up
+    to 0 (drawdown). Where ``floor`` is set the axis ends there: what lies deeper is drawn on it.
+    """
 
     kind: Literal["lines"] = "lines"
     id: str
@@ -146,6 +150,8 @@ class LinesChart(Value):
     unit: str
     labels: tuple[str, ...]
     lines: tuple[Line, ...]
+    below: Line | None = None
+    floor: Exact | None = None
     marked: tuple[int, ...] = Field(default=(), description="indices of exceptions")
     marked_label: str = ""
 
@@ -176,6 +182,9 @@ class TimelineChart(Value):
     end_ms: int
     zone: str
     rows: tuple[TimelineRow, ...]
+    states: tuple[str, str, str] = Field(
+        default=("up", "down", "unknown"), description="what the three states are called"
+    )
 
 
 class CalendarCell(Value):

@@ -469,6 +469,8 @@ def _mark(value: Shown, shown: str) -> Markup:
         return Markup('<span class="missing">{}</span>').format(shown)
     if _negative(value):
         return Markup('<span class="neg">{}</span>').format(shown)
+    if _DATE.fullmatch(shown):
+        return Markup('<span class="date">{}</span>').format(shown)
     if isinstance(value, Moment):
         return Markup('<span class="nowrap">{}</span>').format(shown)
     return _breakable(shown)
@@ -495,6 +497,7 @@ def _breakable(shown: str) -> Markup:
 
 
 _LONG_WORD = re.compile(r"\S{28}")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def _show(value: Shown, zone: str, signed: bool = False) -> Markup:
@@ -678,6 +681,23 @@ def _beside(tables: Sequence[Table], limits: Mapping[str, int]) -> list[list[Tab
     return groups
 
 
+def _halves(figures: Sequence[Figure]) -> list[Sequence[Figure]]:
+    """Figures in order in two columns, cut where the columns come out most alike in height.
+
+    A note and a target are lines of their own, and a long note more than one.
+    """
+
+    def lines(some: Sequence[Figure]) -> float:
+        more = ((f.target or f.verdict) is not None for f in some)
+        return len(some) + 0.8 * sum(-(-len(f.note) // 44) for f in some) + 0.8 * sum(more)
+
+    cut = min(
+        range(1, max(len(figures), 2)),
+        key=lambda at: (max(lines(figures[:at]), lines(figures[at:])), -at),
+    )
+    return [half for half in (figures[:cut], figures[cut:]) if half]
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
@@ -702,6 +722,7 @@ def _environment() -> Environment:
         show_figure=_show_figure,
         grid=_grid,
         beside=_beside,
+        halves=_halves,
         chart=lambda chart: Markup(charts.chart_svg(chart)),
         sparkline=lambda points: Markup(charts.sparkline_svg(points)),
     )

@@ -34,7 +34,8 @@ def numbers_of(chart: Chart) -> str:
         case BarsChart():
             return _told(_series(s, chart.labels, chart.unit) for s in (chart.bars, *chart.lines))
         case LinesChart():
-            lines = [_series(line, chart.labels, chart.unit) for line in chart.lines]
+            drawn = (*chart.lines, *([chart.below] if chart.below else []))
+            lines = [_series(line, chart.labels, chart.unit) for line in drawn]
             marked = ", ".join(chart.labels[i] for i in chart.marked)
             return _told([*lines, *([f"{chart.marked_label}: {marked}"] if marked else [])])
         case HeatChart():
@@ -43,7 +44,7 @@ def numbers_of(chart: Chart) -> str:
                 for row in chart.rows
             )
         case TimelineChart():
-            return _told(map(_stretches, chart.rows))
+            return _told(_stretches(row, chart.states) for row in chart.rows)
         case CalendarChart():
             return _told(map(_days, chart.rows))
 
@@ -87,14 +88,15 @@ def _series(line: Line, labels: Sequence[str], unit: str) -> str:
     return f"{name}: {told}" + (f", {gaps} not known" if gaps else "")
 
 
-def _stretches(row: TimelineRow) -> str:
+def _stretches(row: TimelineRow, names: tuple[str, str, str]) -> str:
     told = []
-    for state in ("down", "unknown"):
+    usual, *others = names
+    for state, name in zip(("down", "unknown"), others, strict=True):
         ms = [s.end_ms - s.start_ms for s in row.spans if s.state == state]
         if ms:
             times = "once" if len(ms) == 1 else f"{len(ms)} times"
-            told.append(f"{state} {times}, {number(Decimal(sum(ms)) / 1000)} s in all")
-    return f"{row.label}: {'; '.join(told) or 'up all the time'}"
+            told.append(f"{name} {times}, {number(Decimal(sum(ms)) / 1000)} s in all")
+    return f"{row.label}: {'; '.join(told) or f'{usual} all the time'}"
 
 
 def _days(row: CalendarRow) -> str:

@@ -49,10 +49,11 @@ from .backtest import JUDGED, Backtest, Track, backtests, track, with_backtest
 from .checklists import Asked, checklist
 from .compliance import with_compliance
 from .components import with_components
+from .courses import budget_chart, latency_chart, with_charts, with_course
 from .headline import headline as headline_of
 from .history import NO_GAP, NOTHING_EARLIER, Cited, Earlier, Excerpt, Facts, absence
 from .numbers import numbers
-from .objectives import Standing, standings, with_standings
+from .objectives import Ledger, Standing, standings, with_standings
 from .reasons import Place, Reasons
 from .risk import with_risk
 from .strategies import strategy_sections
@@ -157,7 +158,7 @@ def build(
     past = track(facts)
     sections, composed, found = _sections(facts, context, policy, last.calendar, past)
     gaps = (*gaps_of(facts, span, unsealed), *unmeasured(facts, found, span.label))
-    headline = headline_of(sections, facts, span, issue.base)
+    headline = headline_of(sections, facts, span, issue.base, last.calendar)
     findings = findings_of(days)
     attention = attention_of(sections, facts, gaps, past.own, findings, days, composed)
     status = _status(facts, gaps, issue)
@@ -303,6 +304,7 @@ def _sections(
         made[measure.name] = laid_out
     made["pnl"], made["marks"] = _marks_together(made["pnl"], made["marks"])
     made["pnl"] = with_to_date(made["pnl"], facts, span, calendar, context.base)
+    made["pnl"] = with_course(made["pnl"], past.net, context.base)
     made["var"], breaches = with_risk(
         with_backtest(made["var"], past), facts, past, policy.risk, context.base
     )
@@ -310,8 +312,14 @@ def _sections(
     found = standings(policy, facts, span, figures)
     incidents = facts.merged(INCIDENTS)
     made["uptime"] = with_components(made["uptime"], found, incidents, facts, span)
-    made["service_levels"] = with_standings(made["service_levels"], found)
     levels = Levels(facts)
+    made["service_levels"] = with_standings(made["service_levels"], found)
+    trailing = span.first - timedelta(TRAILING_DAYS)
+    made["service_levels"] = with_charts(
+        made["service_levels"],
+        budget_chart(found, Ledger(policy, facts, span)),
+        latency_chart(policy.objectives, levels, trailing),
+    )
     of_capacity = resources(policy.objectives, levels, span)
     made["capacity"] = capacity_section(of_capacity, span.first)
     series = watched(policy.objectives, levels, span)

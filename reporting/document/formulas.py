@@ -414,8 +414,17 @@ _RECORDS = (
     Formula((*_both("drawdown"), "chart:*_course"),
             "cumulative net P&L and how deep it fell below its highest point before",
             "max over s ≤ t of C_s − C_t", "reporting.analysis.performance", _CELLS, BACK),
-    Formula(("chart:agents_cumulative",), "running sum of daily net P&L", "C_t = Σ net",
-            DEFINED, _CELLS, BACK),
+    Formula(("chart:budget_burndown",),
+            "what is left of an error budget at the end of each day, counted from the first day of "
+            "its window; what is not known counts as spent",
+            "1 − (1 − share) × days ÷ window ÷ (1 − goal)", SRE2,
+            ("service_levels/levels", "uptime/targets"), BACK),
+    Formula(("chart:latency_target",),
+            "the day's latency at the percentile of the goal, linear within its bucket, as a share "
+            "of the bound that it has to keep",
+            "100 × quantile ÷ bound", OURS, ("service_levels/levels",), EACH),
+    Formula(("chart:agents_cumulative", "chart:strategies_cumulative"),
+            "running sum of daily net P&L", "C_t = Σ net", DEFINED, _CELLS, BACK),
 )  # fmt: skip
 
 # --- service ------------------------------------------------------------------------------------

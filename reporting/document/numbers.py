@@ -222,7 +222,8 @@ def _drawn(chart: Chart) -> Iterator[tuple[str, str, Shown]]:
             lines = [(x.label, x.values) for x in (chart.bars, *chart.lines)]
             labels, unit = chart.labels, chart.unit
         case LinesChart():
-            lines = [(x.label, x.values) for x in chart.lines]
+            every = (*chart.lines, *([chart.below] if chart.below else []))
+            lines = [(x.label, x.values) for x in every]
             labels, unit = chart.labels, chart.unit
         case HeatChart():
             lines = [(x.label, x.values) for x in chart.rows]

@@ -96,7 +96,7 @@ def standings(
 
     ``figures`` are those of the report's other sections, by id.
     """
-    ledger = _Ledger(policy, facts, span)
+    ledger = Ledger(policy, facts, span)
     found = [_standing(o, ledger, figures) for o in policy.objectives if not o.composite]
     return (*found, *_composites(policy.objectives, ledger))
 
@@ -150,8 +150,8 @@ class _Since(NamedTuple):
     unseen: Sequence[date]
 
 
-class _Ledger:
-    """Merged facts by measure and by first day, each merged once."""
+class Ledger:
+    """What the facts say of each objective; what is merged is merged once."""
 
     def __init__(self, policy: Policy, facts: Facts, span: Span) -> None:
         self.policy, self.facts, self.span = policy, facts, span
@@ -172,6 +172,29 @@ class _Ledger:
         windows = (calendar_day(day, objective.zone) for day in since.unseen)
         unseen_ms = sum(w.end_ms - w.start_ms for w in windows)
         return _Measured(fact, since.days.get(name, 0), unseen_ms)
+
+    def course(self, objective: Objective, first: date) -> list[tuple[date, Share | Missing, int]]:
+        """Day by day from ``first``, the share of good since then and on how many days it rests.
+
+        Of the days that have a fact of the objective; each is added to the sum of those before.
+        """
+        state = isinstance(objective.indicator, State)
+        measure: Any = UPTIME if state else SERVICE_LEVELS
+        name = self.policy.measured_as(objective)
+        kind = "targets" if state else "levels"
+        found: list[tuple[date, Share | Missing, int]] = []
+        so_far, covered = None, 0
+        for day, fact in self.facts.since(measure.name, first):
+            own = [] if isinstance(fact, Missing) else [i for i in _items(fact) if i.id == name]
+            if not own:
+                continue
+            alone = fact.model_copy(update={kind: tuple(own)})
+            so_far = alone if so_far is None else measure.merge([(first, so_far), (day, alone)])
+            covered += not _is_left_out(own[0])
+            (item,) = _items(so_far)
+            gone = item.missing if isinstance(item, Level) else None
+            found.append((day, gone or _Measured(item, covered, 0).seen, covered))
+        return found
 
     def unseen(self, name: str) -> list[date]:
         """Days of the period that lack a fact of the measure ``name``."""
@@ -206,7 +229,7 @@ def _items(fact: Any) -> Sequence[Any]:
     return fact.targets if hasattr(fact, "targets") else fact.levels  # type: ignore[no-any-return]
 
 
-def _standing(objective: Objective, ledger: _Ledger, figures: Mapping[str, Figure]) -> Standing:
+def _standing(objective: Objective, ledger: Ledger, figures: Mapping[str, Figure]) -> Standing:
     if isinstance(objective.indicator, ReportFigure):
         return _of_figure(objective, objective.indicator, ledger, figures)
     period = ledger.measured(objective, ledger.span.first)
@@ -220,7 +243,7 @@ def _standing(objective: Objective, ledger: _Ledger, figures: Mapping[str, Figur
     return Standing(objective, measured, what, share, verdict, _budget(objective, period, ledger))
 
 
-def _budget(objective: Objective, period: _Measured, ledger: _Ledger) -> Budget | Missing:
+def _budget(objective: Objective, period: _Measured, ledger: Ledger) -> Budget | Missing:
     """The budget by the days that there are: ``covered`` says how many."""
     first, _ = window_of(objective.window, ledger.span.last)
     window = ledger.measured(objective, first)
@@ -231,7 +254,7 @@ def _budget(objective: Objective, period: _Measured, ledger: _Ledger) -> Budget 
     return budget(objective, window.seen, period.seen, window.days, ledger.span.last)
 
 
-def _composites(objectives: Sequence[Objective], ledger: _Ledger) -> list[Standing]:
+def _composites(objectives: Sequence[Objective], ledger: Ledger) -> list[Standing]:
     """One standing for each composite: the weighted mean of its parts against that of the goals."""
     groups: dict[str, list[Objective]] = {}
     for objective in objectives:
@@ -240,7 +263,7 @@ def _composites(objectives: Sequence[Objective], ledger: _Ledger) -> list[Standi
     return [_composite(parts, ledger) for parts in groups.values()]
 
 
-def _composite(parts: Sequence[Objective], ledger: _Ledger) -> Standing:
+def _composite(parts: Sequence[Objective], ledger: Ledger) -> Standing:
     weights = sum((Fraction(p.weight) for p in parts), Fraction(0))
     goal = sum((Fraction(p.weight) * Fraction(p.goal or 0) for p in parts), Fraction(0)) / weights
     whole = _renamed(parts[0], goal)
@@ -346,7 +369,7 @@ def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
 
 
 def _of_figure(
-    objective: Objective, of: ReportFigure, ledger: _Ledger, figures: Mapping[str, Figure]
+    objective: Objective, of: ReportFigure, ledger: Ledger, figures: Mapping[str, Figure]
 ) -> Standing:
     note = f"figure {of.figure}"
     measure = BY_NAME.get(of.figure.partition(".")[0])
@@ -369,7 +392,7 @@ def _of_figure(
     return Standing(objective, shown, note, share, verdict, None, told)
 
 
-def _no_figure(of: ReportFigure, measure: Measure[Any] | None, ledger: _Ledger) -> Missing:
+def _no_figure(of: ReportFigure, measure: Measure[Any] | None, ledger: Ledger) -> Missing:
     """Why the report does not have a figure."""
     fact = None if measure is None else ledger.facts.merged(measure)
     if isinstance(fact, Missing):

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Literal, Protocol
 
 from ..model import (
@@ -47,7 +47,6 @@ from ..page import (
     Chart,
     Column,
     Figure,
-    Kind,
     Point,
     Section,
     Span,
@@ -58,7 +57,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay, date_of
+from ..periods import TradingDay, calendar_day, date_of
 from . import Context as Page
 from . import Measure
 
@@ -625,7 +624,7 @@ def section(fact: AlertsFact | Missing, days: Days, page: Page) -> Section:
         verdict=verdict,
         figures=(*_totals(fact, days), *figures),
         tables=_tables(fact, mine),
-        charts=_charts(fact, mine, page),
+        charts=_charts(fact, mine, page, days),
         notes=_notes(fact, days, unsealed),
     )
 
@@ -968,40 +967,57 @@ def _held_table(held: Sequence[Held]) -> Table:
 
 
 def _charts(
-    fact: AlertsFact, mine: Mapping[str, Sequence[Episode]], page: Page
+    fact: AlertsFact, mine: Mapping[str, Sequence[Episode]], page: Page, days: Days
 ) -> tuple[Chart, ...]:
-    if page.span.kind != Kind.DAILY or not fact.episodes:
+    if not fact.episodes:
         return ()
+    blind = [
+        (at.start_ms, at.end_ms)
+        for day, found in days
+        if isinstance(found, Missing)
+        for at in [calendar_day(date_of(day), page.zone)]
+    ]
+    start = min([fact.start_ms, *(lo for lo, _ in blind)])
+    end = max([fact.end_ms, *(hi for _, hi in blind)])
     rows = tuple(
-        TimelineRow(label=_title(alert), spans=_spans(mine[alert.id], fact.start_ms, fact.end_ms))
+        TimelineRow(label=_title(alert), spans=_spans(mine[alert.id], start, end, blind))
         for alert in fact.alerts
         if mine[alert.id]
     )
     return (
         TimelineChart(
             id="alerts_timeline",
-            title="When alerts were firing (drawn as down)",
+            title="When alerts were firing",
             alt=f"{len(rows)} of {len(fact.alerts)} alerts fired; the table lists when.",
-            start_ms=fact.start_ms,
-            end_ms=fact.end_ms,
+            start_ms=start,
+            end_ms=end,
             zone=page.zone,
             rows=rows,
+            states=("quiet", "firing", "not known"),
         ),
     )
 
 
-def _spans(episodes: Sequence[Episode], start: int, end: int) -> tuple[Span, ...]:
-    """Firing as down, all other time as up; label sets of one alert are drawn as one."""
+def _spans(
+    episodes: Sequence[Episode], start: int, end: int, blind: Sequence[tuple[int, int]]
+) -> tuple[Span, ...]:
+    """Firing as down, days that nobody saw as unknown, all other time as up.
+
+    Label sets of one alert are drawn as one; what is known to fire goes before what is not known.
+    """
+    firing = [(e.fired_ms if e.begun else start, e.last_ms) for e in episodes]
+    edges = sorted({start, end, *(x for pair in (*firing, *blind) for x in pair)})
     spans: list[Span] = []
-    at = start
-    for lo, hi in sorted((e.fired_ms if e.begun else start, e.last_ms) for e in episodes):
-        if lo > at:
-            spans.append(Span(state="up", start_ms=at, end_ms=lo))
-        if hi > at:
-            spans.append(Span(state="down", start_ms=max(lo, at), end_ms=hi))
-            at = hi
-    if at < end:
-        spans.append(Span(state="up", start_ms=at, end_ms=end))
+    for lo, hi in pairwise(x for x in edges if start <= x <= end):
+        state: Literal["up", "down", "unknown"] = "up"
+        if any(a <= lo < b for a, b in firing):
+            state = "down"
+        elif any(a <= lo < b for a, b in blind):
+            state = "unknown"
+        if spans and spans[-1].state == state:
+            spans[-1] = spans[-1].model_copy(update={"end_ms": hi})
+        else:
+            spans.append(Span(state=state, start_ms=lo, end_ms=hi))
     return tuple(spans)
 
 

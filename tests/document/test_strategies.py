@@ -61,8 +61,10 @@ def figures(found: Document, id: str) -> dict[str, Shown]:
     return {f.id.rpartition(".")[2]: f.value for f in section(found, id).figures}
 
 
-def chart(of: Section) -> LinesChart:
-    (found,) = of.charts
+def chart(of: Section, of_what: str = "agent") -> LinesChart:
+    """A page's only chart; of the comparison, the one of agents or of strategies."""
+    titled = [c for c in of.charts if len(of.charts) == 1 or f"by {of_what}," in c.title]
+    (found,) = titled
     assert isinstance(found, LinesChart)
     return found
 
@@ -272,8 +274,9 @@ def test_instruments_foot_to_the_page() -> None:
 
 def test_the_course_is_cumulative_with_its_drawdown_and_says_so_in_words() -> None:
     found = chart(section(weekly(*history([5, -3, 4, -5, 3])), "strategies.strategy-trend"))
-    running, below = found.lines
+    (running,), below = found.lines, found.below
     assert running.values == tuple(map(D, (5, 2, 6, 1, 4)))
+    assert below is not None
     assert below.values == tuple(map(D, (0, -3, 0, -5, -2)))
     assert found.marked == (3,)
     assert found.alt == (
@@ -292,6 +295,13 @@ def test_the_agents_chart_has_a_line_each_and_its_numbers_in_words() -> None:
     assert found.alt == (
         "3 sessions from 2026-03-02 to 2026-03-04; at the end: strategic 6 USD, tactical −7 USD."
     )
+
+
+def test_so_has_the_strategies_chart() -> None:
+    late = Trade("maker", "tactical", net=-7)
+    days = [*history([5, -3]), traded(day(2), Trade("trend", "strategic", net=4), late)]
+    found = chart(section(daily(*days), "strategies"), "strategy")
+    assert {line.label: line.values[-1] for line in found.lines} == {"trend": D(6), "maker": D(-7)}
 
 
 # What is missing ---------------------------------------------------------------------------------

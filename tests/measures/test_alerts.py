@@ -451,6 +451,19 @@ def test_the_page_answers_for_every_alert() -> None:
     ]
 
 
+def test_over_a_week_the_timeline_shows_the_days_that_nobody_saw() -> None:
+    found = fact([DOWN])
+    gone = Missing(why=Why.NOT_SEALED)
+    tomorrow = DAY + timedelta(1)
+    (chart,) = page(found, [(DAY, found), (tomorrow, gone)], weekly=True).charts
+    assert isinstance(chart, TimelineChart)
+    assert (chart.start_ms, chart.end_ms) == (ms(0), ms(2 * DAY_S))
+    (row,) = chart.rows
+    assert [s.state for s in row.spans] == ["up", "down", "up", "unknown"]
+    assert (row.spans[-1].start_ms, row.spans[-1].end_ms) == (ms(DAY_S), ms(2 * DAY_S))
+    assert chart.states == ("quiet", "firing", "not known")
+
+
 def test_one_unknown_critical_response_leaves_the_slowest_unknown() -> None:
     shown = page(fact([DOWN], looked=[]))
 

@@ -291,3 +291,66 @@ def test_dark_colours_replace_every_light_one(sample: ModuleType) -> None:
         for colour in re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', charts.chart_svg(c))
     }
     assert drawn <= {getattr(charts.LIGHT, f.name) for f in fields(charts.Theme)}
+
+
+def test_long_names_in_a_key_are_shortened_until_all_fit() -> None:
+    names = ("Tactical agent: inference time", "Strategic agent: inference time", "Order latency")
+    chart = LinesChart(
+        id="x",
+        title="x",
+        alt="x",
+        unit="% of target",
+        labels=("2025-11-03", "2025-11-04"),
+        lines=tuple(Line(label=n, values=(D(1), D(2))) for n in (*names, "target of all of them")),
+    )
+    words = [t for t in parsed(charts.chart_svg(chart)).iter(f"{SVG}text") if t.text]
+    ends = [float(t.attrib["x"]) + 5.9 * len(t.text or "") for t in words if t.get("y") == "11.5"]
+    assert len(ends) == 4
+    assert max(ends) <= charts.WIDTH
+    # Read out, they are whole.
+    assert all(name in charts.chart_svg(chart).partition("</desc>")[0] for name in names)
+
+
+def below(*values: D | None) -> str:
+    days = tuple(f"2025-11-{n + 3:02d}" for n in range(len(values)))
+    chart = LinesChart(
+        id="course",
+        title="x",
+        alt="x",
+        unit="USD",
+        labels=days,
+        lines=(Line(label="Course", values=values),),
+        below=Line(label="Under", values=tuple(None if v is None else v - 5 for v in values)),
+    )
+    return charts.chart_svg(chart)
+
+
+def test_a_panel_below_has_its_own_area_scale_and_words() -> None:
+    svg = below(D(5), None, D(2), D(1))
+    plain = below(D(5), D(4), D(2), D(1))
+    assert float(parsed(svg).attrib["height"]) > charts._HEIGHT
+    areas = [e for e in parsed(svg).iter() if e.get("fill-opacity") == "0.55"]
+    assert len(areas) >= 2  # the key and the area
+    assert "Under, USD: 2025-11-03 0; 2025-11-04 not known" in svg
+    # A gap is hatched in both panels.
+    hatched = len(filled(svg, charts.LIGHT.wash)) - len(filled(plain, charts.LIGHT.wash))
+    assert hatched == 2
+
+
+def test_what_is_deeper_than_the_floor_is_drawn_on_it() -> None:
+    def ticks(floor: D | None) -> list[str]:
+        chart = LinesChart(
+            id="budget",
+            title="x",
+            alt="x",
+            unit="% left",
+            labels=("2025-11-03", "2025-11-04"),
+            lines=(Line(label="one", values=(D(100), D(-2000))),),
+            floor=floor,
+        )
+        svg = charts.chart_svg(chart)
+        assert "2025-11-04 -2000" in svg  # told as it is
+        return [t.text or "" for t in parsed(svg).iter(f"{SVG}text") if t.get("x") == "52.0"]
+
+    assert any("2 k" in words for words in ticks(None))
+    assert not any("k" in words for words in ticks(D(-100)))

@@ -19,8 +19,8 @@ from pypdf import PdfReader
 
 from reporting import render
 from reporting.errors import ValidationFailed
-from reporting.model import Missing, Why
-from reporting.page import Document, Kind, Status
+from reporting.model import Count, Missing, Why
+from reporting.page import Document, Figure, Kind, Status
 
 HERE = Path(__file__).resolve().parent
 
@@ -427,3 +427,17 @@ def test_every_section_of_the_templates_is_drawable() -> None:
         if path.suffix in (".html", ".css"):
             text = path.read_text("utf-8")
             assert render.drawable(text) == text, path.name
+
+
+def test_two_columns_of_figures_are_cut_where_they_come_out_alike() -> None:
+    def figure(note: str) -> Figure:
+        return Figure(id="a.b", label="x", value=Count(value=1), note=note)
+
+    plain, long = (
+        figure(""),
+        figure("a note of two lines, which is more than the column has room for"),
+    )
+    assert [len(half) for half in render._halves([plain] * 6)] == [3, 3]
+    # Three notes of two lines weigh as much as the five figures without.
+    assert [len(half) for half in render._halves([*[plain] * 6, *[long] * 3])] == [6, 3]
+    assert [len(half) for half in render._halves([plain])] == [1]

@@ -37,12 +37,12 @@ def overview(records: Sequence[Record], facts: Facts, *, daily: bool) -> Section
     """The section that every report has."""
     agents = [r for r in records if r.kind == "agent"]
     strategies = [r for r in records if r.kind == "strategy"]
-    chart = _agents_chart(agents)
+    charts = [_cumulative_chart(some) for some in (agents, strategies)]
     return Section(
         id="strategies",
         title=TITLE,
         summary=_summary(agents, strategies),
-        charts=(chart,) if chart else (),
+        charts=tuple(chart for chart in charts if chart),
         tables=(
             _agents_table([(r, said_of(r, daily=daily)) for r in agents], daily),
             _strategies_table([(r, said_of(r, daily=daily)) for r in strategies], daily),
@@ -125,28 +125,30 @@ def _strategies_table(told: Told, daily: bool) -> Table:
     )
 
 
-def _agents_chart(agents: Sequence[Record]) -> LinesChart | None:
-    """The cumulative P&L of the agents, or of those that moved most."""
-    days = sorted({p.day for r in agents for p in r.history})
+def _cumulative_chart(records: Sequence[Record]) -> LinesChart | None:
+    """The cumulative P&L of the agents or the strategies, or of those that moved most."""
+    days = sorted({p.day for r in records for p in r.history})
     if len(days) < 2:
         return None
-    most = {r.name for r in sorted(agents, key=lambda r: -_moved(r))[:MOST_LINES]}
-    drawn = [r for r in agents if r.name in most]
+    kind = records[0].kind
+    plural = "agents" if kind == "agent" else "strategies"
+    most = {r.name for r in sorted(records, key=lambda r: -_moved(r))[:MOST_LINES]}
+    drawn = [r for r in records if r.name in most]
     lines = [Line(label=short(r.name, LONGEST_KEY), values=running(r, days)) for r in drawn]
     ends = [
         f"{line.label} {whole(next(v for v in reversed(line.values) if v is not None), r.base)}"
         for r, line in zip(drawn, lines, strict=True)
         if any(v is not None for v in line.values)
     ]
-    rest = len(agents) - len(drawn)
+    rest = len(records) - len(drawn)
     alt = f"{sessions(len(days))} from {days[0]} to {days[-1]}; at the end: {', '.join(ends)}."
     if rest:
-        alt += f" {rest} more agent{'' if rest == 1 else 's'} moved less and are not drawn."
+        alt += f" {rest} more {kind if rest == 1 else plural} moved less and are not drawn."
     return LinesChart(
-        id="agents_cumulative",
-        title=f"Cumulative net P&L by agent, {sessions(len(days))}",
+        id=f"{plural}_cumulative",
+        title=f"Cumulative net P&L by {kind}, {sessions(len(days))}",
         alt=alt,
-        unit=agents[0].base,
+        unit=records[0].base,
         labels=tuple(day.isoformat() for day in days),
         lines=tuple(lines),
     )

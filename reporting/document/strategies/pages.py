@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from ...analysis import measured
-from ...analysis.performance import cumulative, drawdown
 from ...book import Cell
 from ...measures.pnl import Totals
 from ...measures.slippage import SlippageCell
-from ...model import EXACT, Count, Missing, Money, Shown
-from ...page import Column, Figure, Line, LinesChart, Section, Table, text
-from .records import Kind, Record, grouped, running, short, slug, total_of, translated
-from .said import money_of, said_of, sessions, slippage_of, whole
+from ...model import Count, Missing, Money, Shown
+from ...page import Column, Figure, Section, Table, text
+from ..courses import course_chart
+from .records import Kind, Record, grouped, short, slug, total_of, translated
+from .said import money_of, said_of, slippage_of, whole
 
 #: The figures in their order; a page sets them in two columns of equal length.
 FIGURES = (
@@ -30,7 +29,8 @@ def page_of(record: Record) -> Section:
     """The figures, the course, instruments, the other split and execution of one of them."""
     said = said_of(record)
     name = "Strategy" if record.kind == "strategy" else "Agent"
-    chart = _course_chart(record)
+    course = f"{record.kind}_{slug(record.name)}_course"
+    chart = course_chart(record.history, record.base, id=course)
     return Section(
         id=f"strategies.{record.id.replace('.', '-')}",
         title=f"{name}: {short(record.name)}",
@@ -56,45 +56,6 @@ def _summary(record: Record) -> str:
     amount = f" {whole(abs(record.net), record.base)}" if record.net else ""
     return (
         f"{did}{amount} net of fees with {record.fills:,} fill{'' if record.fills == 1 else 's'}."
-    )
-
-
-def _course_chart(record: Record) -> LinesChart | None:
-    """Cumulative net P&L and how far it stood below its highest point so far."""
-    known = measured(record.history)
-    if len(known) < 2:
-        return None
-    days = [p.day for p in record.history]
-    course = running(record, days)
-    below: list[Decimal | None] = []
-    high = Decimal(0)
-    for total in course:
-        high = high if total is None else max(high, total)
-        below.append(None if total is None else EXACT.subtract(total, high))
-    fall = drawdown(known)
-    sums = cumulative([x for _, x in known])
-    deepest = (
-        f"deepest drawdown {whole(fall.amount, record.base)}, on {fall.trough}"
-        if fall.trough
-        else "never below its high point"
-    )
-    alt = (
-        f"{sessions(len(known))} from {days[0]} to {days[-1]}; cumulative net P&L "
-        f"{whole(sums[-1], record.base)} at the end, between {whole(min(sums), record.base)} and "
-        f"{whole(max(sums), record.base)}; {deepest}."
-    )
-    return LinesChart(
-        id=f"{record.kind}_{slug(record.name)}_course",
-        title=f"Cumulative net P&L and drawdown, {sessions(len(days))}",
-        alt=alt,
-        unit=record.base,
-        labels=tuple(day.isoformat() for day in days),
-        lines=(
-            Line(label="Cumulative net P&L", values=course),
-            Line(label="Below its highest point", values=tuple(below)),
-        ),
-        marked=(days.index(fall.trough),) if fall.trough else (),
-        marked_label="deepest drawdown",
     )
 
 
