@@ -2,7 +2,8 @@
 # Everything that `make demo` and `make test` need, on a fresh Debian or Ubuntu: `make setup`.
 #
 # Into the system go only what can't live in the project: Python's venv module, Pango for
-# WeasyPrint, two PDF tools and texts of Alertmanager's for the tests; none of them is a service.
+# WeasyPrint, two PDF tools, texts of Alertmanager's and (where nobody has to be asked) a browser for
+# the tests; none of them is a service.
 # Into the project go .venv (pinned by requirements-dev.lock) and var/tools (Prometheus,
 # Alertmanager, exporters; unpacked and never installed, since installing them would start
 # services). Run again, it finds all of it in place.
@@ -24,6 +25,7 @@ main() {
     python=$(find_python)
     install_system_packages
     fetch_tools
+    install_browser
     make_venv
     install_project
 }
@@ -260,6 +262,28 @@ download() {
     fi
     tail -n 5 var/setup-apt.log >&2
     stop "could not download $*; is the network there? If it is, run: sudo apt-get update"
+}
+
+# ---- a browser -----------------------------------------------------------------------------------
+
+# For the tests that look at pages as people do. Too large to ask an administrator for: without one
+# they are skipped.
+install_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null; then return; fi
+    done
+    if grep -qsx chromium "$LACKING"; then return; fi
+    command -v apt-get >/dev/null || return 0
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || return 0
+    if in_lists chromium; then
+        say "a browser for the tests: chromium"
+        if as_root apt-get -qq install --yes --no-install-recommends chromium \
+            >var/setup-apt.log 2>&1; then return; fi
+    fi
+    say "went on without a browser; the tests that need one are skipped"
+    mkdir -p var/tools
+    echo chromium >>"$LACKING"
 }
 
 # ---- .venv --------------------------------------------------------------------------------------
