@@ -46,7 +46,7 @@ def _steps_shown(quiet: bool) -> Iterator[auditing.Steps]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _vkey(given: str) -> str:
+def vkey_of(given: str) -> str:
     """A public key, from the option itself or from the file that it names."""
     if given and "+" not in given and Path(given).is_file():
         return Path(given).read_text("utf-8").strip()
@@ -79,7 +79,7 @@ def verify(
     An edited entry, a rewritten chain, a cut tail and a fork are found; a lie at entry, or before
     the first checkpoint, is not (docs/audit.md).
     """
-    key = _vkey(vkey)
+    key = vkey_of(vkey)
     with _steps_shown(as_json) as steps:
         if file is not None:
             found = auditing.verify_file(file, checkpoints=witness or (), vkey=key, steps=steps)
@@ -164,7 +164,7 @@ def prove(
     if len(asked) != 1:
         raise UsageError("give one of: an entry's number, --report, --consistency, --check")
     if check is not None:
-        return _check(check, _vkey(vkey), as_json)
+        return _check(check, vkey_of(vkey), as_json)
     service = open_service()
     if consistency is not None:
         proof = auditing.prove_growth(service, *consistency)
