@@ -180,7 +180,9 @@ def verify(pdf: bytes, trust_file: Path, evidence: Mapping[str, bytes] | None = 
 
 
 def damage(pdf: bytes) -> str:
-    """What was changed in ``pdf`` since somebody signed it, "" for nothing; whoever that was."""
+    """What was changed in ``pdf`` since it was signed, by whomever; "" for nothing, or unsigned."""
+    if b"/ByteRange" not in pdf:
+        return ""
     try:
         room = _room(pdf)
         found = room if isinstance(room, str) else _only_signature(pdf)

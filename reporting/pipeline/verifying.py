@@ -128,6 +128,8 @@ def verify_pdf(
         told_as = beside.read_bytes() if provenance or beside.is_file() else None
     except OSError as error:
         raise UsageError(f"{error.filename} can't be read: {error.strerror}") from None
+    if problem := signing.damage(pdf):  # cheap, and then nothing else in it is worth a word
+        return [Verified(f"{name}: signature", problem)]
     try:
         facts = signing.parts(pdf).files.get(FACTS)
         if facts is None:

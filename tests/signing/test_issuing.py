@@ -13,7 +13,7 @@ import pytest
 from reporting import pipeline
 from reporting.errors import SigningFailed, SigningUnavailable, UsageError
 from reporting.page import Document
-from reporting.seal import digest
+from reporting.seal import attested, digest
 
 from ..line.site import Site, files_of
 from .authority import PASSWORD, Authority
@@ -44,7 +44,7 @@ def events(site: Site) -> list[dict[str, Any]]:
 
 
 def wrong(folder: Path, trust: Path | None = None) -> list[str]:
-    found = pipeline.verify_folder(folder, trust)
+    found = pipeline.verify_folder(folder, pipeline.Against(trust))
     return [f"{v.what.removeprefix(str(folder))}: {v.problem}" for v in found if not v.ok]
 
 
@@ -73,11 +73,11 @@ def test_a_signed_report_is_issued_logged_and_written_again(
     assert signature["files"]["report.pdf"] == digest(files["report.pdf"])
     assert signature["rendered_bytes"] == len(rendered["report.pdf"])
 
-    found = pipeline.verify_folder(issued.folder, authority.roots)
+    found = pipeline.verify_folder(issued.folder, pipeline.Against(authority.roots))
     assert [v for v in found if not v.ok] == []
     assert any("signature of Example signer at 20" in v.what for v in found)
     assert any("rendered again" in v.what for v in found)
-    assert any("no trusted roots" in v.what for v in pipeline.verify_folder(issued.folder))
+    assert any("no trusted roots" in v.lacks for v in pipeline.verify_folder(issued.folder))
     assert [v for v in pipeline.verify(service) if not v.ok] == []
 
     # All of it again, byte for byte, with neither key nor authority.
@@ -93,7 +93,7 @@ def test_a_signature_that_was_tampered_with_is_refused(
 ) -> None:
     issued = pipeline.issue(site.service(**signing), "daily", DAY, AT)
     folder, files = issued.folder, files_of(issued.folder)
-    length = json.loads(files["provenance.json"])["signature"]["rendered_bytes"]
+    length = attested(files["provenance.json"]).made.rendered_bytes
     signed = files["report.pdf"]
     for name, body in (
         ("report.pdf", signed[:length]),  # as if it had never been signed
