@@ -87,11 +87,11 @@ class Report:
         return self.document.checkpoint.size
 
 
-def drawn(documents: ModuleType, log: Log, *, signed: bool) -> Document:
+def drawn(sample: ModuleType, log: Log, *, signed: bool) -> Document:
     """The daily report of the tests of rendering, with a checkpoint of ``log``."""
     note = log.note(5)
     printed = Checkpoint(size=5, chain_hash=note.chain_hash.hex(), note=str(note))
-    document: Document = documents.document(Kind.DAILY)
+    document: Document = sample.document(Kind.DAILY)
     return document.model_copy(
         update={"signed": signed, "checkpoint": printed, "version": reporting.__version__}
     )
