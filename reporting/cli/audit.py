@@ -5,7 +5,6 @@ Exit codes: 0 ok, 2 usage, 4 the log or a proof is not what it should be.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .. import settings
-from ..errors import UsageError, ValidationFailed
+from ..errors import UsageError
 from ..pipeline import auditing
-from ..seal import Signer, Verifier, canonical, check_proof, new_key
+from ..seal import Signer, Verifier, canonical, check_proof, new_key, read_proof
 from .shared import JsonOption, err, open_service, out, plain, print_json
 
 app = typer.Typer(
@@ -183,12 +182,10 @@ def prove(
 
 def _check(path: Path, vkey: str, as_json: bool) -> None:
     try:
-        proof = json.loads(path.read_bytes())
+        body = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
-    except ValueError:
-        raise ValidationFailed(f"{path} is no proof: it is not JSON") from None
-    words = check_proof(proof, Verifier.parse(vkey) if vkey else None)
+    words = check_proof(read_proof(body), Verifier.parse(vkey) if vkey else None)
     if as_json:
         return print_json(ok=True, proves=words, signature_checked=bool(vkey))
     out.print(f"[green]✔[/] {plain(words)}", style=None if vkey else "yellow")

@@ -24,7 +24,7 @@ from .chain import (
 from .checkpoint import Note, Signer, Verifier, new_key, parse_note, signed_note
 from .day import SealedDay
 from .merkle import roots
-from .proof import check_proof, consistency_of, inclusion_of
+from .proof import check_proof, consistency_of, inclusion_of, read_proof
 from .provenance import Attested, Provenance, attest, attested
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "parse_note",
     "part_of",
     "part_of_rows",
+    "read_proof",
     "roots",
     "signed_note",
     "verify_chain",

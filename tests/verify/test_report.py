@@ -16,7 +16,16 @@ import pytest
 from reporting import pipeline, render, signing
 from reporting.errors import ValidationFailed
 from reporting.pipeline import Against, verify_folder, verify_pdf, worth
-from reporting.seal import Signer, attest, check_proof, consistency_of, inclusion_of, new_key
+from reporting.seal import (
+    Signer,
+    attest,
+    canonical,
+    check_proof,
+    consistency_of,
+    inclusion_of,
+    new_key,
+    read_proof,
+)
 
 from ..signing.authority import Authority
 from .conftest import ORIGIN, Log, Report
@@ -257,17 +266,15 @@ def test_every_proof_and_note_is_exact(log: Log) -> None:
     )
     taken = []
     for proof in proofs:
-        body = json.dumps(proof).encode()
-        assert check_proof(json.loads(body), verifier)
+        body = canonical(proof)
+        assert check_proof(read_proof(body), verifier)
         for place in range(len(body)):
             other = changed(body, place, body[place] ^ 1 << chance.randrange(8))
             try:
-                again = json.loads(other)
-                if again != proof and isinstance(again, dict):
-                    check_proof(again, verifier)
-                    taken.append((place, other[place - 8 : place + 8]))
-            except (ValidationFailed, ValueError):
+                check_proof(read_proof(other), verifier)
+            except ValidationFailed:
                 continue
+            taken.append((place, other[place - 8 : place + 8]))
     assert taken == []
 
 
