@@ -140,13 +140,15 @@ def sign(unsigned: bytes, by: Credentials, now: datetime) -> Signed:
         session.close()
 
 
-def verify(pdf: bytes, trust_file: Path, evidence: Mapping[str, bytes] | None = None) -> Verified:
+def verify(
+    pdf: bytes, trust_file: Path | None, evidence: Mapping[str, bytes] | None = None
+) -> Verified:
     """Check the signature of ``pdf`` without asking anybody.
 
-    ``trust_file`` has the roots of signer and time-stamp authority; ``evidence`` is what
-    :func:`sign` returned beside the file: with it, a certificate whose revocation it does not
-    settle is refused. Certificates are judged at the time of the stamp: an expired one signed well
-    when it was valid.
+    ``trust_file`` has the roots of signer and time-stamp authority; without them the file is only
+    found whole, and nobody is named. ``evidence`` is what :func:`sign` returned beside the file:
+    with it, a certificate whose revocation it does not settle is refused. Certificates are judged
+    at the time of the stamp: an expired one signed well when it was valid.
     """
     roots = certificates_of(trust_file, "REPORTING_SIGNING_TRUST_FILE")
     try:
@@ -156,6 +158,8 @@ def verify(pdf: bytes, trust_file: Path, evidence: Mapping[str, bytes] | None = 
         found = _only_signature(pdf)
         if isinstance(found, str):
             return Verified((found,))
+        if trust_file is None:
+            return Verified(() if _adds_only_itself(found) else (_MORE,))
         stamped_at = _stamped_at(found)
         if stamped_at is None:
             return Verified(("has no time stamp",))
@@ -173,22 +177,24 @@ def verify(pdf: bytes, trust_file: Path, evidence: Mapping[str, bytes] | None = 
         if _strict(room.container, chains) != room.container.dump():
             return Verified(("holds more than a signature needs, or has it in another form",))
         if not _adds_only_itself(found):
-            return Verified(("adds more to the report than itself",))
+            return Verified((_MORE,))
         return verdict
     except Exception as error:  # what was changed can break a reader anywhere
         return Verified((f"can not be read as a signed PDF: {error}",))
 
 
 def damage(pdf: bytes) -> str:
-    """What was changed in ``pdf`` since it was signed, by whomever; "" for nothing, or unsigned."""
+    """What was changed in ``pdf`` since it was signed, by whomever; "" for nothing, or unsigned.
+
+    Cheap: a hash of the file. :func:`verify` finds this too, and all else.
+    """
     if b"/ByteRange" not in pdf:
         return ""
     try:
         room = _room(pdf)
-        found = room if isinstance(room, str) else _only_signature(pdf)
     except Exception as error:  # what was changed can break a reader anywhere
         return f"can not be read as a signed PDF: {error}"
-    return found if isinstance(found, str) else ""
+    return room if isinstance(room, str) else ""
 
 
 def parts(pdf: bytes) -> Parts:
@@ -522,6 +528,7 @@ def _room(pdf: bytes) -> _Room | str:
     return room
 
 
+_MORE = "adds more to the report than itself"
 _DIGEST, _TOKEN = "message_digest", "signature_time_stamp_token"
 
 

@@ -240,7 +240,7 @@ def _signature(
     elif not signed:
         yield Verified(what, lacks="UNSIGNED")
     elif trust_file is None:
-        problem = signing.damage(pdf)
+        problem = "; ".join(signing.verify(pdf, None).problems)
         lacks = "" if problem else "its signer was not checked: no trusted roots given (--trust)"
         yield Verified(what, problem, lacks)
     else:
