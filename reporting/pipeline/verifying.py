@@ -108,7 +108,7 @@ def verify_folder(folder: Path, given: Against = NOTHING) -> list[Verified]:
         for file in made.signed_files
         if file in files and file != PDF
     }
-    return results + _of_pdf(name, pdf, facts, document, told, evidence, given)
+    return _of_pdf(results, name, pdf, facts, document, told, evidence, given)
 
 
 def verify_pdf(
@@ -156,7 +156,7 @@ def verify_pdf(
             results.append(Verified(f"{name}: {beside}", str(error)))
     kept = file.with_name(EVIDENCE)
     evidence = {p.name: p.read_bytes() for p in sorted(kept.glob("*")) if p.is_file()}
-    return results + _of_pdf(name, pdf, facts, document, told, evidence, given)
+    return _of_pdf(results, name, pdf, facts, document, told, evidence, given)
 
 
 def _facts(name: str, facts: bytes, document: Document) -> Iterator[Verified]:
@@ -191,6 +191,7 @@ def _provenance(
 
 
 def _of_pdf(
+    results: list[Verified],
     name: str,
     pdf: bytes,
     facts: bytes,
@@ -199,14 +200,16 @@ def _of_pdf(
     evidence: Mapping[str, bytes],
     given: Against,
 ) -> list[Verified]:
-    """All that a PDF says by itself: facts inside, signature, checkpoint, and that it renders."""
+    """``results`` with what a PDF says by itself: facts inside, signature, checkpoint, rendering.
+
+    It is rendered again, which costs seconds, only where nothing else is wrong.
+    """
     from .. import signing  # as above
 
     try:
         parts = signing.parts(pdf)
     except ValueError as error:
-        return [Verified(f"{name}: {PDF}", str(error))]
-    results = []
+        return [*results, Verified(f"{name}: {PDF}", str(error))]
     if parts.files.get(FACTS) != facts:
         results.append(Verified(f"{name}: {FACTS} inside {PDF}", f"is not {FACTS} beside it"))
     if told is not None:
