@@ -142,7 +142,8 @@ class Engine:
                 if not waiting:
                     return
                 try:
-                    for sent in waiting:
+                    # After a death the first goes alone: another part's death would take it along.
+                    for sent in islice(waiting, 1 if deaths else None):
                         sent.to(self.workers.executor)
                     found = self._result(waiting[0])
                 except BrokenExecutor as error:

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..model import Missing, Shown
 from ..page import Verdict
 from ..pipeline.explaining import Queried, Read, Sealed, exactly
-from .shared import JsonOption, open_service, out, print_json, progress_shown
+from .shared import JsonOption, err, open_service, out, print_json, progress_shown
 
 EXAMPLES = (
     "Examples: reporting explain pnl.net --report daily/2025-12-05\n\n"
@@ -109,7 +109,7 @@ def _list(opened: pipeline.Opened, beginning: str, as_json: bool) -> None:
         )
     for p in chosen:
         out.print(Text.assemble(p.id, "  ", (exactly(p.value), "bold"), "  ", (p.label, "dim")))
-    out.print(f"{len(chosen)} of {len(opened.printed)} numbers of {opened.document.id}")
+    err.print(f"{len(chosen)} of {len(opened.printed)} numbers of {opened.document.id}")
     return None
 
 

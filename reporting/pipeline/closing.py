@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -418,11 +418,10 @@ class _Closer:
             return dict.fromkeys(self.service.ledger.frame_names, gone), ()
 
     def _first_known(self, day: date) -> datetime | None:
-        """Up to when the ledger was known when the whole day was first sealed."""
+        """Up to when the ledger was known when the book of the whole day was first sealed."""
         if self.service.store.day(day) is None:
             return None
-        sealed = map(sealed_day, self.service.store.revisions(day))
-        return next((each.known_at for each in sealed if not each.flash), None)
+        return first_known(map(sealed_day, self.service.store.revisions(day)))
 
     def _of_whole_days(self, day: TradingDay) -> dict[str, Frame | Value]:
         """For a flash: what is measured over whole days is not there yet."""
@@ -540,6 +539,15 @@ class _Closer:
                 "from a backup"
             )
         return body
+
+
+def first_known(revisions: Iterable[SealedDay]) -> datetime | None:
+    """Up to when the ledger was known in the first revision that has the whole day's book.
+
+    None without one: what nobody had counted yet is not late.
+    """
+    booked = (d for d in revisions if not d.flash and d.facts["pnl"].get("kind") != "missing")
+    return next((d.known_at for d in booked), None)
 
 
 #: Which read a finding is about, by the first part of its check; the others are the ledger's.

@@ -59,9 +59,10 @@ from ..periods import Span, days_between
 from ..policy import Policy
 from ..postgres import queries as named_queries
 from ..seal import SealedDay, attested, digest
-from ..sources.ledger import QUOTE_MAX_AGE_S
+from ..sources.ledger import LONGEST_WORKING_DAYS, QUOTE_MAX_AGE_S
 from ..sources.ledger_market import quotes_window
 from ..store import INCIDENT_MARGIN, SealedRow
+from .closing import first_known
 from .service import Progress, Service, excerpt_of, sealed_day, silent
 
 REPORT = re.compile(r"(?P<kind>[a-z]+)/(?P<period>[^/]+)(?:/r(?P<revision>\d+))?")
@@ -74,6 +75,7 @@ CHUNK = 31
 LISTED = {
     "order_ids": "the orders placed before the session that are named in it",
     "instruments": "the instruments traded or ordered in the session",
+    "longest": str(LONGEST_WORKING_DAYS),
 }
 
 
@@ -382,6 +384,11 @@ class Remade:
         self.earlier = Earlier(began, HISTORY_OF, tuple(excerpts), superseded)
         self.by_day = {c.sealed.day: c.sealed for c in self.days}
 
+    def late_after(self, day: SealedDay) -> datetime | None:
+        """What was recorded since then was late when this revision was sealed."""
+        rows = self.service.store.revisions(day.day)
+        return first_known(sealed_day(row) for row in rows if row.revision < day.revision)
+
     @cached_property
     def printed(self) -> dict[str, Printed]:
         """Every number as the cited days give it now, by the merge law."""
@@ -500,7 +507,7 @@ def _queried(report: Opened, made: Remade | None, asked: Sequence[str]) -> Itera
             reads=tuple(
                 Read(
                     day=day.day,
-                    parameters=_parameters(day, c, text or "", again),
+                    parameters=_parameters(made, day, c, text or "", again),
                     rows=c.rows,
                     control=c.control,
                 )
@@ -521,7 +528,9 @@ def _additive(reads: Sequence[Coverage]) -> dict[str, str]:
     return found
 
 
-def _parameters(day: SealedDay, read: Coverage, text: str, again: bool) -> dict[str, str]:
+def _parameters(
+    made: Remade, day: SealedDay, read: Coverage, text: str, again: bool
+) -> dict[str, str]:
     """What the query's parameters were on a day; ``again`` for the second read of the same query.
 
     A query of metrics has none: it speaks of the day's window.
@@ -543,6 +552,11 @@ def _parameters(day: SealedDay, read: Coverage, text: str, again: bool) -> dict[
     returns = next((c.control for c in day.sources if "window" in c.control), {})
     if "window" in returns:
         at["history_start"] = window.end - timedelta(days=2 * int(returns["window"]) + 30)
+    if "sources" in text:
+        ranked = made.policy.mark_sources(day.day)
+        at["sources"] = ", ".join(ranked) or "none: the newest mark counts"
+    if "late_after" in text and (late_after := made.late_after(day)):
+        at["late_after"] = late_after
     names = list(dict.fromkeys(PARAMETER.findall(text))) or ["start", "end"]
     found = ((name, at.get(name, "not known")) for name in names)
     return {n: v.isoformat() if isinstance(v, datetime) else v for n, v in found}
@@ -574,7 +588,7 @@ def _reconciled(made: Remade, asked: Sequence[str], progress: Progress) -> Itera
             ),
             quote_max_age_s=int(age.value) if age else QUOTE_MAX_AGE_S,
             mark_sources=made.policy.mark_sources(day.day),
-            late_after=_first_known(service, day),
+            late_after=made.late_after(day),
         )
         now: dict[str, list[Coverage]] = {}
         for frame in frames.values():
@@ -593,12 +607,6 @@ def _reconciled(made: Remade, asked: Sequence[str], progress: Progress) -> Itera
                 now=_totals(found) if found else None,
                 text_changed=found is not None and found.query_digest != sealed.query_digest,
             )
-
-
-def _first_known(service: Service, day: SealedDay) -> datetime | None:
-    """Up to when the ledger was known when the whole day was first sealed, before this revision."""
-    before = (sealed_day(r) for r in service.store.revisions(day.day) if r.revision < day.revision)
-    return next((each.known_at for each in before if not each.flash), None)
 
 
 def _totals(read: Coverage) -> dict[str, str]:

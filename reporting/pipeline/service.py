@@ -22,6 +22,7 @@ from ..periods import (
 )
 from ..policy import Policy, parse_policy
 from ..postgres import APP_ROLE, Database, Embedded, database, migrate, start_embedded
+from ..resources import resource
 from ..seal import SealedDay, digest
 from ..settings import Settings, operating_user, secret_of
 from ..sources.ledger import Ledger
@@ -100,7 +101,9 @@ class Service:
             texts = {file.name: file.read_text("utf-8") for file in files}
             files = [s.operations_file, s.maintenance_file, s.risk_file, s.compliance_file]
             more = (f.read_text("utf-8") for f in files)
-            return parse_policy(s.policy_file.read_text("utf-8"), texts, *more)
+            own = s.compliance_file != resource("config") / "compliance.toml"
+            text = s.policy_file.read_text("utf-8")
+            return parse_policy(text, texts, *more, own_compliance=own)
         except ValidationFailed as error:
             raise ValidationFailed(
                 f"{error} (REPORTING_POLICY_FILE is {s.policy_file}, REPORTING_OBJECTIVES_DIR is "

@@ -143,8 +143,13 @@ def parse_policy(
     maintenance: str = "",
     risk: str = "",
     compliance: str = "",
+    *,
+    own_compliance: bool = True,
 ) -> Policy:
     """A policy from the text of the TOML files and of each objectives file, by file name.
+
+    Without ``own_compliance`` the mapping is the one that comes with the service, and may speak of
+    objectives and alerts that these files do not have.
 
     Raises :class:`ValidationFailed` naming the file, the field and what was expected.
     """
@@ -206,7 +211,9 @@ def parse_policy(
         risk=parse_risk(risk),
         compliance=parse_compliance(
             compliance,
-            {o.slo.replace("-", "_") if o.composite else o.id for o in catalogue if o.goal},
-            {alert.id for alert in run.alerts},
+            {o.slo.replace("-", "_") if o.composite else o.id for o in catalogue if o.goal}
+            if own_compliance
+            else None,
+            {alert.id for alert in run.alerts} if own_compliance else None,
         ),
     )

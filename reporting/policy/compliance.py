@@ -237,13 +237,14 @@ R = TypeVar("R", bound=Value)
 
 def parse_compliance(
     text: str,
-    objectives: Collection[str] = (),
-    alerts: Collection[str] = (),
+    objectives: Collection[str] | None = (),
+    alerts: Collection[str] | None = (),
     name: str = "compliance.toml",
 ) -> Compliance:
     """The mapping from the text of the TOML file ``name``.
 
-    ``objectives`` are the ids of those that promise something, ``alerts`` of all alerts. Raises
+    ``objectives`` are the ids of those that promise something, ``alerts`` of all alerts; None for
+    a mapping that was not written for this firm's: what is not there is then not assessed. Raises
     :class:`ValidationFailed` naming the file, the entry, its value and what was expected: for a
     test, a figure, an objective or a control that nobody knows too.
     """
@@ -269,13 +270,15 @@ def parse_compliance(
         raise ValidationFailed(
             f"{name}: personal: {twice[0]!r} stands in two entries; expected one"
         )
-    figures = {*FIGURES, *(f"alerts.{alert}" for alert in alerts)}
+    figures = {*FIGURES, *(f"alerts.{alert}" for alert in alerts or ())}
     frameworks = [f.id for f in found.frameworks]
     for control in found.controls:
         where = f"{name}: control {control.id!r}"
         _known(where, "framework", [control.framework], frameworks)
-        _known(where, "figure", control.figures, figures)
-        _known(where, "objective with a promise", control.objectives, objectives)
+        own = (f for f in control.figures if alerts is not None or not f.startswith("alerts."))
+        _known(where, "figure", own, figures)
+        if objectives is not None:
+            _known(where, "objective with a promise", control.objectives, objectives)
     controls = [c.id for c in found.controls]
     for attestation in found.attestations:
         _known(f"{name}: attestation", "control", [attestation.control], controls)

@@ -111,10 +111,16 @@ def test_a_rewritten_history_is_found_by_the_key_or_by_an_outside_note(archive: 
 
 
 def test_a_cut_tail_is_found_by_an_outside_note(archive: Path) -> None:
+    """The last report taken out of the archive and out of the log."""
     files = files_of(archive)
     note = files["log/checkpoint.txt"].decode()
     lines = files["log/log.jsonl"].splitlines(keepends=True)[:-1]
-    cut = {**files, "log/log.jsonl": b"".join(lines), "log/witness.jsonl": b""}
+    assert b'"report":"monthly/2025-11/r1"' in files["log/log.jsonl"].splitlines()[-1]
+    cut = {n: b for n, b in files.items() if not n.startswith("reports/monthly/")}
+    listed = json.loads(files["manifest.json"])
+    listed["reports"].remove("monthly/2025-11/r1")
+    cut["manifest.json"] = standalone.canonical(listed)
+    cut |= {"log/log.jsonl": b"".join(lines), "log/witness.jsonl": b""}
     log = standalone.Log()
     for line in lines:
         log.append(line[:-1])

@@ -164,12 +164,12 @@ def test_each_difference_gives_the_reason_of_its_own(firm: Site) -> None:
     pipeline.close(firm.service(), TUESDAY, again)
     document = draft(firm.service(), "daily", TUESDAY, again)
     reasons = {d.figure: d.reason for d in document.differences}
-    value = reasons["pnl_by_strategy[value].net"]
-    hedge = reasons["pnl_by_strategy[hedge].net"]
+    value = reasons["pnl_by_strategy/value/net"]
+    hedge = reasons["pnl_by_strategy/hedge/net"]
     assert "correction h2 of h1 (value Aaa)" in value and "h2" not in hedge
     assert "another mark of Bbb" in hedge and "another mark of Bbb" in reasons["pnl.net"]
     assert "h2" in reasons["pnl.net"]
-    by_instrument = {k: r for k, r in reasons.items() if k.startswith("pnl_by_instrument[")}
-    assert "Bbb" not in by_instrument["pnl_by_instrument[Aaa].net"]
-    assert "h2" not in by_instrument["pnl_by_instrument[Bbb].net"]
+    by_instrument = {k: r for k, r in reasons.items() if k.startswith("pnl_by_instrument/")}
+    assert "Bbb" not in by_instrument["pnl_by_instrument/Aaa/net"]
+    assert "h2" not in by_instrument["pnl_by_instrument/Bbb/net"]
     assert all("late ledger events" in r for r in reasons.values())

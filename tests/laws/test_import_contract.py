@@ -112,10 +112,13 @@ def test_every_contract_has_a_planted_violation() -> None:
 
 
 def test_the_core_is_everything_from_document_down() -> None:
+    """And what it speaks through; the verifier in archives is a program of its own, at the bottom
+    because nothing of ours is in it.
+    """
     layers = [{name.strip() for name in row.split("|")} for row in CONTRACTS["layers"]["layers"]]
     start = next(at for at, layer in enumerate(layers) if "document" in layer)
     core = {f"reporting.{name}" for layer in layers[start:] for name in layer}
-    assert set(CORE) == core
+    assert set(CORE) == core - {"reporting.standalone"} | {"reporting.spoken"}
 
 
 def test_an_exemption_that_nothing_uses_is_found(copy: Path) -> None:
