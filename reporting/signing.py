@@ -9,6 +9,10 @@ anything is that is appended to a signed report.
 A signed file begins with the unsigned one, byte for byte. Signing is the one thing that can not be
 repeated, so whoever wants the file again has to keep what was appended.
 
+A signature covers neither itself nor the container around it (RFC 5652), nor the room that a PDF
+leaves for it. All of that is written here in one way only, which follows from what is covered
+(``_strict``), and any other is refused: no byte of a signed file can be another one.
+
 pyHanko and the services it asks work by the machine's clock. ``now`` is what is written into the
 signature; what counts is the authority's time stamp.
 """
@@ -16,20 +20,24 @@ signature; what counts is the authority's time stamp.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from asn1crypto import cms, pem, tsp, x509
+from asn1crypto import algos, cms, pem, tsp, x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 from pyhanko.keys.internal import (
     translate_pyca_cryptography_cert_to_asn1,
     translate_pyca_cryptography_key_to_asn1,
 )
 from pyhanko.keys.pemder import load_certs_from_pemder_data
+from pyhanko.pdf_utils.generic import DictionaryObject, Reference
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import SigSeedSubFilter
@@ -55,6 +63,10 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from .archival import SIGNATURE_FIELD
 from .errors import SigningFailed, SigningUnavailable
+
+for _name_of_logger in ("pyhanko", "pyhanko_certvalidator"):
+    # They print a traceback for every broken file; what is wrong is said here, in words.
+    logging.getLogger(_name_of_logger).addHandler(logging.NullHandler())
 
 SMALLEST_KEY_BITS = 3072
 #: Room for signature, time stamp and both chains; about 10 kB are used.
@@ -90,6 +102,18 @@ class Signed:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A report's PDF taken apart, nothing of it checked.
+
+    ``rendered`` is the file as it was before it was signed; ``files`` are those inside it.
+    """
+
+    rendered: bytes
+    signed: bool
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
 class Verified:
     """What a signature is worth; nothing is wrong where ``problems`` is empty."""
 
@@ -116,19 +140,26 @@ def sign(unsigned: bytes, by: Credentials, now: datetime) -> Signed:
         session.close()
 
 
-def verify(pdf: bytes, trust_file: Path, evidence: Mapping[str, bytes] | None = None) -> Verified:
+def verify(
+    pdf: bytes, trust_file: Path | None, evidence: Mapping[str, bytes] | None = None
+) -> Verified:
     """Check the signature of ``pdf`` without asking anybody.
 
-    ``trust_file`` has the roots of signer and time-stamp authority; ``evidence`` is what
-    :func:`sign` returned beside the file: with it, a certificate whose revocation it does not
-    settle is refused. Certificates are judged at the time of the stamp: an expired one signed well
-    when it was valid.
+    ``trust_file`` has the roots of signer and time-stamp authority; without them the file is only
+    found whole, and nobody is named. ``evidence`` is what :func:`sign` returned beside the file:
+    with it, a certificate whose revocation it does not settle is refused. Certificates are judged
+    at the time of the stamp: an expired one signed well when it was valid.
     """
     roots = certificates_of(trust_file, "REPORTING_SIGNING_TRUST_FILE")
     try:
+        room = _room(pdf)
+        if isinstance(room, str):
+            return Verified((room,))
         found = _only_signature(pdf)
         if isinstance(found, str):
             return Verified((found,))
+        if trust_file is None:
+            return Verified(() if _adds_only_itself(found) else (_MORE,))
         stamped_at = _stamped_at(found)
         if stamped_at is None:
             return Verified(("has no time stamp",))
@@ -140,9 +171,48 @@ def verify(pdf: bytes, trust_file: Path, evidence: Mapping[str, bytes] | None = 
             revocation_mode="hard-fail" if evidence else "soft-fail",
             retroactive_revinfo=True,  # a list of a moment later says more, not less
         )
-        return asyncio.run(_judged(found, context))[0]
+        verdict, chains = asyncio.run(_judged(found, context))
+        if verdict.problems:
+            return verdict
+        if _strict(room.container, chains) != room.container.dump():
+            return Verified(("holds more than a signature needs, or has it in another form",))
+        if not _adds_only_itself(found):
+            return Verified((_MORE,))
+        return verdict
     except Exception as error:  # what was changed can break a reader anywhere
         return Verified((f"can not be read as a signed PDF: {error}",))
+
+
+def damage(pdf: bytes) -> str:
+    """What was changed in ``pdf`` since it was signed, by whomever; "" for nothing, or unsigned.
+
+    Cheap: a hash of the file. :func:`verify` finds this too, and all else.
+    """
+    if b"/ByteRange" not in pdf:
+        return ""
+    try:
+        room = _room(pdf)
+    except Exception as error:  # what was changed can break a reader anywhere
+        return f"can not be read as a signed PDF: {error}"
+    return room if isinstance(room, str) else ""
+
+
+def parts(pdf: bytes) -> Parts:
+    """Take a PDF that was rendered here, signed or not, apart; :class:`ValueError` for another."""
+    try:
+        reader = PdfFileReader(io.BytesIO(pdf))
+        start = reader.xrefs.get_startxref_for_revision(0)
+        rendered = pdf[: pdf.index(_END, start) + len(_END)]
+        files = {}
+        for reference in PdfFileReader(io.BytesIO(rendered)).root["/AF"]:
+            item = reference.get_object()
+            files[str(item["/UF"])] = bytes(item["/EF"]["/F"].data)
+    except Exception as error:  # what was changed can break a reader anywhere
+        raise ValueError(f"can not be read as the PDF of a report: {error}") from None
+    return Parts(rendered, len(rendered) < len(pdf), files)
+
+
+_END = b"%%EOF\n"
 
 
 # --- keys and certificates -----------------------------------------------------------------
@@ -375,15 +445,22 @@ async def _sign(
     if pdf[: len(unsigned)] != unsigned:
         raise AssertionError("a signed file has to begin with the unsigned one")
 
+    pdf = _tidied(pdf, await _sound(pdf, context))
+    chains = await _sound(pdf, context)
+    return Signed(pdf, _evidence((c for chain in chains for c in chain), context))
+
+
+async def _sound(pdf: bytes, context: ValidationContext) -> Chains:
+    """The chains of its signature; :class:`SigningFailed` where it is not all well."""
     found = _only_signature(pdf)
     assert not isinstance(found, str), found
-    verdict, used = await _judged(found, context)
+    verdict, chains = await _judged(found, context)
     if verdict.problems:
         raise SigningFailed(
             f"what was signed does not verify: {'; '.join(verdict.problems)}; see "
             "REPORTING_SIGNING_TRUST_FILE, which needs the roots of signer and time-stamp authority"
         )
-    return Signed(pdf, _evidence(used, context))
+    return chains
 
 
 def _evidence(used: Iterable[x509.Certificate], context: ValidationContext) -> dict[str, bytes]:
@@ -398,6 +475,152 @@ def _evidence(used: Iterable[x509.Certificate], context: ValidationContext) -> d
 
 def _numbered(stem: str, suffix: str, bodies: Iterable[bytes]) -> dict[str, bytes]:
     return {f"{stem}-{n}.{suffix}": body for n, body in enumerate(sorted(bodies), 1)}
+
+
+# --- the form it has -----------------------------------------------------------------------
+
+#: For each signature the certificates from the signer's own to the root, both included.
+Chains = Sequence[Sequence[x509.Certificate]]
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where the signature's hex digits stand in the file, and what they say."""
+
+    start: int
+    end: int
+    container: cms.ContentInfo
+
+    def digits(self, der: bytes) -> bytes:
+        """``der`` as it is written there."""
+        return der.hex().upper().encode().ljust(self.end - self.start, b"0")
+
+
+_WRITTEN = re.compile(rb"/Contents <([0-9A-F]+)>\n/ByteRange \[0 (\d+) (\d+) (\d+)\] *\n")
+
+
+def _room(pdf: bytes) -> _Room | str:
+    """The room of the last signature, which covers everything around it, or what is wrong.
+
+    Cheap, and without a reader of PDF: pyHanko's is asked afterwards, and has to agree.
+    """
+    at = pdf.rfind(b"/ByteRange [0 ")
+    if at < 0:
+        return "is not signed"
+    written = _WRITTEN.match(pdf, pdf.rfind(b"/Contents <", 0, at))
+    if written is None:
+        return "has a signature that is written in another form"
+    before, after, rest = (int(n) for n in written.groups()[1:])
+    start, end = written.span(1)
+    if after + rest != len(pdf):
+        return "was appended to after it was signed"
+    if (before, after) != (start - 1, end + 1):
+        return "the signature does not cover the whole file"
+    room = _Room(start, end, cms.ContentInfo.load(bytes.fromhex(written[1].decode())))
+    if room.digits(room.container.dump()) != written[1]:
+        return "has something behind its signature"
+    covered = hashlib.sha256(pdf[:before])
+    covered.update(memoryview(pdf)[after:])
+    (signer,) = room.container["content"]["signer_infos"]
+    said = [a["values"].native for a in signer["signed_attrs"] if a["type"].native == _DIGEST]
+    if said != [[covered.digest()]]:
+        return "was changed after it was signed"
+    return room
+
+
+_MORE = "adds more to the report than itself"
+_DIGEST, _TOKEN = "message_digest", "signature_time_stamp_token"
+
+
+def _tidied(pdf: bytes, chains: Chains) -> bytes:
+    """``pdf`` with its signature in the one form that is accepted."""
+    room = _room(pdf)
+    assert not isinstance(room, str), room
+    return pdf[: room.start] + room.digits(_strict(room.container, chains)) + pdf[room.end :]
+
+
+def _strict(info: cms.ContentInfo, chains: Chains) -> bytes:
+    """The container written anew in DER from what its signatures cover, and nothing else.
+
+    ``chains`` begins with the signer's; the next one is that of the time stamp inside. Only their
+    certificates stay. Both names of RSA with PKCS#1 v1.5 padding verify, so one is chosen, unless
+    the choice is itself covered (RFC 6211).
+    """
+    signed, (chain, *inner) = info["content"], chains
+    (signer,) = signed["signer_infos"]
+    hashed, algorithm = signer["digest_algorithm"], signer["signature_algorithm"]
+    if "cms_algorithm_protection" not in {a["type"].native for a in signer["signed_attrs"]}:
+        name = hashed["algorithm"].native
+        hashed = algos.DigestAlgorithm({"algorithm": name})
+        if suffix := _SUFFIXES.get(algorithm.signature_algo):
+            algorithm = cms.SignedDigestAlgorithm({"algorithm": f"{name}_{suffix}"})
+    content = signed["encap_content_info"]
+    stamp = content["content_type"].native == "tst_info"
+    held = {c.dump() for c in chain}
+    written = {
+        "version": "v1",
+        "sid": cms.SignerIdentifier(
+            name="issuer_and_serial_number",
+            value=cms.IssuerAndSerialNumber(
+                {"issuer": chain[0].issuer, "serial_number": chain[0].serial_number}
+            ),
+        ),
+        "digest_algorithm": hashed,
+        "signed_attrs": signer["signed_attrs"],
+        "signature_algorithm": algorithm,
+        "signature": signer["signature"].native,
+    }
+    if not stamp:
+        (token,) = (a for a in signer["unsigned_attrs"] if a["type"].native == _TOKEN)
+        again = cms.ContentInfo.load(_strict(token["values"][0], inner))
+        written["unsigned_attrs"] = [cms.CMSAttribute({"type": _TOKEN, "values": [again]})]
+    made = {
+        "version": "v3" if stamp else "v1",
+        "digest_algorithms": [hashed],
+        "encap_content_info": content if stamp else {"content_type": "data"},
+        "certificates": [c.chosen for c in signed["certificates"] if c.chosen.dump() in held],
+        "signer_infos": [written],
+    }
+    body = cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(made)})
+    der: bytes = body.dump()
+    return der
+
+
+_SUFFIXES = {"rsassa_pkcs1v15": "rsa", "ecdsa": "ecdsa"}
+
+
+def _adds_only_itself(signature: EmbeddedPdfSignature) -> bool:
+    """Whether the signature's revision has the signature in its field, and no other change.
+
+    What was rendered again and compared is the revision before: nothing here may be laid over it.
+    """
+    reader = signature.reader
+    before: Any = reader.get_historical_resolver(0)
+    field_: Any = signature.sig_field.get_container_ref()
+    value = signature.sig_field.raw_get("/V").reference
+    form = reader.root.raw_get("/AcroForm").reference
+    allowed = {
+        (reader.root_ref.idnum, frozenset({"/Extensions"})),
+        (form.idnum, frozenset({"/SigFlags"})),
+        (field_.idnum, frozenset({"/V"})),
+    }
+    for number, new in allowed:
+        now = reader.get_object(Reference(number, 0, reader))  # type: ignore[no-untyped-call]
+        then = before.get_object(Reference(number, 0, before))
+        if _without(now, new) != _without(then, frozenset()):
+            return False
+    changed = {ref.idnum for ref in reader.xrefs.explicit_refs_in_revision(1)}
+    known = {number for number, _ in allowed} | {value.idnum}
+    last = reader.xrefs.get_xref_container_info(1).stream_ref
+    return changed <= known | ({last.idnum} if last else set())
+
+
+def _without(found: DictionaryObject, names: Set[str]) -> bytes:
+    """A dictionary as it would be written without some of its entries."""
+    kept = {k: v for k, v in dict.items(found) if k not in names}
+    out = io.BytesIO()
+    DictionaryObject(kept).write_to_stream(out, None)  # type: ignore[no-untyped-call]
+    return out.getvalue()
 
 
 # --- judging it ----------------------------------------------------------------------------
@@ -430,8 +653,8 @@ def _stamped_at(signature: EmbeddedPdfSignature) -> datetime | None:
 
 async def _judged(
     signature: EmbeddedPdfSignature, context: ValidationContext
-) -> tuple[Verified, list[x509.Certificate]]:
-    """What is wrong with a signature, and the certificates of the two chains that were walked."""
+) -> tuple[Verified, Chains]:
+    """What is wrong with a signature, and the two chains that were walked."""
     status = await async_validate_pdf_signature(
         signature,
         context,
@@ -462,7 +685,7 @@ async def _judged(
         authority=_name(stamp.signing_cert) if stamp else "",
         stamped_at=stamp.timestamp if stamp else None,
     )
-    return verdict, [c for path in paths if path for c in path.iter_certs(include_root=True)]
+    return verdict, [list(path.iter_certs(include_root=True))[::-1] for path in paths if path]
 
 
 def _why(status: SignatureStatus) -> str:

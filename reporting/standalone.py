@@ -11,11 +11,13 @@ network.
 What is checked: every file against the manifest; the audit log entry by entry, its chain and its
 Merkle tree (RFC 9162); the checkpoint's Ed25519 signature (C2SP signed note) by the key that you
 give; every witness note; every sealed day and every file of every report against what the log says
-was sealed and issued; that the facts inside each PDF are the facts beside it; that each revision
-replaces the one before.
+was sealed and issued; that the facts inside each PDF are the facts beside it, and the rendered PDF
+is the beginning of the signed one; the provenance of each report (an in-toto statement in a DSSE
+envelope) and its Ed25519 signature by the same key; that each revision replaces the one before.
 
-What is not shown by it: that an entry was true when it was written, and anything at all before the
-first checkpoint that somebody else kept. Without a key the archive is only consistent with itself,
+What is not shown by it: that an entry was true when it was written, anything at all before the
+first checkpoint that somebody else kept, and who signed a PDF (`reporting verify` and any reader of
+PAdES show that). Without a key the archive is only consistent with itself,
 and the answer says so. Ask for the key where you would ask for the auditor's telephone number: not
 in the archive.
 
@@ -37,6 +39,7 @@ from typing import Any
 
 ENTRIES, NOTE, WITNESS = "log/log.jsonl", "log/checkpoint.txt", "log/witness.jsonl"
 MANIFEST = "manifest.json"
+PAYLOAD, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/Statement/v1"
 DASH = "\u2014"
 #: A point of the curve in extended coordinates.
 Point = tuple[int, int, int, int]
@@ -322,8 +325,6 @@ class Archive:
             self.days[f"{body['day']}/r{body['revision']}"] = body["digest"]
         elif event == "report issued":
             self.reports[body["report"]] = dict(body)
-        elif event == "report signed":
-            self.reports[body["report"]]["pdf_signed"] = body["pdf"]
         elif event == "report purged":
             self.reports[body["report"]]["purged"] = True
 
@@ -361,9 +362,9 @@ class Archive:
     def report(self, name: str, logged: dict[str, Any]) -> None:
         """One issued report."""
         folder, before = f"reports/{name}/", len(self.results)
-        wanted = {**logged["files"], "provenance.json": logged["provenance"]}
-        if "pdf_signed" in logged:
-            wanted["report.pdf"] = logged["pdf_signed"]
+        signature = logged.get("signature", {"rendered_bytes": None, "files": {}})
+        issued = {**logged["files"], **signature["files"]}
+        wanted = {**issued, "provenance.json": logged["provenance"]}
         beside = {n[len(folder) :] for n in self.files if n.startswith(folder)}
         for file, digest in sorted(wanted.items()):
             if file not in beside:
@@ -371,8 +372,7 @@ class Archive:
             elif sha256(self.files[folder + file]) != digest:
                 self.say(folder + file, "is not the file that was issued")
         for file in sorted(beside - set(wanted)):
-            if not file.startswith("evidence/"):
-                self.say(folder + file, "is not part of the report")
+            self.say(folder + file, "is not part of the report")
         if len(self.results) > before:
             return
         facts = json.loads(self.files[folder + "facts.json"])
@@ -384,11 +384,46 @@ class Archive:
         for cited in facts["citations"]:
             if self.days.get(f"{cited['day']}/r{cited['revision']}") != cited["digest"]:
                 self.say(name, f"cites a day {cited['day']} that was never sealed so")
-        inside = embedded(self.files[folder + "report.pdf"])
+        pdf = self.files[folder + "report.pdf"]
+        if sha256(pdf[: signature["rendered_bytes"]]) != logged["files"]["report.pdf"]:
+            self.say(name, "its signed PDF does not begin with the one that was rendered")
+        by = self.provenance(name, logged["files"], signature["files"])
+        inside = embedded(pdf)
         if inside and sha256(self.files[folder + "facts.json"]) not in inside:
             self.say(name, "the facts inside the PDF are not the facts beside it")
         if len(self.results) == before:
-            self.say(f"report {name}, {len(wanted)} files")
+            self.say(f"report {name}, {len(wanted)} files, {by}")
+
+    def provenance(self, name: str, rendered: dict[str, str], signed: dict[str, str]) -> str:
+        """Check a report's provenance against what the log knows; says in words who signed it."""
+        body = self.files[f"reports/{name}/provenance.json"]
+        envelope = json.loads(body)
+        rest = {key: value for key, value in envelope.items() if key != "digest"}
+        if canonical({**rest, "digest": sha256(canonical(rest))}) != body:
+            self.say(name, "its provenance does not match its own digest")
+        kind, payload = envelope["payloadType"], base64.b64decode(envelope["payload"])
+        statement = json.loads(payload)
+        if kind != PAYLOAD or statement["_type"] != STATEMENT:
+            self.say(name, f"its provenance is no in-toto statement, but {kind}")
+        made = statement["predicate"]["runDetails"]["byproducts"]
+        if digests(statement["subject"]) != rendered or digests(made) != signed:
+            self.say(name, "its provenance is of other files")
+        said = f"DSSEv1 {len(kind.encode())} {kind} {len(payload)} ".encode() + payload  # PAE
+        names = [signature["keyid"] for signature in envelope["signatures"]]
+        if not names:
+            return "provenance UNSIGNED"
+        if self.key is None or f"{self.key.name}+{self.key.hash.hex()}" not in names:
+            return f"provenance said to be signed by {', '.join(names)}: not checked"
+        for signature in envelope["signatures"]:
+            if signature["keyid"] == f"{self.key.name}+{self.key.hash.hex()}":
+                if not signed_by(self.key.key, said, base64.b64decode(signature["sig"])):
+                    self.say(name, f"its provenance is not signed by {self.key.name}")
+        return f"provenance signed by {self.key.name}"
+
+
+def digests(resources: list[dict[str, Any]]) -> dict[str, str]:
+    """SHA-256 by name of in-toto's resource descriptors."""
+    return {resource["name"]: resource["digest"]["sha256"] for resource in resources}
 
 
 def embedded(pdf: bytes) -> set[str]:

@@ -19,8 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
-from ..settings import load
-from . import audit, explain, export, incidents, objectives
+from . import audit, explain, export, incidents, objectives, verify
 from .shared import (
     DateOption,
     DryRunOption,
@@ -54,6 +53,7 @@ app.add_typer(objectives.app, name="objectives")
 app.add_typer(incidents.app, name="incidents")
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.add_typer(audit.app, name="audit")
+app.command("verify", epilog=verify.EXAMPLES)(verify.command)
 app.command(
     "export", epilog="Example: reporting export --from 2025-11-01 --to 2025-11-30 -o november"
 )(export.command)
@@ -219,38 +219,6 @@ def issue(
         )
     print_summary(document)
     out.print(f"{result.outcome}: {result.folder}/report.html, report.pdf, facts.json")
-
-
-@app.command(epilog="Examples: reporting verify\n\nreporting verify reports/daily/2025-12-05/r1")
-def verify(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(help="One issued report; its files alone are checked, offline."),
-    ] = None,
-    trust: Annotated[
-        Path | None,
-        typer.Option(help="Roots of signers and time stamps; else REPORTING_SIGNING_TRUST_FILE."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check the audit log, every sealed day and every issued report, or one report's folder."""
-    if folder is not None:
-        results = pipeline.verify_folder(folder, trust or load().signing_trust_file)
-    else:
-        with progress_shown(as_json) as progress:
-            results = pipeline.verify(open_service(), progress=progress)
-    wrong = [r for r in results if not r.ok]
-    if as_json:
-        print_json(ok=not wrong, checked=len(results), problems=[vars(r) for r in wrong])
-    else:
-        for r in results:
-            if r.ok:
-                out.print(f"[green]✔[/] {plain(r.what)}")
-            else:
-                out.print(f"[red]✘[/] {plain(r.what)}: {plain(r.problem)}")
-        out.print(f"{len(results)} checks, {len(wrong)} failed")
-    if wrong:
-        raise SystemExit(4)
 
 
 @app.command(epilog="Example: reporting status --json")

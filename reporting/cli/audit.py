@@ -5,7 +5,6 @@ Exit codes: 0 ok, 2 usage, 4 the log or a proof is not what it should be.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .. import settings
-from ..errors import UsageError, ValidationFailed
+from ..errors import UsageError
 from ..pipeline import auditing
-from ..seal import Signer, Verifier, canonical, check_proof, new_key
+from ..seal import Signer, Verifier, canonical, check_proof, new_key, read_proof
 from .shared import JsonOption, err, open_service, out, plain, print_json
 
 app = typer.Typer(
@@ -46,7 +45,7 @@ def _steps_shown(quiet: bool) -> Iterator[auditing.Steps]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _vkey(given: str) -> str:
+def vkey_of(given: str) -> str:
     """A public key, from the option itself or from the file that it names."""
     if given and "+" not in given and Path(given).is_file():
         return Path(given).read_text("utf-8").strip()
@@ -79,7 +78,7 @@ def verify(
     An edited entry, a rewritten chain, a cut tail and a fork are found; a lie at entry, or before
     the first checkpoint, is not (docs/audit.md).
     """
-    key = _vkey(vkey)
+    key = vkey_of(vkey)
     with _steps_shown(as_json) as steps:
         if file is not None:
             found = auditing.verify_file(file, checkpoints=witness or (), vkey=key, steps=steps)
@@ -164,7 +163,7 @@ def prove(
     if len(asked) != 1:
         raise UsageError("give one of: an entry's number, --report, --consistency, --check")
     if check is not None:
-        return _check(check, _vkey(vkey), as_json)
+        return _check(check, vkey_of(vkey), as_json)
     service = open_service()
     if consistency is not None:
         proof = auditing.prove_growth(service, *consistency)
@@ -183,12 +182,10 @@ def prove(
 
 def _check(path: Path, vkey: str, as_json: bool) -> None:
     try:
-        proof = json.loads(path.read_bytes())
+        body = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
-    except ValueError:
-        raise ValidationFailed(f"{path} is no proof: it is not JSON") from None
-    words = check_proof(proof, Verifier.parse(vkey) if vkey else None)
+    words = check_proof(read_proof(body), Verifier.parse(vkey) if vkey else None)
     if as_json:
         return print_json(ok=True, proves=words, signature_checked=bool(vkey))
     out.print(f"[green]✔[/] {plain(words)}", style=None if vkey else "yellow")

@@ -9,9 +9,10 @@ from .explaining import Explanation, Opened, explain, open_report
 from .health import Check, doctor, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
 from .service import Progress, Service, silent
-from .verifying import Verified, verify, verify_folder
+from .verifying import Against, Verified, against, verify, verify_folder, verify_pdf, worth
 
 __all__ = [
+    "Against",
     "Check",
     "Closed",
     "Explanation",
@@ -20,6 +21,7 @@ __all__ = [
     "Progress",
     "Service",
     "Verified",
+    "against",
     "close",
     "doctor",
     "draft",
@@ -33,4 +35,6 @@ __all__ = [
     "status",
     "verify",
     "verify_folder",
+    "verify_pdf",
+    "worth",
 ]

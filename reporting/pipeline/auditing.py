@@ -400,6 +400,11 @@ def verify_file(
     return _checked(report, notes, Verifier.parse(vkey) if vkey else None, bool(vkey))
 
 
+def notes_in(path: Path) -> list[Note]:
+    """The checkpoints of a witness file, or the one of a file that holds one note."""
+    return [record.note for record in _of_file(_readable(path)) if record.note]
+
+
 def _of_file(path: Path) -> list[_Record]:
     """The checkpoints of a witness file, or of a file that holds one note."""
     body = path.read_bytes()

@@ -8,7 +8,6 @@ control totals are asked for again as they were known at the cut-off.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ from ..page import Citation, Document, Kind, Target, Verdict
 from ..periods import Span, days_between
 from ..policy import Policy
 from ..postgres import queries as named_queries
-from ..seal import SealedDay, digest
+from ..seal import SealedDay, attested, digest
 from ..sources.ledger import LONGEST_WORKING_DAYS, QUOTE_MAX_AGE_S
 from ..sources.ledger_market import quotes_window
 from ..store import INCIDENT_MARGIN, SealedRow
@@ -232,7 +231,7 @@ def _stored(service: Service, kind: str, period: str, revision: str | None) -> O
             "the store was changed; restore it from a backup"
         )
     document = Document.model_validate_json(row.body)
-    texts = json.loads(row.provenance).get("queries", {})
+    texts = attested(row.provenance).made.queries
     return Opened(document, row.digest, _by_digest(texts.values()), service)
 
 
@@ -242,19 +241,19 @@ def _in_files(path: Path) -> Opened:
         body = file.read_bytes()
         document = Document.model_validate_json(body)
         beside = file.with_name("provenance.json")
-        recorded = json.loads(beside.read_bytes()) if beside.is_file() else {}
-    except (OSError, ValueError) as error:
+        made = attested(beside.read_bytes()).made if beside.is_file() else None
+    except (OSError, ValueError, ValidationFailed) as error:
         raise UsageError(
             f"{file} is no report's facts: {str(error).splitlines()[0]}; expected an issued folder "
             "or its facts.json"
         ) from None
-    want = recorded.get("files", {}).get(file.name)
+    want = made.files.get(file.name) if made else None
     if want and want != digest(body):
         raise ValidationFailed(
             f"{file} has not the digest that its provenance.json says ({want}): one of them was "
             "changed; `reporting verify` checks the folder"
         )
-    texts = recorded.get("queries", {})
+    texts = made.queries if made else {}
     return Opened(document, digest(body), _by_digest(texts.values()), None)
 
 

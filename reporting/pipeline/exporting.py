@@ -21,11 +21,12 @@ from ..errors import UsageError, ValidationFailed
 from ..page import Document
 from ..periods import days_between
 from ..render import ArchiveDay, ArchivePage, ArchiveReport
-from ..seal import canonical, digest
+from ..seal import attested, canonical, digest
 from ..store import ReportRow
 from .auditing import export_log, record, witness_of
 from .issuing import files_of
 from .service import Progress, Service, silent
+from .signatures import restored
 
 README = """\
 An archive of reports
@@ -166,7 +167,8 @@ def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
 def _files(service: Service, row: ReportRow) -> dict[str, bytes]:
     """The files of one issued report: from its folder, made again where the folder has others."""
     name = f"{row.kind}/{row.period}/r{row.revision}"
-    wanted: dict[str, str] = json.loads(row.provenance)["files"]
+    recorded = attested(row.provenance).made
+    wanted = {**recorded.files, **recorded.signed_files}
     folder = service.settings.reports_dir / name
     found = {}
     for file, want in wanted.items():
@@ -177,14 +179,16 @@ def _files(service: Service, row: ReportRow) -> dict[str, bytes]:
         found[file] = body
     else:
         return {**found, "provenance.json": row.provenance}
-    made = files_of(Document.model_validate_json(row.body))
-    wrong = [file for file, want in wanted.items() if digest(made.get(file, b"")) != want]
+    document = Document.model_validate_json(row.body)
+    made = files_of(document)
+    wrong = [f for f, want in recorded.files.items() if digest(made.get(f, b"")) != want]
     if wrong:
         raise ValidationFailed(
             f"{name}: {', '.join(wrong)} are not what was issued and can't be made again with this "
             f"version; restore {folder} from a backup"
         )
-    return {**made, "provenance.json": row.provenance}
+    kept = service.store.signed_parts(row.kind, row.period, row.revision)
+    return {**restored(document, made, kept, recorded), "provenance.json": row.provenance}
 
 
 def _add_days(service: Service, reports: list[ReportRow], written: _Written) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +32,9 @@ from ..periods import (
     previous_session,
     span,
 )
-from ..seal import canonical, digest
+from ..seal import Provenance, attest, attested, canonical, digest
 from ..store import ReportRow
-from .auditing import checkpoint_before, checkpoint_now, note_configuration
+from .auditing import checkpoint_before, checkpoint_now, note_configuration, signer_of
 from .service import Progress, Service, excerpt_of, sealed_day, silent
 from .signatures import (
     PDF,
@@ -216,7 +215,7 @@ def issue(
     if document.signed:
         progress(f"signing {document.id}")
         document, files, kept = _signed(service, document, files, now)
-    provenance = canonical(_provenance(service, document, files, kept))
+    provenance = attest(_provenance(service, document, files, kept), signer_of(service))
     row = ReportRow(
         kind=kind,
         period=document.period.label,
@@ -321,7 +320,7 @@ def _provenance(
     document: Document,
     files: Mapping[str, bytes],
     kept: Mapping[str, bytes],
-) -> dict[str, Any]:
+) -> Provenance:
     """What the report was made from and with, so that a third party can repeat it.
 
     ``files`` are as rendered; what a signature added, ``kept``, stands for itself.
@@ -329,31 +328,29 @@ def _provenance(
     queries = dict(service.ledger.query_texts())
     for row in service.store.days(document.period.first, document.period.last):
         queries |= {c.query_digest: c.text for c in sealed_day(row).sources if c.text}
-    made = {
-        "report": document.id,
-        "files": {name: digest(body) for name, body in sorted(files.items())},
-        "sealed_days": [
-            {"day": c.day.isoformat(), "revision": c.revision, "digest": c.digest}
-            for c in document.citations
-        ],
-        "policy": document.policy_digest,
+    signature = recorded_as(files, kept).get("signature", {})
+    return Provenance(
+        report=document.id,
+        issued_at=document.issued_at,
+        files={name: digest(body) for name, body in files.items()},
+        days=tuple((c.day, c.revision, c.digest) for c in document.citations),
+        policy=document.policy_digest,
+        checkpoint=document.checkpoint.model_dump(mode="json"),
+        queries=queries,
+        rendered_bytes=signature.get("rendered_bytes", 0),
+        signed_files=signature.get("files", {}),
+        **made_with(),
+    )
+
+
+def made_with() -> dict[str, Any]:
+    """What the bytes of a report depend on beside its document, by its name in the provenance."""
+    return {
         "templates": render.template_digest(),
-        "code": {"version": __version__, "digest": _code_digest()},
+        "version": __version__,
+        "code": _code_digest(),
         "native": dict(render.native_versions()),
-        "queries": queries,
-        "checkpoint_before": document.checkpoint.model_dump(mode="json"),
-        **recorded_as(files, kept),
     }
-    return with_digest(made)
-
-
-def with_digest(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance with the digest of the rest of it: a changed byte shows in the folder alone.
-
-    Whoever changes both is found out by the audit log, which knows the digest of the file.
-    """
-    rest = {key: value for key, value in provenance.items() if key != "digest"}
-    return {**rest, "digest": digest(canonical(rest))}
 
 
 def _code_digest() -> str:
@@ -368,16 +365,12 @@ def _code_digest() -> str:
 
 def _regenerate(service: Service, document: Document, provenance: bytes, folder: Path) -> None:
     """Write an issued report again and prove that every byte is as it was."""
-    recorded = json.loads(provenance)
+    recorded = attested(provenance).made
     files = files_of(document)
-    wrong = [n for n, want in recorded["files"].items() if digest(files.get(n, b"")) != want]
+    wrong = [n for n, want in recorded.files.items() if digest(files.get(n, b"")) != want]
     if wrong:
-        now = {
-            "templates": render.template_digest(),
-            "code": {"version": __version__, "digest": _code_digest()},
-            "native": dict(render.native_versions()),
-        }
-        changed = [k for k, v in now.items() if recorded[k] != v] or ["nothing that is recorded"]
+        differing = [k for k, v in made_with().items() if getattr(recorded, k) != v]
+        changed = differing or ["nothing that is recorded"]
         raise ValidationFailed(
             f"{document.id} can not be written again byte for byte ({', '.join(wrong)} differ): "
             f"{', '.join(changed)} changed since it was issued; use the version recorded in its "

@@ -7,14 +7,13 @@ was appended. The provenance knows the digests of both files, the rendered and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from ..errors import SigningFailed, UsageError, ValidationFailed
 from ..page import Document
-from ..seal import digest
+from ..seal import Provenance, digest
 from ..settings import secret_of
 from .service import Service
 
@@ -110,54 +109,14 @@ def recorded_as(rendered: Files, kept: Files) -> dict[str, Any]:
     }
 
 
-def restored(document: Document, rendered: Files, kept: Files, recorded: Any) -> dict[str, bytes]:
+def restored(
+    document: Document, rendered: Files, kept: Files, recorded: Provenance
+) -> dict[str, bytes]:
     """The files as issued; :class:`ValidationFailed` where what the store kept was changed."""
-    if recorded_as(rendered, kept).get("signature") != recorded.get("signature"):
+    have = recorded_as(rendered, kept).get("signature", {"rendered_bytes": 0, "files": {}})
+    if have != {"rendered_bytes": recorded.rendered_bytes, "files": recorded.signed_files}:
         raise ValidationFailed(
             f"{document.id} can not be written again: the signature in the store is missing or "
             "changed; restore the store from a backup"
         )
     return with_signature(rendered, kept)
-
-
-def as_rendered(name: str, body: bytes, recorded: Any) -> bytes:
-    """A file of a report without its signature."""
-    signature = recorded.get("signature")
-    return body[: signature["rendered_bytes"]] if signature and name == PDF else body
-
-
-def signature_files(recorded: Any) -> set[str]:
-    """The files of a report that are there because it is signed."""
-    return set(recorded.get("signature", {}).get("files", ()))
-
-
-def check_signature(
-    folder: Path, document: Document, recorded: Any, trust_file: Path | None
-) -> Iterator[tuple[str, str]]:
-    """What was checked of the signature in ``folder``, each with its problem, "" for none.
-
-    Without roots to trust only that the files are those that were issued.
-    """
-    files = recorded.get("signature", {}).get("files", {})
-    if document.signed != bool(files):
-        words = "is signed" if document.signed else "is unsigned"
-        yield PDF, f"the report says it {words}, its provenance does not"
-    for name, want in sorted(files.items()):
-        path = folder / name
-        have = digest(path.read_bytes()) if path.is_file() else ""
-        yield f"{name} as signed", "" if have == want else f"has digest {have or 'none'}"
-    if not files:
-        return
-    if trust_file is None:
-        yield "its signer was not checked: no trusted roots given (--trust)", ""
-        return
-    from .. import signing  # as above
-
-    evidence = {
-        name.removeprefix(f"{EVIDENCE}/"): (folder / name).read_bytes()
-        for name in files
-        if name != PDF and (folder / name).is_file()
-    }
-    found = signing.verify((folder / PDF).read_bytes(), trust_file, evidence)
-    at = found.stamped_at.isoformat() if found.stamped_at else "no known time"
-    yield f"signature of {found.signer or 'nobody'} at {at}", "; ".join(found.problems)

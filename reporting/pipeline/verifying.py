@@ -1,28 +1,42 @@
-"""Verify: sealed days, audit log and issued reports are what they were."""
+"""Verify: sealed days, audit log and issued reports are what they were.
+
+One report is checked from its folder, or from ``report.pdf`` alone; neither needs the store or a
+network. What a check can't show without more (a key, roots to trust, the same libraries) it says.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import render
+from ..errors import UsageError, ValidationFailed
 from ..page import Document
-from ..seal import canonical, digest
-from ..store import Store
-from .auditing import verify_log
-from .issuing import files_of, with_digest
+from ..seal import Attested, Note, Provenance, Verifier, attested, canonical, digest, parse_note
+from ..store import ReportRow, Store
+from .auditing import notes_in, signer_of, verify_log
+from .issuing import files_of
 from .service import Progress, Service, sealed_day, silent, stored_book
-from .signatures import as_rendered, check_signature, signature_files
+from .signatures import EVIDENCE, PDF
+
+FACTS, PROVENANCE = "facts.json", "provenance.json"
 
 
 @dataclass(frozen=True)
 class Verified:
-    """One thing that was checked; ``problem`` is empty where it is as it should be."""
+    """One thing that was checked; ``problem`` is empty where it is as it should be.
+
+    ``lacks`` says why it could not be shown, though nothing is wrong. ``by`` is whose signature
+    over the whole report was verified.
+    """
 
     what: str
-    problem: str
+    problem: str = ""
+    lacks: str = ""
+    by: str = ""
 
     @property
     def ok(self) -> bool:
@@ -30,55 +44,291 @@ class Verified:
         return not self.problem
 
 
-def verify_folder(folder: Path, trust_file: Path | None = None) -> list[Verified]:
-    """Check one issued report from its files alone: digests, canonical facts, re-rendering.
+@dataclass(frozen=True)
+class Against:
+    """What a report is held against. Whatever is missing, that much less is shown.
 
-    With the roots in ``trust_file`` also who signed it.
+    ``trust_file`` has the roots of signers and time stamps, ``verifier`` is the published key of
+    checkpoints and provenance, ``witness`` holds checkpoints that were kept elsewhere.
     """
+
+    trust_file: Path | None = None
+    verifier: Verifier | None = None
+    witness: Sequence[Note] | None = None
+
+
+NOTHING = Against()
+
+
+def against(trust_file: Path | None, vkey: str, witnesses: Sequence[Path]) -> Against:
+    """From what a user gives; :class:`UsageError` for a key or a file that can't be read."""
+    notes = [note for path in witnesses for note in notes_in(path)]
+    return Against(trust_file, Verifier.parse(vkey) if vkey else None, notes if witnesses else None)
+
+
+def worth(results: Sequence[Verified]) -> str:
+    """In a sentence what the checks of one report show."""
+    wrong = [r for r in results if not r.ok]
+    if wrong:
+        return f"REFUSED: {len(wrong)} of {len(results)} checks failed"
+    if by := [r.by for r in results if r.by]:
+        return "; ".join(by)
+    why = dict.fromkeys(r.lacks for r in results if r.lacks and "signature" in r.what)
+    return f"only consistent with itself ({'; '.join(why)})"
+
+
+# ---- one report ---------------------------------------------------------------------------------
+
+
+def verify_folder(folder: Path, given: Against = NOTHING) -> list[Verified]:
+    """Check one issued report from its files alone: every digest, and all of :func:`verify_pdf`."""
     name = str(folder)
     try:
-        provenance_bytes = (folder / "provenance.json").read_bytes()
-        recorded = json.loads(provenance_bytes)
-        if canonical(with_digest(recorded)) != provenance_bytes:
-            return [Verified(f"{name}/provenance.json", "does not match its own digest")]
-        facts = (folder / "facts.json").read_bytes()
+        told = attested((folder / PROVENANCE).read_bytes())
+        facts = (folder / FACTS).read_bytes()
         document = Document.model_validate_json(facts)
+    except ValidationFailed as error:
+        return [Verified(f"{name}/{PROVENANCE}", str(error))]
     except (OSError, ValueError) as error:
         return [Verified(name, f"is no issued report: {str(error).splitlines()[0]}")]
+    made = told.made
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     results = []
-    wanted = dict(recorded["files"])
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    for file, want in sorted(wanted.items()):
-        body = (folder / file).read_bytes() if file in present else None
-        have = "" if body is None else digest(as_rendered(file, body, recorded))
-        problem = "" if have == want else "is missing" if not have else f"has digest {have}"
+    for file, want in sorted({**made.files, **made.signed_files}.items()):
+        have = digest(files[file].read_bytes()) if file in files else ""
+        problem = "" if have == want else f"has digest {have}" if have else "is missing"
         results.append(Verified(f"{name}/{file}", problem))
-    for what, problem in check_signature(folder, document, recorded, trust_file):
-        results.append(Verified(f"{name}/{what}", problem))
-    for file in sorted(present - set(wanted) - signature_files(recorded) - {"provenance.json"}):
+    for file in sorted(files.keys() - made.files.keys() - made.signed_files.keys() - {PROVENANCE}):
         results.append(Verified(f"{name}/{file}", "is not part of the report"))
-    canonical_problem = "" if canonical(document) == facts else "is not canonical"
-    results.append(Verified(f"{name}/facts.json canonical", canonical_problem))
-    if recorded["report"] != document.id:
-        results.append(Verified(f"{name}/provenance.json", f"speaks of {recorded['report']}"))
+    results += _facts(name, facts, document)
+    results += _provenance(name, told, document, given.verifier)
+    pdf = files[PDF].read_bytes() if PDF in files else b""
+    evidence = {
+        file.removeprefix(f"{EVIDENCE}/"): files[file].read_bytes()
+        for file in made.signed_files
+        if file in files and file != PDF
+    }
+    return _of_pdf(results, name, pdf, facts, document, told, evidence, given)
+
+
+def verify_pdf(
+    file: Path, given: Against = NOTHING, provenance: Path | None = None
+) -> list[Verified]:
+    """Check a report's PDF from the file alone, offline.
+
+    With its ``provenance``, or the one beside it, also that it is the file that was issued. Its
+    archived revocation data is in the folder ``evidence`` beside it.
+    """
+    from .. import signing  # pyHanko costs half a second, and only this needs it
+
+    name = str(file)
+    try:
+        pdf = file.read_bytes()
+        beside = provenance or file.with_name(PROVENANCE)
+        told_as = beside.read_bytes() if provenance or beside.is_file() else None
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}") from None
+    if problem := signing.damage(pdf):  # cheap, and then nothing else in it is worth a word
+        return [Verified(f"{name}: signature", problem)]
+    try:
+        facts = signing.parts(pdf).files.get(FACTS)
+        if facts is None:
+            return [Verified(name, f"holds no {FACTS}: it is no report of this service")]
+        document = Document.model_validate_json(facts)
+    except ValueError as error:
+        return [Verified(name, f"is no report: {str(error).splitlines()[0]}")]
+    results = list(_facts(name, facts, document))
+    told = None
+    if told_as is None:
+        words = f"no {PROVENANCE} beside it; name one with --provenance"
+        results.append(Verified(f"{name}: provenance and its signature", lacks=words))
+    else:
+        try:
+            told = attested(told_as)
+            results += _provenance(name, told, document, given.verifier)
+            for want, body, what in (
+                (told.made.files.get(FACTS), facts, f"{FACTS} inside"),
+                ({**told.made.files, **told.made.signed_files}.get(PDF), pdf, "as issued"),
+            ):
+                problem = "" if digest(body) == want else f"has digest {digest(body)}"
+                results.append(Verified(f"{name}, {what}", problem))
+        except ValidationFailed as error:
+            results.append(Verified(f"{name}: {beside}", str(error)))
+    kept = file.with_name(EVIDENCE)
+    evidence = {p.name: p.read_bytes() for p in sorted(kept.glob("*")) if p.is_file()}
+    return _of_pdf(results, name, pdf, facts, document, told, evidence, given)
+
+
+def _facts(name: str, facts: bytes, document: Document) -> Iterator[Verified]:
+    problem = "" if canonical(document) == facts else "is not canonical"
+    yield Verified(f"{name}: {FACTS} of {document.id}, canonical", problem)
+
+
+def _provenance(
+    name: str, told: Attested, document: Document, verifier: Verifier | None
+) -> Iterator[Verified]:
+    """That it speaks of this document, and who says so."""
+    made = told.made
+    wanted = (
+        document.id,
+        document.issued_at,
+        tuple((c.day, c.revision, c.digest) for c in document.citations),
+        document.policy_digest,
+        document.version,
+        document.checkpoint.model_dump(mode="json"),
+    )
+    have = (made.report, made.issued_at, made.days, made.policy, made.version, made.checkpoint)
+    problem = "" if have == wanted else f"speaks of another report than {document.id}"
+    yield Verified(f"{name}/{PROVENANCE}", problem)
+    what, signers = f"{name}/{PROVENANCE}, signature", ", ".join(told.signers)
+    if verifier is not None:
+        problem = told.problem(verifier)
+        yield Verified(what, problem, by="" if problem else f"provenance signed by {signers}")
+    elif signers:
+        yield Verified(what, lacks=f"it names {signers}, and no public key was given (--key)")
+    else:
+        yield Verified(what, lacks="UNSIGNED")
+
+
+def _of_pdf(
+    results: list[Verified],
+    name: str,
+    pdf: bytes,
+    facts: bytes,
+    document: Document,
+    told: Attested | None,
+    evidence: Mapping[str, bytes],
+    given: Against,
+) -> list[Verified]:
+    """``results`` with what a PDF says by itself: facts inside, signature, checkpoint, rendering.
+
+    It is rendered again, which costs seconds, only where nothing else is wrong.
+    """
+    from .. import signing  # as above
+
+    try:
+        parts = signing.parts(pdf)
+    except ValueError as error:
+        return [*results, Verified(f"{name}: {PDF}", str(error))]
+    if parts.files.get(FACTS) != facts:
+        results.append(Verified(f"{name}: {FACTS} inside {PDF}", f"is not {FACTS} beside it"))
+    if told is not None:
+        want = told.made.files.get(PDF)
+        short = told.made.rendered_bytes if told.made.signed_files else len(pdf)
+        if digest(parts.rendered) != want or len(parts.rendered) != short:
+            results.append(Verified(f"{name}: {PDF} as rendered", "is not what was issued"))
+    results += _signature(name, pdf, document, parts.signed, evidence, given.trust_file)
+    results += _checkpoint(name, document, given)
     if any(not r.ok for r in results):
         return results
-    if recorded["native"] == dict(render.native_versions()) and (
-        recorded["templates"] == render.template_digest()
-    ):
-        again = files_of(document)
-        differing = [n for n, want in wanted.items() if digest(again.get(n, b"")) != want]
-        problem = f"{', '.join(differing)} differ" if differing else ""
-        results.append(Verified(f"{name} rendered again from its facts", problem))
+    vouched = any(r.by for r in results)
+    made = told.made if told else None
+    return [*results, _rendered_again(name, document, parts.rendered, made, vouched)]
+
+
+def _signature(
+    name: str,
+    pdf: bytes,
+    document: Document,
+    signed: bool,
+    evidence: Mapping[str, bytes],
+    trust_file: Path | None,
+) -> Iterator[Verified]:
+    from .. import signing  # as above
+
+    what = f"{name}: signature"
+    if signed != document.signed:
+        words = "signed" if document.signed else "unsigned"
+        yield Verified(what, f"the report says it is {words}, and it is not")
+    elif not signed:
+        yield Verified(what, lacks="UNSIGNED")
+    elif trust_file is None:
+        problem = "; ".join(signing.verify(pdf, None).problems)
+        lacks = "" if problem else "its signer was not checked: no trusted roots given (--trust)"
+        yield Verified(what, problem, lacks)
     else:
-        made = "made with other templates or libraries, so not rendered again"
-        results.append(Verified(f"{name}: {made}", ""))
-    return results
+        found = signing.verify(pdf, trust_file, evidence)
+        at = found.stamped_at.isoformat() if found.stamped_at else "no known time"
+        by = f"signed by {found.signer} at {at}, trusted" if not found.problems else ""
+        yield Verified(f"{what} of {found.signer or 'nobody'} at {at}", "; ".join(found.problems),
+                       by=by)  # fmt: skip
+        if by and not evidence:
+            words = f"no archived revocation data in {EVIDENCE}/ beside it"
+            yield Verified(f"{name}: whether a certificate was revoked by then", lacks=words)
+
+
+def _checkpoint(name: str, document: Document, given: Against) -> Iterator[Verified]:
+    """The checkpoint that the report prints: well formed, signed, and known elsewhere.
+
+    It says what the log was before the report was in it. So it dates the report, and vouches for
+    nothing in it.
+    """
+    printed = document.checkpoint
+    what = f"{name}: checkpoint of {printed.size} entries"
+    if not printed.note:
+        yield Verified(what, lacks="it is printed without its signed note")
+        return
+    try:
+        note = parse_note(printed.note)
+    except ValidationFailed as error:
+        yield Verified(what, str(error))
+        return
+    if (note.size, note.chain_hash.hex()) != (printed.size, printed.chain_hash):
+        yield Verified(what, "its note is of another one")
+    if given.verifier is not None:
+        yield Verified(f"{what}, signed by {given.verifier.name}", note.problem(given.verifier))
+    elif note.signed:
+        yield Verified(f"{what}, signed", lacks="no public key was given (--key)")
+    else:
+        yield Verified(f"{what}, signed", lacks="UNSIGNED")
+    if given.witness is None:
+        yield Verified(f"{what}, known elsewhere", lacks="no witness was given (--witness)")
+        return
+    same = [n for n in given.witness if n.size == note.size and n.origin == note.origin]
+    if any((n.root, n.chain_hash) != (note.root, note.chain_hash) for n in same):
+        yield Verified(f"{what}, known elsewhere", "the witness knows another log of that size")
+    elif same:
+        yield Verified(f"{what}, known elsewhere")
+    else:
+        words = f"the witness has no checkpoint of {note.size} entries of {note.origin}"
+        yield Verified(f"{what}, known elsewhere", lacks=words)
+
+
+def _rendered_again(
+    name: str, document: Document, rendered: bytes, made: Provenance | None, vouched: bool
+) -> Verified:
+    """Whether the facts give these very pages; only with the libraries of then can that be said."""
+    what = f"{name} rendered again from its facts"
+    same_tools = made is not None and (
+        (made.native, made.templates) == (dict(render.native_versions()), render.template_digest())
+    )
+    if made is not None and not same_tools:
+        return Verified(what, lacks="made with other templates or libraries, so not rendered again")
+    try:
+        again = files_of(document)
+    except ValidationFailed as error:
+        return Verified(what, lacks=str(error))
+    if made is not None:
+        wrong = [n for n, want in made.files.items() if digest(again.get(n, b"")) != want]
+        return Verified(what, f"{', '.join(wrong)} differ" if wrong else "")
+    if again[PDF] == rendered:
+        return Verified(what)
+    words = (
+        f"its facts give another file here, with version {render.native_versions()['weasyprint']} "
+        f"of WeasyPrint; it was made by version {document.version} of this service"
+    )
+    if vouched:
+        return Verified(what, lacks=words)
+    return Verified(what, f"{words}, and nobody's signature vouches for it")
+
+
+# ---- everything ---------------------------------------------------------------------------------
 
 
 def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
     """Check everything: sealed days, the audit chain with its witness, every issued report."""
     store, results = service.store, []
+    signer, trust_file = signer_of(service), service.settings.signing_trust_file
     progress("audit log")
     log, logged = verify_log(service), _logged(store)
     results.append(Verified(f"audit log, {log.report.size} entries", log.problem))
@@ -98,7 +348,10 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
             again = f"reporting issue --kind {kind} --date {day} --revision {revision[1:]}"
             results.append(Verified(name, f"has no files in {folder}; `{again}` writes them again"))
             continue
-        results += verify_folder(folder, service.settings.signing_trust_file)
+        # What was issued before there was a key, or under the one before, says so.
+        own = signer is not None and stored is not None and _is_by(signer.verifier, stored)
+        verifier = signer.verifier if signer is not None and own else None
+        results += verify_folder(folder, Against(trust_file, verifier))
         for file, want in zip(("facts.json", "provenance.json"), digests, strict=True):
             path = folder / file
             if not path.is_file() or digest(path.read_bytes()) != want:
@@ -109,6 +362,12 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
             if name not in logged.reports:
                 results.append(Verified(name, "is in the store and not in the audit log"))
     return results
+
+
+def _is_by(verifier: Verifier, row: ReportRow) -> bool:
+    with suppress(ValidationFailed):
+        return f"{verifier.name}+{verifier.id.hex()}" in attested(row.provenance).signers
+    return True
 
 
 @dataclass

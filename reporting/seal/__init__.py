@@ -1,7 +1,8 @@
 """What makes a fact a sealed fact: canonical bytes, the audit log's chain and tree, signed notes.
 
 Pure: entries, keys and checkpoints are passed in. RFC 8785 for bytes, RFC 9162 for the tree, C2SP's
-signed note and tlog-checkpoint for what is kept outside the database.
+signed note and tlog-checkpoint for what is kept outside the database, in-toto and DSSE for what a
+report was made from.
 """
 
 from .canonical import canonical, digest
@@ -23,21 +24,26 @@ from .chain import (
 from .checkpoint import Note, Signer, Verifier, new_key, parse_note, signed_note
 from .day import SealedDay
 from .merkle import roots
-from .proof import check_proof, consistency_of, inclusion_of
+from .proof import check_proof, consistency_of, inclusion_of, read_proof
+from .provenance import Attested, Provenance, attest, attested
 
 __all__ = [
     "GENESIS",
     "PART",
+    "Attested",
     "ChainReport",
     "Claim",
     "LogEntry",
     "LogPart",
     "Note",
+    "Provenance",
     "SealedDay",
     "Signer",
     "Stored",
     "Verifier",
     "Walk",
+    "attest",
+    "attested",
     "canonical",
     "chain_hash",
     "check_proof",
@@ -49,6 +55,7 @@ __all__ = [
     "parse_note",
     "part_of",
     "part_of_rows",
+    "read_proof",
     "roots",
     "signed_note",
     "verify_chain",

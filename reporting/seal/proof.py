@@ -6,10 +6,12 @@ checker needs the file and the public key, nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ValidationFailed
+from .canonical import canonical
 from .chain import leaf_hash
 from .checkpoint import Note, Verifier, parse_note
 from .merkle import (
@@ -22,6 +24,7 @@ from .merkle import (
 
 INCLUSION = "reporting/inclusion-proof/v1"
 CONSISTENCY = "reporting/consistency-proof/v1"
+FIELDS = {INCLUSION: 5, CONSISTENCY: 4}
 
 
 def inclusion_of(seq: int, entry: bytes, leaves: Sequence[bytes], note: Note) -> dict[str, Any]:
@@ -46,6 +49,17 @@ def consistency_of(old: Note, new: Note, leaves: Sequence[bytes]) -> dict[str, A
     }
 
 
+def read_proof(body: bytes) -> dict[str, Any]:
+    """A proof from its file, which is canonical JSON; :class:`ValidationFailed` for another."""
+    try:
+        proof = json.loads(body)
+        if not isinstance(proof, dict) or canonical(proof) != body.removesuffix(b"\n"):
+            raise ValueError("expected an object as canonical JSON")
+    except ValueError as error:
+        raise ValidationFailed(f"the file is no proof: {error}") from None
+    return proof
+
+
 def check_proof(proof: Mapping[str, Any], verifier: Verifier | None) -> str:
     """What a proof proves, in words; :class:`ValidationFailed` says why it proves nothing.
 
@@ -53,6 +67,8 @@ def check_proof(proof: Mapping[str, Any], verifier: Verifier | None) -> str:
     """
     try:
         kind, path = proof["schema_id"], [bytes.fromhex(h) for h in proof["path"]]
+        if [h.hex() for h in path] != proof["path"]:
+            raise ValueError("its path is not written as hashes are")
         new = parse_note(proof["checkpoint"])
         notes = [new]
         if kind == INCLUSION:
@@ -68,6 +84,8 @@ def check_proof(proof: Mapping[str, Any], verifier: Verifier | None) -> str:
             raise ValueError(f"schema_id {kind!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValidationFailed(f"the file is no proof: {error}") from None
+    if len(proof) != FIELDS[kind]:
+        raise ValidationFailed("the file is no proof: it has more fields than one")
     if not holds:
         raise ValidationFailed("the path does not lead to the checkpoint's root")
     if verifier is None:

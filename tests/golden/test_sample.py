@@ -14,6 +14,7 @@ import pytest
 from reporting import pipeline, render
 from reporting.demo.story import REPORTS
 from reporting.page import Document
+from reporting.seal import attested
 
 from ..line.site import ROOT, Demo, files_of
 
@@ -81,7 +82,7 @@ def test_the_page_and_the_tables_are_what_this_code_makes_of_the_facts(folder: P
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 def test_the_pdf_is_what_this_code_makes_of_the_facts(folder: Path) -> None:
-    made_with = json.loads((folder / "provenance.json").read_bytes())["native"]
+    made_with = attested((folder / "provenance.json").read_bytes()).made.native
     here = dict(render.native_versions())
     if made_with != here:
         pytest.skip(f"the PDF was made with {made_with}, here is {here}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import rfc8785
 
 from reporting import pipeline
+from reporting.seal import attest, attested, digest
 
 from .site import Demo, Site, files_of
 
@@ -74,15 +72,13 @@ def test_a_folder_without_one_of_its_files_is_refused(folder: Path, name: str) -
 
 
 def forge(folder: Path) -> None:
-    """A careful forger: another table, and provenance that agrees with it down to its digest."""
+    """A careful forger: another table, and unsigned provenance that agrees with it."""
     table = folder / "tables" / "pnl_fx.csv"
     table.write_bytes(table.read_bytes().replace(b"1.14", b"1.15"))
     path = folder / "provenance.json"
-    made: dict[str, Any] = json.loads(path.read_bytes())
-    made["files"]["tables/pnl_fx.csv"] = hashlib.sha256(table.read_bytes()).hexdigest()
-    del made["digest"]
-    made["digest"] = hashlib.sha256(rfc8785.dumps(made)).hexdigest()
-    path.write_bytes(rfc8785.dumps(made))
+    made = attested(path.read_bytes()).made
+    files = {**made.files, "tables/pnl_fx.csv": digest(table.read_bytes())}
+    path.write_bytes(attest(replace(made, files=files), None))
 
 
 def test_a_forged_table_is_found_by_rendering_again(folder: Path) -> None:
@@ -93,11 +89,8 @@ def test_a_forged_table_is_found_by_rendering_again(folder: Path) -> None:
 def test_what_the_folder_can_not_show_the_audit_log_does(site: Site) -> None:
     """The log alone vouches for queries and code digest: a forged file agrees with itself."""
     path = site.reports / "daily" / "2025-12-05" / "r1" / "provenance.json"
-    made = json.loads(path.read_bytes())
-    made["queries"]["fills"] = "select 1"
-    del made["digest"]
-    made["digest"] = hashlib.sha256(rfc8785.dumps(made)).hexdigest()
-    path.write_bytes(rfc8785.dumps(made))
+    made = attested(path.read_bytes()).made
+    path.write_bytes(attest(replace(made, queries={**made.queries, "fills": "select 1"}), None))
     assert wrong(path.parent) == []
     found = [f"{v.what}: {v.problem}" for v in pipeline.verify(site.service()) if not v.ok]
     assert found == ["daily/2025-12-05/r1/provenance.json: is not what was issued"]

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from reporting import pipeline
+from reporting import pipeline, standalone
 from reporting.errors import SigningFailed, SigningUnavailable, UsageError
 from reporting.page import Document
-from reporting.seal import digest
+from reporting.pipeline.exporting import export
+from reporting.seal import attested, digest, new_key
 
 from ..line.site import Site, files_of
 from .authority import PASSWORD, Authority
@@ -44,7 +45,7 @@ def events(site: Site) -> list[dict[str, Any]]:
 
 
 def wrong(folder: Path, trust: Path | None = None) -> list[str]:
-    found = pipeline.verify_folder(folder, trust)
+    found = pipeline.verify_folder(folder, pipeline.Against(trust))
     return [f"{v.what.removeprefix(str(folder))}: {v.problem}" for v in found if not v.ok]
 
 
@@ -73,11 +74,11 @@ def test_a_signed_report_is_issued_logged_and_written_again(
     assert signature["files"]["report.pdf"] == digest(files["report.pdf"])
     assert signature["rendered_bytes"] == len(rendered["report.pdf"])
 
-    found = pipeline.verify_folder(issued.folder, authority.roots)
+    found = pipeline.verify_folder(issued.folder, pipeline.Against(authority.roots))
     assert [v for v in found if not v.ok] == []
     assert any("signature of Example signer at 20" in v.what for v in found)
     assert any("rendered again" in v.what for v in found)
-    assert any("no trusted roots" in v.what for v in pipeline.verify_folder(issued.folder))
+    assert any("no trusted roots" in v.lacks for v in pipeline.verify_folder(issued.folder))
     assert [v for v in pipeline.verify(service) if not v.ok] == []
 
     # All of it again, byte for byte, with neither key nor authority.
@@ -88,12 +89,31 @@ def test_a_signed_report_is_issued_logged_and_written_again(
     assert (again.outcome, again.document.revision) == ("regenerated", 1)
 
 
+def test_an_archive_of_it_has_the_signed_file_and_signed_provenance(
+    site: Site, signing: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "key.pem").write_bytes(new_key())
+    service = site.service(**signing, checkpoint_key_file=tmp_path / "key.pem")
+    issued = pipeline.issue(service, "daily", DAY, AT)
+    files = files_of(issued.folder)
+    assert [v for v in pipeline.verify(service) if not v.ok] == []
+    shutil.rmtree(issued.folder)  # the store alone has to do
+    export(service, DAY, DAY, tmp_path / "archive", AT)
+    archived = files_of(tmp_path / "archive")
+    name = f"reports/{issued.document.id}"
+    assert {n.removeprefix(f"{name}/"): b for n, b in archived.items() if name in n} == files
+    key = standalone.Key(archived["log/key.vkey"].decode())
+    found = standalone.Archive(archived, key).check()
+    assert [line for line in found if line[1]] == []
+    assert any(what.endswith(f"provenance signed by {key.name}") for what, _ in found)
+
+
 def test_a_signature_that_was_tampered_with_is_refused(
     site: Site, signing: dict[str, Any], authority: Authority
 ) -> None:
     issued = pipeline.issue(site.service(**signing), "daily", DAY, AT)
     folder, files = issued.folder, files_of(issued.folder)
-    length = json.loads(files["provenance.json"])["signature"]["rendered_bytes"]
+    length = attested(files["provenance.json"]).made.rendered_bytes
     signed = files["report.pdf"]
     for name, body in (
         ("report.pdf", signed[:length]),  # as if it had never been signed
