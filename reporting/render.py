@@ -233,6 +233,7 @@ class ArchivePage:
     closed: tuple[tuple[date, str], ...]  # weekdays that are no session, and why
     reports: tuple[ArchiveReport, ...]
     entries: int
+    purged: tuple[tuple[str, str], ...] = ()  # reports of which digests are left, and why
 
 
 def render_archive(page: ArchivePage) -> bytes:
@@ -242,6 +243,7 @@ def render_archive(page: ArchivePage) -> bytes:
         months.setdefault(day.day.replace(day=1), []).append(day)
     kinds = [kind.value for kind in Kind if any(r.kind == kind.value for r in page.reports)]
     words = " ".join(f"{r.title} {r.period} {r.answer} {r.reason}" for r in page.reports)
+    words += " ".join(why for _, why in page.purged)
     html = (
         _environment()
         .get_template("archive.html")

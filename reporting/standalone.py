@@ -325,7 +325,7 @@ class Archive:
         elif event == "report signed":
             self.reports[body["report"]]["pdf_signed"] = body["pdf"]
         elif event == "report purged":
-            self.reports[body["report"]]["purged"] = True
+            self.reports[body["report"]]["purged"] = f"{entry['at'][:10]} by {body['by']}"
 
     def sealed_days(self) -> None:
         """The sealed days."""
@@ -353,7 +353,11 @@ class Archive:
         for name in sorted(there | set(listed)):
             if name not in self.reports:
                 self.say(name, "is not in the audit log")
-            elif name not in there and not self.reports[name].get("purged"):
+            elif name not in there and self.reports[name].get("purged"):
+                self.say(
+                    f"{name} purged on {self.reports[name]['purged']}; the log has its digests"
+                )
+            elif name not in there:
                 self.say(name, "was issued and is not in the archive")
             elif name in there:
                 self.report(name, self.reports[name])

@@ -35,7 +35,9 @@ from ..page import (
     Gap,
     Kind,
     Period,
+    Retention,
     Section,
+    SignOff,
     SourceTotal,
     Status,
     Verdict,
@@ -132,6 +134,8 @@ class Issue:
     revision: int = 1
     reason: str = ""
     previous: Document | None = None
+    signoffs: tuple[SignOff, ...] = ()
+    retention: Retention | None = None
 
 
 def build(
@@ -203,6 +207,8 @@ def build(
         sources=_sources(days),
         policy_digest=policy.digest,
         checkpoint=issue.checkpoint,
+        signoffs=issue.signoffs,
+        retention=issue.retention,
     )
     document = with_compliance(document, days, unsealed, found, policy)
     if issue.previous is None:
@@ -245,6 +251,7 @@ def content(document: Document) -> bytes:
             exclude={
                 "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
                 "differences", "status", "issuer", "policy_digest", "signed", "unsigned_because",
+                "signoffs", "retention",
             },
         )
     )  # fmt: skip
@@ -271,7 +278,16 @@ def differences(
         label, now, place = new.get(key, (label, gone, place))
         if was != now:
             why = reasons.of(place)
-            found.append(Difference(figure=key, label=label, before=was, after=now, reason=why))
+            found.append(
+                Difference(
+                    figure=key,
+                    label=label,
+                    before=was,
+                    after=now,
+                    reason=why,
+                    section=place.section,
+                )
+            )
     return tuple(found)
 
 

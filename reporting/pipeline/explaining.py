@@ -63,7 +63,7 @@ from ..seal import SealedDay, digest
 from ..sources.ledger import QUOTE_MAX_AGE_S
 from ..sources.ledger_market import quotes_window
 from ..store import INCIDENT_MARGIN, SealedRow
-from .service import Progress, Service, excerpt_of, sealed_day, silent
+from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
 
 REPORT = re.compile(r"(?P<kind>[a-z]+)/(?P<period>[^/]+)(?:/r(?P<revision>\d+))?")
 PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -224,12 +224,12 @@ def _stored(service: Service, kind: str, period: str, revision: str | None) -> O
     if row is None:
         name = f"{kind}/{period}" + (f"/r{revision}" if revision else "")
         raise UsageError(f"{name} was never issued; `reporting status` lists what was")
-    if digest(row.body) != row.digest:
+    if row.body and digest(row.body) != row.digest:
         raise ValidationFailed(
             f"{kind}/{period}/r{row.revision} in the store does not match its digest {row.digest}: "
             "the store was changed; restore it from a backup"
         )
-    document = Document.model_validate_json(row.body)
+    document = document_of(service, row)
     texts = json.loads(row.provenance).get("queries", {})
     return Opened(document, row.digest, _by_digest(texts.values()), service)
 
