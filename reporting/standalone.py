@@ -325,7 +325,7 @@ class Archive:
         elif event == "report signed":
             self.reports[body["report"]]["pdf_signed"] = body["pdf"]
         elif event == "report purged":
-            self.reports[body["report"]]["purged"] = f"{entry['at'][:10]} by {body['by']}"
+            self.reports[body["report"]]["purged"] = f"on {entry['at'][:10]} by {body['by']}"
 
     def sealed_days(self) -> None:
         """The sealed days."""

@@ -36,9 +36,8 @@ from ..periods import (
 from ..seal import canonical, digest
 from ..store import ReportRow
 from .auditing import checkpoint_before, checkpoint_now, note_configuration
-from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
 from .retention import retention_of
-from .signoff import signoffs_before
+from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
 from .signatures import (
     PDF,
     check_policy,
@@ -49,6 +48,7 @@ from .signatures import (
     signs,
     with_signature,
 )
+from .signoff import signoffs_before
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,9 @@ def _folder(service: Service, document: Document) -> Path:
 def files_of(document: Document) -> dict[str, bytes]:
     """Every file of a report as rendered, by name: without its provenance and its signature."""
     html = render.render_html(document)
+    restated = {"differences.html": render.render_differences} if document.supersedes else {}
     return {
+        **{name: made(document) for name, made in restated.items()},
         "facts.json": canonical(document),
         "report.html": html,
         "report.pdf": render.render_pdf(html, document),

@@ -41,8 +41,8 @@ def sign_off(
         preparer = given.get("preparer")
         if preparer is None:
             raise UsageError(
-                f"{row.name} has no preparer yet; the preparer signs off first: `reporting sign-off "
-                f"{row.name} --as preparer`"
+                f"{row.name} has no preparer yet; the preparer signs off first: `reporting "
+                f"sign-off {row.name} --as preparer`"
             )
         if preparer.person == person or (name and preparer.name == name):
             raise UsageError(
@@ -80,8 +80,9 @@ def report_named(service: Service, name: str) -> ReportRow:
 
 def signoffs_before(service: Service, kind: str, period: str) -> tuple[SignOff, ...]:
     """The sign-offs of all revisions so far, for the next one to print."""
+    fields = ("role", "person", "name", "note", "at")
     return tuple(
-        SignOff(report=s.report, role=s.role, person=s.person, name=s.name, note=s.note, at=s.at)
+        SignOff.model_validate({"report": s.report, **{name: getattr(s, name) for name in fields}})
         for s in service.store.sign_offs(kind, period)
     )
 
