@@ -67,7 +67,7 @@ def test_the_same_bytes_in_any_process(tmp_path: Path) -> None:
         MATPLOTLIBRC=str(home),
     )
     digests = [process.communicate()[0].split() for process in (here, there)]
-    assert len(digests[0]) == 2 + 8  # page, PDF, seven tables and the differences
+    assert len(digests[0]) == 2 + 7  # page, PDF and seven tables
     assert digests[0] == digests[1]
 
 
@@ -343,6 +343,7 @@ def test_a_signed_report_is_not_called_unsigned(sample: ModuleType) -> None:
 def test_tables_in_full_and_exact(monthly: Document, sample: ModuleType) -> None:
     tables = render.render_tables(monthly)
     assert set(tables) == {
+        "differences.csv",
         "pnl.by_strategy.csv",
         "pnl.by_instrument.csv",
         "var.exceptions.csv",
