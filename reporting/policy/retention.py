@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ..errors import ValidationFailed
 from ..model import Value
@@ -23,12 +23,26 @@ RECORDS: tuple[str, ...] = get_args(Record)
 
 
 class RetentionClass(Value):
-    """Records of this class are kept for ``years`` from the day they were made."""
+    """Records of this class are kept for ``years`` or ``months`` from the day they were made."""
 
     id: str = Field(pattern=ID)
     since: date = Field(alias="from")
-    years: int = Field(ge=1, le=100)
+    years: int = Field(default=0, ge=1, le=100)
+    months: int = Field(default=0, ge=1, le=1200)
     source: str = Field(min_length=1, description="where the rule comes from")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> RetentionClass:
+        if bool(self.years) == bool(self.months):
+            raise ValueError("either years or months")
+        return self
+
+    def until(self, made_on: date) -> date:
+        """The last day on which a record is kept for certain."""
+        count = made_on.month - 1 + self.months
+        first = date(made_on.year + self.years + count // 12, count % 12 + 1, 1)
+        last = (first + timedelta(31)).replace(day=1) - timedelta(1)
+        return min(last, first + timedelta(made_on.day - 1))
 
 
 class RecordClass(Value):
@@ -63,15 +77,7 @@ class RetentionPolicy:
         name = max(kinds, key=lambda r: r.since).class_
         lines = [c for c in self.classes if c.id == name and c.since <= made_on]
         line = max(lines, key=lambda c: c.since)
-        return Kept(name, _years_after(made_on, line.years), line.source)
-
-
-def _years_after(day: date, years: int) -> date:
-    """The same day of a later year; 1 March where that year has no 29 February."""
-    try:
-        return day.replace(year=day.year + years)
-    except ValueError:
-        return day.replace(year=day.year + years, day=28) + timedelta(1)
+        return Kept(name, line.until(made_on), line.source)
 
 
 L = TypeVar("L", RetentionClass, RecordClass)
@@ -135,4 +141,5 @@ def _in_words(error: ValidationError) -> str:
     field = ".".join(map(str, first["loc"]))
     if first["type"] == "missing":
         return f"{field} is not there; expected a value"
-    return f"{field} is {first['input']!r}; expected: {first['msg']}"
+    value = f"{field} is {first['input']!r}; " if field else ""
+    return f"{value}expected: {first['msg'].removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""Holds and purges in a real database: what each role may do, what is refused, what verify finds."""
+"""Holds and purges in a real database: roles, refusals, and what verify finds."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from reporting import pipeline
 from reporting.errors import UsageError, ValidationFailed
 from reporting.pipeline import retention
 from reporting.pipeline.exporting import export
+from reporting.policy.retention import RECORDS
 from reporting.seal import digest
 from reporting.settings import operating_user
 
-from ..line.site import Site, after, files_of
+from ..line.site import ROOT, Site, after, files_of, sealed
 
 DAILY = "daily/2025-12-05/r1"
 #: Past the two years of a daily report and not the seven of a sealed day.
 LATER = datetime(2029, 1, 1, tzinfo=UTC)
-#: Past everything.
-MUCH_LATER = datetime(2040, 1, 1, tzinfo=UTC)
+NOW = datetime.now(UTC)
 ME = operating_user()
 
 
@@ -33,12 +33,28 @@ ME = operating_user()
 def site(site: Site) -> Site:
     """The demo, its purger's URL given; the clock of its database can't be turned, so its minimum
     is lifted as only the owner of the tables can."""
-    given = {**site.given, "purge_url": site.server.database(site.store_name, "reporting_purger")}
+    rules = site.var / "retention.toml"
+    rules.write_text((ROOT / "config" / "retention.toml").read_text("utf-8"), "utf-8")
+    given = {
+        **site.given,
+        "retention_file": rules,
+        "purge_url": site.server.database(site.store_name, "reporting_purger"),
+    }
     return Site(site.server, site.ledger, site.store_name, site.reports, site.var, given)
 
 
 def lift(site: Site) -> None:
     site.store_sql("update reporting.retention_minimum set days = 0")
+
+
+def short(site: Site, *records: str) -> pipeline.Service:
+    """The service with a policy that keeps some kinds of record for a month."""
+    text = (ROOT / "config" / "retention.toml").read_text("utf-8")
+    for record in records:
+        text += f'[[record]]\nid = "{record}"\nfrom = 2025-01-02\nclass = "short"\n'
+    text += '[[class]]\nid = "short"\nfrom = 2025-01-01\nmonths = 1\nsource = "a test"\n'
+    (site.var / "retention.toml").write_text(text, "utf-8")
+    return site.service()
 
 
 def items(*names: str, until: str = "2026-01-01") -> str:
@@ -225,17 +241,16 @@ def test_a_hold_needs_a_reason_and_one_thing_to_hold(site: Site) -> None:
 
 def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
     lift(site)
-    service = site.service()
+    service = short(site, "daily")
     before, facts = site.store.report("daily", "2025-12-05"), body_of(site, DAILY)
     assert before is not None
     rows, files = site.rows(), site.files()
-    planned = retention.purge(service, LATER, ME, "", dry_run=True)
-    assert [r.name for r in planned.records if r.record == "daily"] == [DAILY]
-    assert {r.record for r in planned.records} <= {"daily", "weekly", "closing_book"}
+    planned = retention.purge(service, NOW, ME, "", dry_run=True)
+    assert [r.name for r in planned.records] == [DAILY]
     assert (site.files(), site.rows()) == (files, rows)
     with pytest.raises(UsageError, match="needs a reason"):
-        retention.purge(service, LATER, ME, "")
-    made = retention.purge(service, LATER, ME, "two years are over")
+        retention.purge(service, NOW, ME, "")
+    made = retention.purge(service, NOW, ME, "its time is over")
     assert made.records == planned.records
     assert not (site.reports / DAILY).exists()
     stored = site.store.report("daily", "2025-12-05")
@@ -251,28 +266,40 @@ def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
     assert said[0]["actor"] == "reporting_purger"
     assert said[0]["body"] == {
         "by": ME,
-        "class": "operational",
+        "class": "short",
         "facts": digest(facts),
         "provenance": digest(before.provenance),
-        "reason": "two years are over",
+        "reason": "its time is over",
         "report": DAILY,
-        "until": said[0]["body"]["until"],
+        "until": "2026-01-08",
     }
     assert problems(site) == []
-    again = retention.purge(service, LATER, ME, "again")
+    again = retention.purge(service, NOW, ME, "again")
     assert again == retention.Purged((), ())
 
 
 def test_everything_goes_when_everything_is_past_its_time(site: Site) -> None:
     lift(site)
-    made = retention.purge(site.service(), MUCH_LATER, ME, "all over")
-    assert {r.record for r in made.records} == {
-        "daily", "weekly", "monthly", "sealed_day", "closing_book",
-    }  # fmt: skip
-    left = [r for r in retention.retained(site.service(), MUCH_LATER)]
-    # The newest day's book is what the next day would open with.
-    assert {r.record for r in left} <= {"closing_book"}
-    assert all("closes day" in r.because for r in left)
+    service = short(site, *RECORDS)
+    made = retention.purge(service, NOW, ME, "all over")
+    assert {r.record for r in made.records} == {"daily", "weekly", "monthly", "sealed_day"}
+    assert {r.record for r in retention.retained(service, NOW)} == {"closing_book"}
+    assert problems(site) == []
+
+
+def test_a_book_goes_unless_the_newest_day_or_a_held_one_closes_with_it(site: Site) -> None:
+    lift(site)
+    service = site.service()
+    books = {d: sealed(site.store, d).closing_book for d in (date(2025, 10, 1), date(2025, 12, 7))}
+    assert len(set(books.values())) == 2
+    retention.hold(service, ME, "x", first=date(2025, 10, 1), last=date(2025, 10, 1))
+    asked = [{"record": "closing_book", "name": str(name)} for name in books.values()]
+    because = [*site.store.kept(asked[:1]).values(), *site.store.kept(asked[1:]).values()]
+    assert because[0].startswith("closes day 2025-10-01/r1, which is held")
+    assert because[1].startswith("closes day 2025-12-0")
+    retention.release(service, 1, ME, "x")
+    item = {**asked[0], "class": "operational", "until": "2026-01-01"}
+    assert service.purging_store.purge([item], "over", ME) == 1
     assert problems(site) == []
 
 
@@ -287,8 +314,8 @@ def test_a_purge_that_stopped_before_its_files_is_finished_by_the_next(site: Sit
 
 def test_what_was_purged_is_named_wherever_it_is_asked_for(site: Site, tmp_path: Path) -> None:
     lift(site)
-    service = site.service()
-    retention.purge(service, LATER, ME, "over")
+    service = short(site, "daily")
+    retention.purge(service, NOW, ME, "over")
     words = f"daily/2025-12-05/r1 was purged on .* by {ME}: over"
     with pytest.raises(UsageError, match=words):
         pipeline.issue(service, "daily", date(2025, 12, 5), after(date(2025, 12, 7), 4))
@@ -384,8 +411,14 @@ def test_the_commands(site: Site) -> None:
 
 def test_without_the_purger_nothing_is_purged(site: Site) -> None:
     lift(site)
+    short(site, "daily")
     with pytest.raises(UsageError, match="REPORTING_PURGE_URL is not set"):
-        retention.purge(site.service(purge_url=None), LATER, ME, "x")
+        retention.purge(site.service(purge_url=None), NOW, ME, "x")
     app = site.server.database(site.store_name, "reporting_app")
     with pytest.raises(ValidationFailed, match="permission denied"):
-        retention.purge(site.service(purge_url=app), LATER, ME, "x")
+        retention.purge(site.service(purge_url=app), NOW, ME, "x")
+    with pytest.raises(ValidationFailed, match="to be kept until 2027-12-08"):
+        # A clock that is wrong: the server's own decides.
+        (site.var / "retention.toml").unlink()
+        short(site)
+        retention.purge(site.service(), LATER, ME, "x")
