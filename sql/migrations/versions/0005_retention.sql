@@ -219,8 +219,7 @@ day as materialized (
         (select 'cited by ' || c.report || ', which is kept' from citation c
          where c.name = d.day || '/r' || d.revision)) as because,
         case when exists (select from asked where asked.record = 'closing_book')
-             then convert_from(d.body, 'UTF8')::json->>'closing_book' end as book,
-        d.day = max(d.day) over () as newest
+             then convert_from(d.body, 'UTF8')::json->>'closing_book' end as book, d.day
     from reporting.sealed_day d where octet_length(d.body) > 0
 ),
 book as (
@@ -231,7 +230,9 @@ book as (
         (select 'closes day ' || min(d.name) || ', which is '
                 || case when bool_or(d.because like 'held%') then 'held' else 'too young' end
          from day d, reporting.retention_minimum m
-         where d.book = b.digest and m.record = 'closing_book' and (d.newest
+         where d.book = b.digest and m.record = 'closing_book'
+           -- Days without a session have no book: the next session opens with the last one's.
+           and (d.day = (select max(day) from day where book <> '')
                or d.because like 'held%'
                or d.stored_at > clock_timestamp() - make_interval(days => m.days)))) as because
     from reporting.closing_book b where octet_length(b.body) > 0
