@@ -223,6 +223,11 @@ class Store:
         """The newest revision of every report that not both have signed off, and who has."""
         return self._rows("open_for_review")
 
+    def reviews(self, first: date, last: date, by: datetime) -> tuple[tuple[str, int], ...]:
+        """The daily reports of a span as they were at a moment, with how many people had signed off."""
+        rows = self._rows("reviews", first=first, last=last, by=by)
+        return tuple((row["report"], row["people"]) for row in rows)
+
     def holds(self) -> list[HoldRow]:
         """Every legal hold, those that were released too."""
         return [HoldRow(**row) for row in self._rows("holds")]

@@ -180,6 +180,19 @@ where r.bytes > 0 and (select count(*) from reporting.sign_off s
        where (s.kind, s.period, s.revision) = (r.kind, r.period, r.revision)) < 2
 order by r.kind, r.period;
 
+-- name: reviews
+-- Daily reports of a span as they were at a moment: the newest revision, and by how many people it
+-- was signed off then. What happens later changes nothing in the answer.
+select r.name as report, (
+    select count(distinct s.person) from reporting.sign_off s
+    where (s.kind, s.period, s.revision) = (r.kind, r.period, r.revision) and s.at <= :by) as people
+from (
+    select distinct on (period) kind, period, revision, kind || '/' || period || '/r' || revision as name
+    from reporting.issued_report
+    where kind = 'daily' and period::date between :first and :last and issued_at <= :by
+    order by period, revision desc
+) r order by 1;
+
 -- name: add_hold
 -- A hold on a report or a span of days, or the release of one.
 insert into reporting.legal_hold (releases, kind, period, first, last, reason, person)

@@ -136,6 +136,7 @@ class Issue:
     previous: Document | None = None
     signoffs: tuple[SignOff, ...] = ()
     retention: Retention | None = None
+    reviews: tuple[tuple[str, int], ...] = ()  # daily reports at the cut-off, people who signed off
 
 
 def build(
@@ -210,7 +211,7 @@ def build(
         signoffs=issue.signoffs,
         retention=issue.retention,
     )
-    document = with_compliance(document, days, unsealed, found, policy)
+    document = with_compliance(document, days, unsealed, found, policy, issue.reviews)
     if issue.previous is None:
         return document
     changes = differences(issue.previous, document, issue.reason, facts.since("pnl", date.min))

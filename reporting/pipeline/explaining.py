@@ -396,6 +396,9 @@ class Remade:
             base=self.service.settings.base_currency,
             issued_at=self.document.issued_at,
             checkpoint=self.document.checkpoint,
+            reviews=self.service.store.reviews(
+                self.span.first, self.span.last, self.document.period.cutoff
+            ),
         )
         return numbers(
             build(self.span, self.days, unsealed, self.before, self.policy, issue, self.earlier)

@@ -130,6 +130,7 @@ def draft(
         previous=previous,
         signoffs=signoffs_before(service, kind, period.label),
         retention=retention_of(service, kind, now),
+        reviews=service.store.reviews(period.first, period.last, max(row.known_at for row in rows)),
     )
     first = lookback(period, service.policy, service.settings.calendar)
     before = _before(service, first, period)

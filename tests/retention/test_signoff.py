@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import psycopg2
 import pytest
@@ -57,6 +57,13 @@ def test_two_people_sign_off_in_order(site: Site) -> None:
     assert {"report": DAILY, "lacks": ["reviewer"]} in open_for_review(service)
     sign_off(service, DAILY, "reviewer", "bob")
     assert DAILY not in {r["report"] for r in open_for_review(service)}
+    # A month counts what was there at its cut-off: no later sign-off changes its content.
+    signed = [row.at for row in service.store.sign_offs("daily", "2025-12-05")]
+    moments = {stored.issued_at - timedelta(1): None, stored.issued_at: 0, signed[0]: 1}
+    for moment, people in {**moments, max(signed): 2}.items():
+        expected = () if people is None else ((DAILY, people),)
+        assert service.store.reviews(DAY, DAY, moment) == expected
+    assert service.store.reviews(date(2025, 12, 6), date(2025, 12, 7), max(signed)) == ()
     assert all(v.ok for v in pipeline.verify(service))
 
 
