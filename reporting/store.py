@@ -224,7 +224,7 @@ class Store:
         return self._rows("open_for_review")
 
     def reviews(self, first: date, last: date, by: datetime) -> tuple[tuple[str, int], ...]:
-        """The daily reports of a span as they were at a moment, with how many people had signed off."""
+        """The daily reports of a span as they were at a moment, and how many signed each."""
         rows = self._rows("reviews", first=first, last=last, by=by)
         return tuple((row["report"], row["people"]) for row in rows)
 
