@@ -242,6 +242,11 @@ def test_a_hold_needs_a_reason_and_one_thing_to_hold(site: Site) -> None:
 def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
     lift(site)
     service = short(site, "daily")
+    site.store_sql(
+        "insert into reporting.signed_part "
+        "values ('daily', '2025-12-05', 1, 'report.pdf', '\\x01')",
+        "reporting_app",
+    )
     before, facts = site.store.report("daily", "2025-12-05"), body_of(site, DAILY)
     assert before is not None
     rows, files = site.rows(), site.files()
@@ -256,6 +261,7 @@ def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
     stored = site.store.report("daily", "2025-12-05")
     assert stored is not None
     assert stored.body == b""
+    assert site.store.signed_parts("daily", "2025-12-05", 1) == {"report.pdf": b""}
     same = ("digest", "provenance", "issued_at", "reason")
     assert [getattr(stored, n) for n in same] == [getattr(before, n) for n in same]
     entries = [json.loads(e.entry) for e in site.store.log()]
