@@ -423,7 +423,7 @@ def test_without_the_purger_nothing_is_purged(site: Site) -> None:
     app = site.server.database(site.store_name, "reporting_app")
     with pytest.raises(ValidationFailed, match="permission denied"):
         retention.purge(site.service(purge_url=app), NOW, ME, "x")
-    with pytest.raises(ValidationFailed, match="to be kept until 2027-12-08"):
+    with pytest.raises(ValidationFailed, match="is to be kept until 202"):
         # A clock that is wrong: the server's own decides.
         (site.var / "retention.toml").unlink()
         short(site)
