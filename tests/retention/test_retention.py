@@ -138,9 +138,17 @@ def test_even_the_owner_empties_only_what_a_purge_names(site: Site) -> None:
             site.store_sql(sql)
     lift(site)
     purge_sql(site, "reporting_purger", DAILY)
-    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="append-only"):
-        site.store_sql("update reporting.issued_report set body = '', reason = 'x' "
-                       "where kind = 'daily'")  # fmt: skip
+    site.store_sql(
+        "insert into reporting.issued_report select kind, period, 2, 'x', 'x', provenance, "
+        "issued_at, '' from reporting.issued_report where kind = 'daily'",
+        "reporting_app",
+    )
+    for sql in (
+        "update reporting.issued_report set body = '', reason = 'x' where digest <> 'x'",
+        "update reporting.issued_report set body = '' where digest = 'x'",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="append-only"):
+            site.store_sql(sql)
 
 
 def test_when_something_was_stored_only_the_server_says(site: Site) -> None:
