@@ -278,6 +278,26 @@ class Difference(Value):
     before: Shown
     after: Shown
     reason: str
+    section: str = Field(default="", description="id of the section, where this revision has it")
+
+
+class SignOff(Value):
+    """Who stood for an earlier revision of the report, and when by the store's clock."""
+
+    report: str = Field(description="daily/2025-12-05/r1")
+    role: Literal["preparer", "reviewer"]
+    person: str = Field(description="as the operating system knows them")
+    name: str = ""
+    note: str = ""
+    at: AwareDatetime
+
+
+class Retention(Value):
+    """How long this revision is kept, and where the rule comes from."""
+
+    class_: str
+    until: date
+    source: str
 
 
 class Citation(Value):
@@ -352,6 +372,8 @@ class Document(Value):
     sources: tuple[SourceTotal, ...]
     policy_digest: str
     checkpoint: Checkpoint
+    signoffs: tuple[SignOff, ...] = Field(default=(), description="of the revisions before")
+    retention: Retention | None = None
 
 
 def text(words: str) -> Text:

@@ -28,6 +28,7 @@ from .errors import SourceUnavailable, UsageError, ValidationFailed
 from .resources import resource
 
 APP_ROLE = "reporting_app"
+PURGER_ROLE = "reporting_purger"
 # Arrow's own allocators keep what they free; a day of a million fills then peaks a quarter higher.
 pa.set_memory_pool(pa.system_memory_pool())
 #: Bytes of CSV that are parsed at once.
@@ -303,6 +304,17 @@ def rows_end(block: bytes) -> int:
         quotes -= block.count(b'"', before, end)
         end = before
     return end
+
+
+@contextmanager
+def refusal_raised() -> Iterator[None]:
+    """A rule that the database itself holds, in its words, as :class:`ValidationFailed`."""
+    errors = _psycopg2_errors()
+    try:
+        yield
+    except (errors.IntegrityError, errors.ProgrammingError) as error:
+        words = str(error.diag.message_primary or error)
+        raise ValidationFailed(f"the store refused it: {words}") from error
 
 
 def _psycopg2_errors() -> Any:

@@ -55,7 +55,7 @@ from .model import (
     exact_sum,
     plain,
 )
-from .page import Column, Document, Figure, Kind, Table, Target, Verdict
+from .page import Column, Difference, Document, Figure, Kind, Table, Target, Verdict
 from .resources import resource
 from .seal import canonical
 
@@ -64,6 +64,9 @@ from .seal import canonical
 ROWS_ON_PAGE = 330
 #: The section that comes on top of them.
 APPENDIX = "compliance"
+
+#: The table of what a restatement changed, which no section has.
+DIFFERENCES = "differences"
 
 #: The longest detail of an absence, in letters, that a table's cell has room for.
 SHORT_DETAIL = 26
@@ -118,6 +121,7 @@ def render_pdf(html: bytes, document: Document) -> bytes:
     identifier = whole[:32].encode()
     attached = {"facts.json": (facts, "Source", "everything in this report, as canonical JSON")}
     titles = {f"{t.id}.csv": t.title for s in document.sections for t in s.tables}
+    titles[f"{DIFFERENCES}.csv"] = "Differences to the replaced revision"
     for name, body in render_tables(document).items():
         attached[name] = (body, "Data", f"{titles[name]}: every row, exact and unrounded")
     cutoff = document.period.cutoff.astimezone(UTC)
@@ -233,6 +237,7 @@ class ArchivePage:
     closed: tuple[tuple[date, str], ...]  # weekdays that are no session, and why
     reports: tuple[ArchiveReport, ...]
     entries: int
+    purged: tuple[tuple[str, str], ...] = ()  # reports of which digests are left, and why
 
 
 def render_archive(page: ArchivePage) -> bytes:
@@ -242,6 +247,7 @@ def render_archive(page: ArchivePage) -> bytes:
         months.setdefault(day.day.replace(day=1), []).append(day)
     kinds = [kind.value for kind in Kind if any(r.kind == kind.value for r in page.reports)]
     words = " ".join(f"{r.title} {r.period} {r.answer} {r.reason}" for r in page.reports)
+    words += " ".join(why for _, why in page.purged)
     html = (
         _environment()
         .get_template("archive.html")
@@ -275,7 +281,94 @@ def render_tables(document: Document) -> dict[str, bytes]:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", table.id) or name in out:
                 raise ValueError(f"table id {table.id!r} is no file name, or is there twice")
             out[name] = _csv(table)
+    if document.supersedes:
+        out[f"{DIFFERENCES}.csv"] = _csv(_differences_table(document))
     return out
+
+
+# --- what a restatement changed --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """One difference, with its change where both are amounts of one kind, and where it stands."""
+
+    difference: Difference
+    change: Shown | None
+    anchor: str
+
+
+def render_differences(document: Document) -> bytes:
+    """A page of its own: every figure that differs from the superseded revision, by section."""
+    facts = document.model_dump_json()
+    document = Document.model_validate_json(facts)
+    groups = {s.id: (s.title, list[_Changed]()) for s in document.sections}
+    elsewhere = ("Not in this revision", list[_Changed]())
+    tables = {t.id for s in document.sections for t in s.tables}
+    for each in document.differences:
+        table = each.figure.partition("/")[0]
+        anchor = f"t-{_slug(table)}" if table in tables else f"s-{_slug(each.section)}"
+        known = each.section in groups
+        _, rows = groups[each.section] if known else elsewhere
+        change = _change(each.before, each.after)
+        rows.append(_Changed(each, change, anchor if known else "differences"))
+    html = (
+        _environment()
+        .get_template("differences.html")
+        .render(
+            d=document,
+            zone=document.period.zone,
+            groups=[(title, rows) for title, rows in [*groups.values(), elsewhere] if rows],
+            styles={
+                name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
+                for name in ("page", "screen", "print")
+            },
+            fonts=Markup(_font_css(facts)),
+        )
+    )
+    return drawable(html).encode()
+
+
+def _differences_table(document: Document) -> Table:
+    """Every difference as a row; the page shows the same."""
+    keys = ("section", "figure", "label", "before", "after", "change", "reason")
+    return Table(
+        id=DIFFERENCES,
+        title="Differences",
+        columns=tuple(Column(key=key, label=key) for key in keys),
+        rows=tuple(
+            (
+                Text(text=x.section),
+                Text(text=x.figure),
+                Text(text=x.label),
+                x.before,
+                x.after,
+                _change(x.before, x.after) or Text(text=""),
+                Text(text=x.reason),
+            )
+            for x in document.differences
+        ),
+    )
+
+
+def _change(before: Shown, after: Shown) -> Shown | None:
+    """After less before; of shares in points, None where there is nothing to subtract."""
+    match before, after:
+        case (Money(), Money()) if before.currency == after.currency:
+            return after - before
+        case (Count(), Count()) if before.unit == after.unit:
+            return Count(value=after.value - before.value, unit=after.unit)
+        case (Number(), Number()) if before.unit == after.unit:
+            return Number(value=exact_sum([after.value, -before.value]), unit=after.unit)
+        case (Duration(), Duration()):
+            return Duration(ms=after.ms - before.ms)
+        case (Ratio(), Ratio()) if before.fraction is not None and after.fraction is not None:
+            points = (after.fraction - before.fraction) * 100
+            return Number(value=_rounded(points, 6), unit="points")
+        case (Bps(), Bps()) if before.value is not None and after.value is not None:
+            return Number(value=_rounded(after.value - before.value, 6), unit="bps")
+        case _:
+            return None
 
 
 # --- words for values ----------------------------------------------------------------------

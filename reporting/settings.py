@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     ledger_url: SecretStr | None = Field(None, description="ledger database, read-only")
     store_url: SecretStr | None = Field(None, description="where sealed days are kept")
     store_admin_url: SecretStr | None = Field(None, description="same, with the right to migrate")
+    purge_url: SecretStr | None = Field(None, description="same, with the right to purge")
     prometheus_url: str | None = Field(None, description="any server with the Prometheus HTTP API")
     prometheus_bearer_token_file: Path | None = None
     prometheus_username: str | None = None
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     maintenance_file: Path = Field(default_factory=lambda: resource("config") / "maintenance.toml")
     risk_file: Path = Field(default_factory=lambda: resource("config") / "risk.toml")
     compliance_file: Path = Field(default_factory=lambda: resource("config") / "compliance.toml")
+    retention_file: Path = Field(default_factory=lambda: resource("config") / "retention.toml")
     alertmanager_url: str | None = Field(None, description="what is silenced and inhibited")
     witness_file: Path | None = Field(None, description="checkpoints; by default in reports_dir")
     checkpoint_origin: str = Field(

@@ -326,7 +326,7 @@ class Archive:
         elif event == "report issued":
             self.reports[body["report"]] = dict(body)
         elif event == "report purged":
-            self.reports[body["report"]]["purged"] = True
+            self.reports[body["report"]]["purged"] = f"on {entry['at'][:10]} by {body['by']}"
 
     def sealed_days(self) -> None:
         """The sealed days."""
@@ -354,7 +354,11 @@ class Archive:
         for name in sorted(there | set(listed)):
             if name not in self.reports:
                 self.say(name, "is not in the audit log")
-            elif name not in there and not self.reports[name].get("purged"):
+            elif name not in there and self.reports[name].get("purged"):
+                self.say(
+                    f"{name} purged on {self.reports[name]['purged']}; the log has its digests"
+                )
+            elif name not in there:
                 self.say(name, "was issued and is not in the archive")
             elif name in there:
                 self.report(name, self.reports[name])

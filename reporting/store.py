@@ -21,7 +21,14 @@ from .errors import SourceUnavailable, ValidationFailed
 from .measures.incidents import LATER, NO_SOURCE, Incident
 from .model import Coverage, Frame, Missing, Why, Window, epoch_ms
 from .page import Checkpoint
-from .postgres import Database, Session, newest_version, queries, schema_version
+from .postgres import (
+    Database,
+    Session,
+    newest_version,
+    queries,
+    refusal_raised,
+    schema_version,
+)
 from .seal import GENESIS, PART, LogEntry, LogPart, Stored, canonical, part_of, part_of_rows
 
 BATCH = 10_000
@@ -44,10 +51,18 @@ class SealedRow:
     sealed_at: datetime
     reason: str
 
+    @property
+    def name(self) -> str:
+        """As the log and a purge call it."""
+        return f"{self.day}/r{self.revision}"
+
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One revision of one issued report; ``body`` is its Document as canonical JSON."""
+    """One revision of one issued report; ``body`` is its Document as canonical JSON.
+
+    It is empty where the report was purged.
+    """
 
     kind: str
     period: str
@@ -57,6 +72,80 @@ class ReportRow:
     provenance: bytes
     issued_at: datetime
     reason: str
+
+    @property
+    def name(self) -> str:
+        """As the log and a purge call it."""
+        return f"{self.kind}/{self.period}/r{self.revision}"
+
+
+@dataclass(frozen=True)
+class SignOffRow:
+    """Who stands for one revision of a report; ``person`` is the operating system's user."""
+
+    kind: str
+    period: str
+    revision: int
+    role: str
+    person: str
+    name: str
+    note: str
+    at: datetime
+
+    @property
+    def report(self) -> str:
+        """The revision as the log calls it."""
+        return f"{self.kind}/{self.period}/r{self.revision}"
+
+
+@dataclass(frozen=True)
+class HoldRow:
+    """A legal hold on a report or on the days from ``first`` to ``last``, and its release."""
+
+    entry: int
+    kind: str | None
+    period: str | None
+    first: date | None
+    last: date | None
+    reason: str
+    person: str
+    at: datetime
+    released_at: datetime | None
+    released_by: str | None
+    released_because: str | None
+
+    @property
+    def on(self) -> str:
+        """What is held, in words."""
+        return f"{self.kind}/{self.period}" if self.kind else f"{self.first} to {self.last}"
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """Something that has a body; ``record`` is a report's kind, sealed_day or closing_book."""
+
+    record: str
+    name: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class PurgedRow:
+    """What has no body any more; ``name`` as in :class:`RecordRow`."""
+
+    record: str
+    name: str
+    digest: str
+    reason: str
+    class_: str
+    until: date
+    person: str
+    at: datetime
+
+    @property
+    def words(self) -> str:
+        """When and by whom."""
+        return f"purged on {self.at.date()} by {self.person}: {self.reason}"
 
 
 class Store:
@@ -124,6 +213,51 @@ class Store:
     def report_index(self) -> list[dict[str, Any]]:
         """Kind, period, newest revision and time of issue of every report."""
         return self._rows("report_index")
+
+    def sign_offs(self, kind: str = "", period: str = "") -> list[SignOffRow]:
+        """The sign-offs of every revision of one report, or of all."""
+        rows = self._rows("sign_offs", kind=kind, period=period)
+        return [SignOffRow(**row) for row in rows]
+
+    def open_for_review(self) -> list[dict[str, Any]]:
+        """The newest revision of every report that not both have signed off, and who has."""
+        return self._rows("open_for_review")
+
+    def reviews(self, first: date, last: date, by: datetime) -> tuple[tuple[str, int], ...]:
+        """The daily reports of a span as they were at a moment, and how many signed each."""
+        rows = self._rows("reviews", first=first, last=last, by=by)
+        return tuple((row["report"], row["people"]) for row in rows)
+
+    def holds(self) -> list[HoldRow]:
+        """Every legal hold, those that were released too."""
+        return [HoldRow(**row) for row in self._rows("holds")]
+
+    def records(self) -> list[RecordRow]:
+        """Everything that retention is about and that has not been purged."""
+        return [RecordRow(**row) for row in self._rows("records")]
+
+    def kept(self, items: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
+        """Why each of some records is kept whatever its class says; "" where it may go."""
+        rows = self._rows("kept", items=json.dumps(items))
+        return {(row["record"], row["name"]): row["because"] for row in rows}
+
+    def purged(self) -> dict[tuple[str, str], PurgedRow]:
+        """What was purged, by record and name."""
+        rows = [
+            PurgedRow(**{("class_" if k == "class" else k): v for k, v in row.items()})
+            for row in self._rows("purged")
+        ]
+        return {(row.record, row.name): row for row in rows}
+
+    def purge(self, items: Sequence[Mapping[str, str]], reason: str, person: str) -> int:
+        """Empty the bodies of ``items``, all or none, with their entries in the log; how many.
+
+        Only for the role that may; :class:`ValidationFailed` where the database refuses.
+        """
+        given = {"items": json.dumps(items), "reason": reason, "person": person}
+        with self._database.transaction() as session, refusal_raised():
+            purged: int = session.rows(self._queries["purge"], **given)[0]["purged"]
+            return purged
 
     def checkpoint(self) -> Checkpoint:
         """Size and chain hash of the audit log; the genesis hash while it is empty."""
@@ -334,6 +468,31 @@ class Writer:
         of = {"kind": row.kind, "period": row.period, "revision": row.revision}
         for name, body in parts.items():
             self._session.run(self._queries["add_signed_part"], **of, name=name, body=body)
+
+    def add_sign_off(
+        self, row: ReportRow, role: str, person: str, name: str, note: str
+    ) -> datetime:
+        """A person stands for a revision; when, by the server's clock.
+
+        :class:`ValidationFailed` where the database refuses: the same role twice, a reviewer who
+        prepared it, a revision that is superseded.
+        """
+        of = {"kind": row.kind, "period": row.period, "revision": row.revision}
+        given = {"role": role, "person": person, "name": name, "note": note, "digest": row.digest}
+        with refusal_raised():
+            at: datetime = self._session.rows(self._queries["add_sign_off"], **of, **given)[0]["at"]
+        return at
+
+    def add_hold(self, person: str, reason: str, **on: Any) -> int:
+        """A hold on ``kind`` and ``period`` or on ``first`` to ``last``, or what ``releases`` one.
+
+        Returns the number of the entry.
+        """
+        empty = dict.fromkeys(("releases", "kind", "period", "first", "last"))
+        given = {**empty, **on, "person": person, "reason": reason}
+        with refusal_raised():
+            entry: int = self._session.rows(self._queries["add_hold"], **given)[0]["entry"]
+        return entry
 
     def add_incidents(self, incidents: Sequence[Incident], recorded_at: datetime) -> int:
         """Append a version of each incident that differs from the newest one; how many did."""

@@ -149,6 +149,83 @@ order by seq desc;
 -- Whether the current role could change the past (as an owner or a superuser can).
 select bool_or(has_table_privilege(name, privilege)) as may
 from unnest(array['audit.log', 'reporting.sealed_day', 'reporting.closing_book',
-                  'reporting.issued_report', 'reporting.incident',
-                  'reporting.incident_import']) name,
-     unnest(array['update', 'delete', 'truncate']) privilege;
+                  'reporting.issued_report', 'reporting.signed_part', 'reporting.incident',
+                  'reporting.incident_import', 'reporting.sign_off', 'reporting.legal_hold',
+                  'reporting.purged']) name,
+     unnest(array['update', 'delete', 'truncate']) privilege
+union all
+select has_function_privilege('reporting.purge(json, text, text)', 'execute')
+order by may desc limit 1;
+
+-- name: add_sign_off
+-- A person stands for one revision; the server's clock says when.
+insert into reporting.sign_off (kind, period, revision, role, person, name, note, digest)
+values (:kind, :period, :revision, :role, :person, :name, :note, :digest)
+returning at;
+
+-- name: sign_offs
+-- Sign-offs of every revision of one report, or of all reports.
+select kind, period, revision, role, person, name, note, at from reporting.sign_off
+where :kind = '' or (kind = :kind and period = :period)
+order by kind, period, revision, role;
+
+-- name: open_for_review
+-- The newest revision of every report that not both have signed off, and who has.
+select r.kind, r.period, r.revision,
+       array(select s.role from reporting.sign_off s
+             where (s.kind, s.period, s.revision) = (r.kind, r.period, r.revision)) as signed
+from (select distinct on (kind, period) kind, period, revision, octet_length(body) as bytes
+      from reporting.issued_report order by kind, period, revision desc) r
+where r.bytes > 0 and (select count(*) from reporting.sign_off s
+       where (s.kind, s.period, s.revision) = (r.kind, r.period, r.revision)) < 2
+order by r.kind, r.period;
+
+-- name: reviews
+-- Daily reports of a span as they were at a moment: the newest revision, and by how many people it
+-- was signed off then. What happens later changes nothing in the answer.
+select r.name as report, (
+    select count(distinct s.person) from reporting.sign_off s
+    where (s.kind, s.period, s.revision) = (r.kind, r.period, r.revision) and s.at <= :by) as people
+from (
+    select distinct on (period) kind, period, revision, kind || '/' || period || '/r' || revision as name
+    from reporting.issued_report
+    where kind = 'daily' and period::date between :first and :last and issued_at <= :by
+    order by period, revision desc
+) r order by 1;
+
+-- name: add_hold
+-- A hold on a report or a span of days, or the release of one.
+insert into reporting.legal_hold (releases, kind, period, first, last, reason, person)
+values (:releases, :kind, :period, :first, :last, :reason, :person)
+returning entry;
+
+-- name: holds
+-- Every hold, with its release where there is one.
+select h.entry, h.kind, h.period, h.first, h.last, h.reason, h.person, h.at,
+       r.at as released_at, r.person as released_by, r.reason as released_because
+from reporting.legal_hold h left join reporting.legal_hold r on r.releases = h.entry
+where h.releases is null order by h.entry;
+
+-- name: records
+-- Everything that has a body, with the moment from which its retention runs.
+select kind as record, kind || '/' || period || '/r' || revision as name, issued_at as since
+from reporting.issued_report where octet_length(body) > 0
+union all
+select 'sealed_day', day || '/r' || revision, sealed_at
+from reporting.sealed_day where octet_length(body) > 0
+union all
+select 'closing_book', digest, stored_at from reporting.closing_book where octet_length(body) > 0
+order by record, name;
+
+-- name: kept
+-- Why each of some records is kept, '' where it may go: the rules that the purge itself applies.
+select record, name, because from reporting.kept(:items::json) order by record, name;
+
+-- name: purge
+-- All of the items or none; the audit log's entries are written with it.
+select reporting.purge(:items::json, :reason, :person) as purged;
+
+-- name: purged
+-- What was purged, with its digest.
+select record, name, digest, reason, class, until, person, at from reporting.purged
+order by record, name;

@@ -19,7 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
-from . import audit, explain, export, incidents, objectives, verify
+from . import audit, explain, export, incidents, objectives, retention, signoff, verify
 from .shared import (
     DateOption,
     DryRunOption,
@@ -57,6 +57,10 @@ app.command("verify", epilog=verify.EXAMPLES)(verify.command)
 app.command(
     "export", epilog="Example: reporting export --from 2025-11-01 --to 2025-11-30 -o november"
 )(export.command)
+
+
+app.command("sign-off", epilog=signoff.EXAMPLES)(signoff.command)
+app.add_typer(retention.app, name="retention")
 
 
 def main() -> NoReturn:
@@ -240,6 +244,8 @@ def status(as_json: JsonOption = False) -> None:
     for report in found["reports"]:
         name = f"{report['kind']}/{report['period']}/r{report['revision']}"
         table.add_row("Issued", f"{name}  at {report['issued_at']}")
+    for row in found["open_for_review"]:
+        table.add_row("Open for review", f"{row['report']}  lacks {' and '.join(row['lacks'])}")
     log = found["audit_log"]
     table.add_row("Audit log", f"{log['size']} entries, head {log['chain_hash'][:16]}…")
     out.print(table)

@@ -35,7 +35,9 @@ from ..page import (
     Gap,
     Kind,
     Period,
+    Retention,
     Section,
+    SignOff,
     SourceTotal,
     Status,
     Verdict,
@@ -133,6 +135,9 @@ class Issue:
     revision: int = 1
     reason: str = ""
     previous: Document | None = None
+    signoffs: tuple[SignOff, ...] = ()
+    retention: Retention | None = None
+    reviews: tuple[tuple[str, int], ...] = ()  # daily reports at the cut-off, people who signed off
 
 
 def build(
@@ -204,8 +209,10 @@ def build(
         sources=_sources(days),
         policy_digest=policy.digest,
         checkpoint=issue.checkpoint,
+        signoffs=issue.signoffs,
+        retention=issue.retention,
     )
-    document = with_compliance(document, days, unsealed, found, policy)
+    document = with_compliance(document, days, unsealed, found, policy, issue.reviews)
     if issue.previous is None:
         return document
     changes = differences(issue.previous, document, issue.reason, facts.since("pnl", date.min))
@@ -246,6 +253,7 @@ def content(document: Document) -> bytes:
             exclude={
                 "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
                 "differences", "status", "issuer", "policy_digest", "signed", "unsigned_because",
+                "signoffs", "retention",
             },
         )
     )  # fmt: skip
@@ -272,7 +280,16 @@ def differences(
         label, now, place = new.get(key, (label, gone, place))
         if was != now:
             why = reasons.of(place)
-            found.append(Difference(figure=key, label=label, before=was, after=now, reason=why))
+            found.append(
+                Difference(
+                    figure=key,
+                    label=label,
+                    before=was,
+                    after=now,
+                    reason=why,
+                    section=place.section,
+                )
+            )
     return tuple(found)
 
 

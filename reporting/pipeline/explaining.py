@@ -63,7 +63,7 @@ from ..sources.ledger import LONGEST_WORKING_DAYS, QUOTE_MAX_AGE_S
 from ..sources.ledger_market import quotes_window
 from ..store import INCIDENT_MARGIN, SealedRow
 from .closing import first_known
-from .service import Progress, Service, excerpt_of, sealed_day, silent
+from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
 
 REPORT = re.compile(r"(?P<kind>[a-z]+)/(?P<period>[^/]+)(?:/r(?P<revision>\d+))?")
 PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -225,12 +225,12 @@ def _stored(service: Service, kind: str, period: str, revision: str | None) -> O
     if row is None:
         name = f"{kind}/{period}" + (f"/r{revision}" if revision else "")
         raise UsageError(f"{name} was never issued; `reporting status` lists what was")
-    if digest(row.body) != row.digest:
+    if row.body and digest(row.body) != row.digest:
         raise ValidationFailed(
             f"{kind}/{period}/r{row.revision} in the store does not match its digest {row.digest}: "
             "the store was changed; restore it from a backup"
         )
-    document = Document.model_validate_json(row.body)
+    document = document_of(service, row)
     texts = attested(row.provenance).made.queries
     return Opened(document, row.digest, _by_digest(texts.values()), service)
 
@@ -402,6 +402,9 @@ class Remade:
             base=self.service.settings.base_currency,
             issued_at=self.document.issued_at,
             checkpoint=self.document.checkpoint,
+            reviews=self.service.store.reviews(
+                self.span.first, self.span.last, self.document.period.cutoff
+            ),
         )
         return numbers(
             build(self.span, self.days, unsealed, self.before, self.policy, issue, self.earlier)

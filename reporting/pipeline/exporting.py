@@ -79,8 +79,9 @@ def export(
         raise UsageError(f"--to {last} is before --from {first}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; name a folder that is not, or an empty one")
-    reports = list(_reports(service, first, last))
-    if not reports:
+    issued = list(_reports(service, first, last))
+    reports, purged = [r for r in issued if r.body], [r.name for r in issued if not r.body]
+    if not issued:
         raise UsageError(
             f"no report of {first} to {last} was issued; `reporting status` lists what was"
         )
@@ -90,26 +91,24 @@ def export(
     try:
         written = _Written(partial)
         for row in reports:
-            name = f"{row.kind}/{row.period}/r{row.revision}"
-            progress(f"report {name}")
+            progress(f"report {row.name}")
             for file, body in _files(service, row).items():
-                written.add(f"reports/{name}/{file}", body)
+                written.add(f"reports/{row.name}/{file}", body)
         progress("sealed days")
         days = _add_days(service, reports, written)
         progress("audit log")
         entries = _add_log(service, written)
-        page = _page(service, first, last, reports, now, entries)
+        page = _page(service, first, last, reports, purged, now, entries)
         written.add("index.html", render.render_archive(page))
         written.add("verify.py", inspect.getsource(standalone).encode())
         written.add("README.txt", README.encode())
-        names = [f"{r.kind}/{r.period}/r{r.revision}" for r in reports]
         manifest = {
             "schema": "reporting/archive/v1",
             "issuer": service.settings.issuer,
             "from": first.isoformat(),
             "to": last.isoformat(),
             "made_at": now.isoformat(),
-            "reports": sorted(names),
+            "reports": sorted(r.name for r in issued),
             "files": dict(sorted(written.digests.items())),
         }
         body = canonical(manifest)
@@ -150,7 +149,7 @@ class _Written:
 
 
 def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
-    """Every revision of every report whose period ends in the span."""
+    """Every revision of every report whose period ends in the span, purged ones too."""
     for entry in service.store.report_index():
         for revision in range(1, entry["revision"] + 1):
             row = service.store.report(entry["kind"], entry["period"], revision)
@@ -159,14 +158,17 @@ def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
                     f"{entry['kind']}/{entry['period']}/r{revision} is missing in the store; "
                     "run `reporting verify`"
                 )
-            ends = date.fromisoformat(json.loads(row.body)["period"]["last"])
-            if first <= ends <= last:
+            if row.body:
+                ends = json.loads(row.body)["period"]["last"]
+            else:  # a report cites the last day of its period, and its provenance is kept
+                ends = max(c["day"] for c in json.loads(row.provenance)["sealed_days"])
+            if first <= date.fromisoformat(ends) <= last:
                 yield row
 
 
 def _files(service: Service, row: ReportRow) -> dict[str, bytes]:
     """The files of one issued report: from its folder, made again where the folder has others."""
-    name = f"{row.kind}/{row.period}/r{row.revision}"
+    name = row.name
     recorded = attested(row.provenance).made
     wanted = {**recorded.files, **recorded.signed_files}
     folder = service.settings.reports_dir / name
@@ -204,7 +206,8 @@ def _add_days(service: Service, reports: list[ReportRow], written: _Written) -> 
             raise ValidationFailed(
                 f"sealed day {day} r{revision} is missing in the store; run `reporting verify`"
             )
-        written.add(f"days/{day}/r{revision}.json", sealed.body)
+        if sealed.body:  # a purge keeps its digest, which the log has
+            written.add(f"days/{day}/r{revision}.json", sealed.body)
     return len(cited)
 
 
@@ -213,6 +216,7 @@ def _page(
     first: date,
     last: date,
     reports: list[ReportRow],
+    purged: list[str],
     now: datetime,
     entries: int,
 ) -> ArchivePage:
@@ -226,6 +230,7 @@ def _page(
         at = max((day for day in sessions if day <= report.last), default=report.last)
         placed.setdefault(at, {})[report.kind] = report
     closed = [(d.day, d.note) for d in described if not d.is_session and d.day.weekday() < 5]
+    gone = {name: row.words for (_, name), row in service.store.purged().items()}
     return ArchivePage(
         issuer=service.settings.issuer,
         first=first,
@@ -236,6 +241,7 @@ def _page(
         days=tuple(ArchiveDay(day, placed[day]) for day in sorted(placed)),
         closed=tuple(closed),
         reports=tuple(listed),
+        purged=tuple((name, gone.get(name, "is missing")) for name in purged),
         entries=entries,
     )
 

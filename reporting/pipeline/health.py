@@ -15,6 +15,7 @@ from ..periods import (
 )
 from ..sources.ledger import ADDS
 from .service import Service
+from .signoff import open_for_review
 
 
 def status(service: Service) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def status(service: Service) -> dict[str, Any]:
             }
             for row in service.store.report_index()
         ],
+        "open_for_review": open_for_review(service),
         "audit_log": {"size": head.size, "chain_hash": head.chain_hash},
     }
 

@@ -35,7 +35,8 @@ from ..periods import (
 from ..seal import Provenance, attest, attested, canonical, digest
 from ..store import ReportRow
 from .auditing import checkpoint_before, checkpoint_now, note_configuration, signer_of
-from .service import Progress, Service, excerpt_of, sealed_day, silent
+from .retention import retention_of
+from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
 from .signatures import (
     PDF,
     check_policy,
@@ -46,6 +47,7 @@ from .signatures import (
     signs,
     with_signature,
 )
+from .signoff import signoffs_before
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def draft(
             f"`reporting close --date {unsealed[-1]}`, or --allow-gaps for an INCOMPLETE report"
         )
     last = service.store.report(kind, period.label)
-    previous = Document.model_validate_json(last.body) if last else None
+    previous = document_of(service, last) if last else None
     issue = Issue(
         issuer=service.settings.issuer,
         base=service.settings.base_currency,
@@ -125,6 +127,9 @@ def draft(
         revision=previous.revision + 1 if previous else 1,
         reason=reason or (_why(previous, days) if previous else ""),
         previous=previous,
+        signoffs=signoffs_before(service, kind, period.label),
+        retention=retention_of(service, kind, now),
+        reviews=service.store.reviews(period.first, period.last, max(row.known_at for row in rows)),
     )
     first = lookback(period, service.policy, service.settings.calendar)
     before = _before(service, first, period)
@@ -191,7 +196,7 @@ def issue(
     last = service.store.report(kind, period_of(service, kind, day).label)
     document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps, flash=flash)
     if last is not None:
-        issued = Document.model_validate_json(last.body)
+        issued = document_of(service, last)
         # With a reason, what was issued unsigned is issued again to be signed.
         again = bool(reason) and signs(service) and not issued.signed
         if content(issued) == content(document) and not again:
@@ -291,7 +296,7 @@ def rewrite(
         raise UsageError(
             f"{kind} {label} has no revision {revision}; `reporting status` lists what was issued"
         )
-    issued = Document.model_validate_json(row.body)
+    issued = document_of(service, row)
     folder = _folder(service, issued)
     if dry_run:
         return Issued(issued, folder, "would-regenerate")
@@ -307,7 +312,9 @@ def _folder(service: Service, document: Document) -> Path:
 def files_of(document: Document) -> dict[str, bytes]:
     """Every file of a report as rendered, by name: without its provenance and its signature."""
     html = render.render_html(document)
+    restated = {"differences.html": render.render_differences} if document.supersedes else {}
     return {
+        **{name: made(document) for name, made in restated.items()},
         "facts.json": canonical(document),
         "report.html": html,
         "report.pdf": render.render_pdf(html, document),

@@ -15,19 +15,28 @@ from ..document import Excerpt
 from ..engine import Engine, engine
 from ..errors import UsageError, ValidationFailed
 from ..model import Missing
+from ..page import Document
 from ..periods import (
     TradingDay,
     calendar_day,
     trading_day,
 )
 from ..policy import Policy, parse_policy
-from ..postgres import APP_ROLE, Database, Embedded, database, migrate, start_embedded
+from ..postgres import (
+    APP_ROLE,
+    PURGER_ROLE,
+    Database,
+    Embedded,
+    database,
+    migrate,
+    start_embedded,
+)
 from ..resources import resource
 from ..seal import SealedDay, digest
 from ..settings import Settings, operating_user, secret_of
 from ..sources.ledger import Ledger
 from ..sources.prometheus import PrometheusSource
-from ..store import SealedRow, Store
+from ..store import ReportRow, SealedRow, Store
 
 Progress = Callable[[str], None]
 
@@ -62,6 +71,20 @@ class Service:
         own = self.embedded.database_url("reporting")
         migrate(database(own, "store"))
         return database(own, "store", role=APP_ROLE)
+
+    @cached_property
+    def purging_store(self) -> Store:
+        """The store as the role that may purge it, and can do nothing else."""
+        url = self.settings.purge_url
+        if url is not None:
+            return Store(database(url.get_secret_value(), "purge"), operating_user())
+        if self.settings.url_of_store is not None:
+            raise UsageError(
+                "REPORTING_PURGE_URL is not set: the service's own role may not purge; give the "
+                "store's URL with the role reporting_purger"
+            )
+        own = self.embedded.database_url("reporting")
+        return Store(database(own, "purge", role=PURGER_ROLE), operating_user())
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -100,6 +123,7 @@ class Service:
             files = sorted(s.objectives_dir.glob("*.yaml"))
             texts = {file.name: file.read_text("utf-8") for file in files}
             files = [s.operations_file, s.maintenance_file, s.risk_file, s.compliance_file]
+            files.append(s.retention_file)
             more = (f.read_text("utf-8") for f in files)
             own = s.compliance_file != resource("config") / "compliance.toml"
             text = s.policy_file.read_text("utf-8")
@@ -109,13 +133,14 @@ class Service:
                 f"{error} (REPORTING_POLICY_FILE is {s.policy_file}, REPORTING_OBJECTIVES_DIR is "
                 f"{s.objectives_dir}, REPORTING_OPERATIONS_FILE is {s.operations_file}, "
                 f"REPORTING_MAINTENANCE_FILE is {s.maintenance_file}, REPORTING_RISK_FILE is "
-                f"{s.risk_file}, REPORTING_COMPLIANCE_FILE is {s.compliance_file})"
+                f"{s.risk_file}, REPORTING_COMPLIANCE_FILE is {s.compliance_file}, "
+                f"REPORTING_RETENTION_FILE is {s.retention_file})"
             ) from None
         except OSError as error:
             raise UsageError(
                 f"the policy can't be read: {error} (REPORTING_POLICY_FILE, "
                 "REPORTING_OBJECTIVES_DIR, REPORTING_OPERATIONS_FILE, REPORTING_MAINTENANCE_FILE, "
-                "REPORTING_RISK_FILE, REPORTING_COMPLIANCE_FILE)"
+                "REPORTING_RISK_FILE, REPORTING_COMPLIANCE_FILE, REPORTING_RETENTION_FILE)"
             ) from None
 
     def end_of(self, day: date) -> datetime:
@@ -165,11 +190,25 @@ def excerpt_of(row: SealedRow, names: Sequence[str]) -> Excerpt:
     )
 
 
-def _changed(row: SealedRow) -> ValidationFailed:
+def _changed(row: SealedRow) -> ValidationFailed | UsageError:
+    if not row.body:
+        return UsageError(
+            f"sealed day {row.day} r{row.revision} was purged: only its digest is kept; "
+            "`reporting retention list` says when and by whom"
+        )
     return ValidationFailed(
         f"sealed day {row.day} r{row.revision} does not match its digest {row.digest}: the store "
         "was changed; restore it from a backup"
     )
+
+
+def document_of(service: Service, row: ReportRow) -> Document:
+    """The Document of an issued report; :class:`UsageError` where it was purged."""
+    if not row.body:
+        purged = service.store.purged().get((row.kind, row.name))
+        how = purged.words if purged else "emptied, and no purge says why: `reporting verify`"
+        raise UsageError(f"{row.name} was {how}; only its digests are kept")
+    return Document.model_validate_json(row.body)
 
 
 def stored_book(store: Store, name: str) -> bytes | None:

@@ -16,13 +16,16 @@ from .. import render
 from ..errors import UsageError, ValidationFailed
 from ..page import Document
 from ..seal import Attested, Note, Provenance, Verifier, attested, canonical, digest, parse_note
-from ..store import ReportRow, Store
+from ..store import PurgedRow, ReportRow, Store
 from .auditing import notes_in, signer_of, verify_log
 from .issuing import files_of
 from .service import Progress, Service, sealed_day, silent, stored_book
 from .signatures import EVIDENCE, PDF
 
 FACTS, PROVENANCE = "facts.json", "provenance.json"
+
+#: What was purged, by record and name.
+Gone = Mapping[tuple[str, str], PurgedRow]
 
 
 @dataclass(frozen=True)
@@ -333,11 +336,16 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
     log, logged = verify_log(service), _logged(store)
     results.append(Verified(f"audit log, {log.report.size} entries", log.problem))
     progress("sealed days")
-    results += _verify_days(store, logged)
+    gone = store.purged()
+    results += _verify_purges(gone, logged)
+    results += _verify_days(store, logged, gone)
     for name, digests in logged.reports.items():
         kind, period, revision = name.split("/")
         progress(f"report {name}")
         stored = store.report(kind, period, int(revision.removeprefix("r")))
+        if (kind, name) in gone and stored is not None:
+            results.append(_purged_report(service, stored, digests, gone[kind, name]))
+            continue
         if stored is None:
             results.append(Verified(name, "is in the audit log and missing in the store"))
         elif (digest(stored.body), digest(stored.provenance)) != digests:
@@ -376,6 +384,7 @@ class _Logged:
 
     days: dict[tuple[str, int], str] = field(default_factory=dict)
     reports: dict[str, tuple[str, str]] = field(default_factory=dict)  # facts, provenance
+    purged: dict[tuple[str, str], str] = field(default_factory=dict)  # by record and name
 
     def take(self, entry: bytes) -> None:
         """Remember what one entry speaks of."""
@@ -385,9 +394,46 @@ class _Logged:
             self.days[body["day"], body["revision"]] = body["digest"]
         elif found["event"] == "report issued":
             self.reports[body["report"]] = (body["facts"], body["provenance"])
+        elif found["event"] == "report purged":
+            self.purged[body["report"].partition("/")[0], body["report"]] = body["facts"]
+        elif found["event"] == "day purged":
+            self.purged["sealed_day", f"{body['day']}/r{body['revision']}"] = body["digest"]
+        elif found["event"] == "book purged":
+            self.purged["closing_book", body["digest"]] = body["digest"]
 
 
-def _verify_days(store: Store, logged: _Logged) -> list[Verified]:
+def _verify_purges(gone: Gone, logged: _Logged) -> list[Verified]:
+    """What the store calls purged is what the log says was purged, with the same digests."""
+    results = []
+    for (record, name), row in gone.items():
+        if logged.purged.get((record, name)) != row.digest:
+            problem = "the store calls it purged and the audit log does not"
+            results.append(Verified(f"purge of {record} {name}", problem))
+    for record, name in logged.purged.keys() - gone.keys():
+        problem = "is in the audit log and missing in the store"
+        results.append(Verified(f"purge of {record} {name}", problem))
+    if gone:
+        results.append(Verified(f"purges, {len(gone)} records", ""))
+    return results
+
+
+def _purged_report(
+    service: Service, stored: ReportRow, digests: tuple[str, str], row: PurgedRow
+) -> Verified:
+    """A report of which digests are left: they are those of the log, and nothing else is there."""
+    folder = service.settings.reports_dir / stored.name
+    kept = service.store.signed_parts(stored.kind, stored.period, stored.revision)
+    if (stored.digest, digest(stored.provenance)) != digests:
+        return Verified(stored.name, "its digests in the store are not those of the audit log")
+    if stored.body or any(kept.values()):
+        return Verified(stored.name, f"was {row.words}, and its body is in the store again")
+    if folder.is_dir():
+        again = "`reporting retention purge` removes them"
+        return Verified(stored.name, f"was {row.words}, and its files are still there; {again}")
+    return Verified(f"{stored.name} {row.words}; its digests are in the audit log", "")
+
+
+def _verify_days(store: Store, logged: _Logged, gone: Gone) -> list[Verified]:
     """Every revision of every sealed day and its book: all that the log knows, and nothing else."""
     results, open_ = [], dict(logged.days)
     for index in store.day_index():
@@ -396,9 +442,16 @@ def _verify_days(store: Store, logged: _Logged) -> list[Verified]:
             want = open_.pop((row.day.isoformat(), row.revision), None)
             if want is None:
                 results.append(Verified(name, "is not in the audit log"))
+            elif ("sealed_day", row.name) in gone:
+                if row.body or row.digest != want:
+                    results.append(Verified(name, "is purged, and not what the log says of it"))
             elif not digest(row.body) == row.digest == want:
                 results.append(Verified(name, "does not match its digest"))
-            elif (book := sealed_day(row).closing_book) and stored_book(store, book) is None:
+            elif (
+                (book := sealed_day(row).closing_book)
+                and ("closing_book", book) not in gone
+                and stored_book(store, book) is None
+            ):
                 results.append(Verified(name, "its closing book is missing or changed"))
     for day, revision in open_:
         problem = "is in the audit log and missing in the store"

@@ -24,6 +24,7 @@ from .indicators import Objective, State
 from .maintenance import Maintenance, parse_maintenance
 from .openslo import parse_objectives
 from .operations import Operations, parse_operations
+from .retention import RetentionPolicy, parse_retention
 from .risk import RiskPolicy, parse_risk
 
 
@@ -67,6 +68,7 @@ class Policy:
     mark_orders: tuple[MarkSources, ...] = ()
     risk: RiskPolicy = field(default_factory=RiskPolicy)
     compliance: Compliance = field(default_factory=Compliance)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
     def states(self) -> tuple[Objective, ...]:
         """What the uptime measure reads: objectives whose indicator is a series of up and down.
@@ -143,6 +145,7 @@ def parse_policy(
     maintenance: str = "",
     risk: str = "",
     compliance: str = "",
+    retention: str = "",
     *,
     own_compliance: bool = True,
 ) -> Policy:
@@ -196,7 +199,7 @@ def parse_policy(
             )
         in_force.add((limit.id, limit.since))
     named = (f"{name}\n{objectives[name]}" for name in sorted(objectives))
-    texts = [thresholds, *named, operations, maintenance, risk, compliance]
+    texts = [thresholds, *named, operations, maintenance, risk, compliance, retention]
     catalogue = parse_objectives(objectives)
     watched = {o.id for o in catalogue if isinstance(o.indicator, State)}
     run = parse_operations(operations)
@@ -216,4 +219,5 @@ def parse_policy(
             else None,
             {alert.id for alert in run.alerts} if own_compliance else None,
         ),
+        retention=parse_retention(retention),
     )

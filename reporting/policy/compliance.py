@@ -28,6 +28,7 @@ Test = Literal[
     "no_errors",
     "control_totals",
     "restatements_explained",
+    "signed_off",
     "policy_named",
     "audit_logged",
     "figures",

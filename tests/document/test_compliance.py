@@ -255,6 +255,23 @@ def test_a_restated_day_needs_a_reason(last: Any, expected: tuple[str, str]) -> 
     assert answer("restatements_explained", "", month(**last)) == expected
 
 
+def test_a_review_is_of_two_people() -> None:
+    def found(*reviews: tuple[str, int]) -> tuple[str, str]:
+        (made,) = assess(replace(held(control("signed_off")), reviews=reviews))
+        return made.outcome, made.evidence
+
+    assert found() == (
+        "not assessed",
+        "no daily report of the period was issued by the cut-off",
+    )
+    words = "daily reports signed off by two people at the cut-off"
+    assert found(("daily/2026-01-02/r1", 2)) == ("met", f"1 of 1 {words}")
+    assert found(("daily/2026-01-02/r1", 2), ("daily/2026-01-05/r2", 1)) == (
+        "missed",
+        f"1 of 2 {words}",
+    )
+
+
 def test_every_day_names_its_policy_and_how_many_there_were_is_said() -> None:
     assert answer("policy_named") == (
         "met",

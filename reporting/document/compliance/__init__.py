@@ -69,12 +69,13 @@ def with_compliance(
     unsealed: Sequence[date],
     standings: Sequence[Standing],
     policy: Policy,
+    reviews: Sequence[tuple[str, int]] = (),
 ) -> Document:
     """``document`` with the appendix, where its kind has one and the mapping has controls.
 
     Nothing in it depends on the circumstances of an issue: a report that is made again is the same.
     """
-    held = Held(document, days, unsealed, {s.id: s for s in standings}, policy)
+    held = Held(document, days, unsealed, {s.id: s for s in standings}, policy, reviews)
     if document.kind not in KINDS or not (results := assess(held)):
         return document
     return document.model_copy(

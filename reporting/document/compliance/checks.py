@@ -52,6 +52,7 @@ class Held:
     unsealed: Sequence[date]
     standings: Mapping[str, Standing]
     policy: Policy
+    reviews: Sequence[tuple[str, int]] = ()
 
     def figures(self) -> Mapping[str, Figure]:
         """Every figure by its id."""
@@ -131,6 +132,14 @@ def _restatements_explained(held: Held, control: Control) -> Answer:
     if not restated:
         return Answer("not assessed", "no day was restated, so nothing was put to the test")
     return _all(sum(bool(d.reason) for d in restated), len(restated), "restated days with a reason")
+
+
+def _signed_off(held: Held, control: Control) -> Answer:
+    """Daily reports as they stood at the cut-off: two people each, which the store insists on."""
+    if not held.reviews:
+        return Answer("not assessed", "no daily report of the period was issued by the cut-off")
+    both = sum(people == 2 for _, people in held.reviews)
+    return _all(both, len(held.reviews), "daily reports signed off by two people at the cut-off")
 
 
 def _policy_named(held: Held, control: Control) -> Answer:
@@ -277,6 +286,7 @@ CHECKS: Mapping[Test, Check] = {
     "no_errors": Check("no finding about the data is an error", _no_errors),
     "control_totals": Check("rows read are those the source counts", _control_totals),
     "restatements_explained": Check("every restated day has a reason", _restatements_explained),
+    "signed_off": Check("preparer and reviewer signed off daily reports", _signed_off),
     "policy_named": Check("every sealed day names its policy", _policy_named),
     "audit_logged": Check("the log has every sealed revision", _audit_logged),
     "figures": Check("figures keep their bound", _figures),
