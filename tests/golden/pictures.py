@@ -64,7 +64,7 @@ def documents() -> Iterator[tuple[str, Document, int]]:
         only = tuple(s for s in monthly.sections if s.id == section)
         yield name, monthly.model_copy(update={"sections": only}), 2
     changed = monthly.model_copy(update={"sections": (), "gaps": (), "findings": ()})
-    yield "monthly-differences", changed, 2
+    yield "monthly-differences", changed, 3  # they have a page of their own
 
 
 def _short(document: Document) -> Document:
