@@ -313,13 +313,16 @@ class Names:
         if high - low >= DENSE * len(own):
             return None
         known = np.full(high - low + 1, -1, group.dtype)
-        known[own - low] = group
-        if (known[own - low] != group).any():
+        places = np.subtract(
+            own, low, dtype=np.int64
+        )  # the numbers themselves are as narrow as can be
+        known[places] = group
+        if (known[places] != group).any():
             return None
         for start in range(0, len(sought), STRETCH):
             rows = slice(start, start + STRETCH)
             inside = (sought[rows] >= low) & (sought[rows] <= high)
-            found = known[sought[rows][inside] - low]
+            found = known[np.subtract(sought[rows][inside], low, dtype=np.int64)]
             if ((found >= 0) & (found != group_of_other[rows][inside])).any():
                 return False
         return True

@@ -161,7 +161,7 @@ def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
             if row.body:
                 ends = json.loads(row.body)["period"]["last"]
             else:  # a report cites the last day of its period, and its provenance is kept
-                ends = max(c["day"] for c in json.loads(row.provenance)["sealed_days"])
+                ends = max(d.isoformat() for d, _, _ in attested(row.provenance).made.days)
             if first <= date.fromisoformat(ends) <= last:
                 yield row
 

@@ -69,6 +69,7 @@ def test_the_days_own_add_up(site: Site, figure: str) -> None:
     assert len(own) >= 19
 
 
+@pytest.mark.slow
 def test_a_day_of_the_week_is_what_its_own_report_said(site: Site) -> None:
     week = explained(site, "pnl.net", WEEKLY)
     day = explained(site, "pnl.net", DAILY)
@@ -120,6 +121,7 @@ def test_a_target_with_its_dates(site: Site) -> None:
 # --- the source, asked again ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_ledger_says_again_what_it_said(site: Site) -> None:
     for figure, report in (("pnl.net", WEEKLY), ("slippage.USD", DAILY), ("var.var_99", DAILY)):
         found = explained(site, figure, report, reconcile=True)

@@ -61,8 +61,11 @@ def test_every_number_of_the_contract_is_tried() -> None:
     assert len(NUMBERS) > 20
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity"])
-@pytest.mark.parametrize(("view", "column"), NUMBERS)
+@pytest.mark.parametrize("number", ["NaN", pytest.param("Infinity", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("view", "column"),
+    [pytest.param(*n, marks=[pytest.mark.slow] if at % 4 else []) for at, n in enumerate(NUMBERS)],
+)
 def test_a_number_that_is_none_is_an_error_finding_and_the_close_goes_on(
     firm: Site, view: str, column: str, number: str
 ) -> None:

@@ -292,6 +292,7 @@ def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
     assert again == retention.Purged((), ())
 
 
+@pytest.mark.slow
 def test_everything_goes_when_everything_is_past_its_time(site: Site) -> None:
     lift(site)
     service = short(site, *RECORDS)
@@ -301,6 +302,7 @@ def test_everything_goes_when_everything_is_past_its_time(site: Site) -> None:
     assert problems(site) == []
 
 
+@pytest.mark.slow
 def test_a_book_goes_unless_the_newest_day_or_a_held_one_closes_with_it(site: Site) -> None:
     lift(site)
     service = site.service()
@@ -380,6 +382,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.slow
 def test_a_superuser_who_goes_round_the_purge_is_found(site: Site, name: str) -> None:
     sql, expected = ATTACKS[name]
     site.store_sql(BYPASS + sql)
@@ -393,6 +396,7 @@ def test_a_superuser_who_goes_round_the_purge_is_found(site: Site, name: str) ->
     ("delete from reporting.purged", "is in the audit log and missing in the store"),
     ("update reporting.purged set digest = 'x'", "the audit log does not"),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_what_a_purge_left_is_still_checked(site: Site, sql: str, expected: str) -> None:
     lift(site)
     purge_sql(site, "reporting_purger", DAILY)

@@ -209,6 +209,7 @@ def test_no_changed_byte_outside_the_signature_is_accepted(
     assert taken == []
 
 
+@pytest.mark.slow
 def test_no_changed_byte_of_the_room_around_the_signature_is_accepted(
     report: Report, accepted: Callable[[bytes], bool]
 ) -> None:
@@ -244,6 +245,7 @@ def test_no_changed_digit_of_the_signature_is_accepted(
     ],
     ids=["algorithm", "version"],
 )
+@pytest.mark.slow
 def test_another_way_to_say_the_same_is_refused(
     report: Report, accepted: Callable[[bytes], bool], old: str, new: str, times: int
 ) -> None:
