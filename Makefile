@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check report verify sample bench lock clean
+.PHONY: help setup demo test slow check report verify sample bench lock clean
 
 PY := .venv/bin/python
 # The command line with the settings of .env; where nothing is set at all, with the demo's.
@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/var/tools/usr/bin:$(PATH)
 export KIND DATE REASON
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make report KIND=daily|weekly|monthly|quarterly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
 	@echo "  make test ARGS=\"tests/measures -k pnl\""
@@ -35,7 +35,7 @@ demo: setup ## issue and verify a daily, a weekly and a monthly report from gene
 test: setup ## run every test, against real PostgreSQL and real Prometheus
 	@$(PY) -m pytest $(or $(ARGS),-n 3 --dist worksteal)
 
-test-slow: setup ## the tests that try more places of the same: some minutes more
+slow: setup ## the tests that try more places of the same: some minutes more
 	@$(PY) -m pytest -m slow -n 3 --dist worksteal
 
 check: setup ## lint, types and the import contract

@@ -515,6 +515,7 @@ def test_an_auditor_checks_an_export_with_no_database(site: Site, tmp_path: Path
     assert "exists" in run(site, "export", str(folder), code=2)["error"]
 
 
+@pytest.mark.slow
 def test_a_proof_is_checked_with_the_file_and_the_key_alone(site: Site, tmp_path: Path) -> None:
     write(site, 9)
     file = tmp_path / "proof.json"

@@ -177,6 +177,7 @@ def test_a_figure_that_is_not_there_is_no_view(site: Site) -> None:
     assert site.rows()["audit.log"] == before
 
 
+@pytest.mark.slow
 def test_an_old_revision_is_explained_by_the_days_that_it_cites(site: Site) -> None:
     late = LATE_FILL.replace("2025-12-08T12:00Z", "2025-12-08T13:00Z")
     assert site.ledger_sql(late)
@@ -202,6 +203,7 @@ def test_a_sealed_day_that_was_changed_is_refused(site: Site) -> None:
         explained(site, "pnl.net", DAILY)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_month(site: Site) -> None:
     done = site.command("explain", "fill_rate.full", "-R", MONTHLY, "--reconcile")
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def test_no_changed_byte_is_accepted(folder: Path) -> None:
     accepted, tried = [], 0
     for name, body in files_of(folder).items():
         path = folder / name
-        for number in range(24 if name.endswith((".json", ".pdf")) else 3):
+        for number in range(12 if name.endswith((".json", ".pdf")) else 1):
             place = chance.randrange(len(body))
             other = bytes([chance.choice([b for b in range(256) if b != body[place]])])
             changed = (
@@ -50,7 +50,7 @@ def test_no_changed_byte_is_accepted(folder: Path) -> None:
             if not wrong(folder):
                 accepted.append((name, place))
         path.write_bytes(body)
-    assert tried > 150
+    assert tried > 70
     assert accepted == []
     assert wrong(folder) == []
 

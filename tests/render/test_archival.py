@@ -126,6 +126,7 @@ def test_equal_files_keep_their_own_relationship(signable: tuple[Document, bytes
 
 
 @needs_poppler
+@pytest.mark.slow
 def test_a_reader_who_sees_nothing_gets_the_numbers(pdf: bytes, tmp_path: Path) -> None:
     path = tmp_path / "report.pdf"
     path.write_bytes(pdf)

@@ -319,6 +319,7 @@ def test_a_book_goes_unless_the_newest_day_or_a_held_one_closes_with_it(site: Si
     assert problems(site) == []
 
 
+@pytest.mark.slow
 def test_a_purge_that_stopped_before_its_files_is_finished_by_the_next(site: Site) -> None:
     lift(site)
     purge_sql(site, "reporting_purger", DAILY)

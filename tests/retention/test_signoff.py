@@ -12,6 +12,7 @@ from reporting import pipeline
 from reporting.errors import UsageError
 from reporting.pipeline.health import status
 from reporting.pipeline.signoff import open_for_review, sign_off
+from reporting.seal import attested
 from reporting.settings import operating_user
 
 from ..line.site import ROOT, Site, after
@@ -95,6 +96,7 @@ def test_the_database_holds_the_same_rules(site: Site) -> None:
         site.store_sql("delete from reporting.sign_off")
 
 
+@pytest.mark.slow
 def test_a_sign_off_makes_no_revision_and_is_printed_in_the_next(site: Site) -> None:
     service = site.service()
     before = (site.reports / DAILY / "report.html").read_bytes()
@@ -129,7 +131,7 @@ def test_a_restatement_has_a_page_of_its_own(site: Site) -> None:
     rows = (folder / "tables" / "differences.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + len(document.differences)
     assert page.count('<a href="report.html#') == len(document.differences)
-    recorded = json.loads((folder / "provenance.json").read_bytes())["files"]
+    recorded = attested((folder / "provenance.json").read_bytes()).made.files
     assert {"differences.html", "tables/differences.csv"} <= recorded.keys()
     assert 'href="differences.html"' in (folder / "report.html").read_text("utf-8")
     first = site.reports / "weekly" / "2025-W49" / "r1"

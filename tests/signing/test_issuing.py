@@ -49,6 +49,7 @@ def wrong(folder: Path, trust: Path | None = None) -> list[str]:
     return [f"{v.what.removeprefix(str(folder))}: {v.problem}" for v in found if not v.ok]
 
 
+@pytest.mark.slow
 def test_a_signed_report_is_issued_logged_and_written_again(
     site: Site, signing: dict[str, Any], authority: Authority
 ) -> None:

@@ -140,6 +140,7 @@ def test_the_witness_decides(report: Report, pdf: Path, log: Log) -> None:
     assert any("has no checkpoint of 5 entries" in w for w in lacking(other))
 
 
+@pytest.mark.slow
 def test_facts_that_do_not_give_these_pages_are_refused(
     unsigned: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +224,7 @@ def test_no_changed_byte_of_the_room_around_the_signature_is_accepted(
     assert taken == []
 
 
+@pytest.mark.slow
 def test_no_changed_digit_of_the_signature_is_accepted(
     report: Report, accepted: Callable[[bytes], bool]
 ) -> None:
