@@ -277,6 +277,7 @@ def test_a_folder_that_holds_something_is_left_alone(site: Site, tmp_path: Path)
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_lost_files_are_made_again_and_the_archive_is_the_same(
     site: Site, archive: Path, tmp_path: Path
 ) -> None:

@@ -494,6 +494,7 @@ def run(site: Site, *words: str, code: int = 0, **changed: Any) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_an_auditor_checks_an_export_with_no_database(site: Site, tmp_path: Path) -> None:
     write(site, 9)
     folder = tmp_path / "export"
@@ -569,6 +570,7 @@ def test_a_proof_of_an_edited_entry_is_refused(site: Site) -> None:
     assert "does not lead to the checkpoint's root" in done["error"]
 
 
+@pytest.mark.slow
 def test_verify_says_what_it_compared_and_fails_with_4(site: Site) -> None:
     write(site, 9)
     found = run(site, "verify")

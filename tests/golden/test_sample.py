@@ -59,6 +59,7 @@ def document_of(folder: Path) -> Document:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
+@pytest.mark.slow
 def test_the_sample_verifies(folder: Path) -> None:
     found = pipeline.verify_folder(folder)
     assert [f"{v.what}: {v.problem}" for v in found if not v.ok] == [], MEND

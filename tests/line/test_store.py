@@ -192,6 +192,7 @@ def rewritten(rows: list[tuple[int, bytes]]) -> str:
 
 
 @pytest.mark.parametrize("outside", ["witness", "reports"])
+@pytest.mark.slow
 def test_a_chain_rewritten_as_a_whole_is_caught_from_outside(
     site: Site, tmp_path: Path, outside: str
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_forged_table_is_found_by_rendering_again(folder: Path) -> None:
     assert [w for w in wrong(folder) if "rendered again" in w and "pnl_fx" in w]
 
 
+@pytest.mark.slow
 def test_what_the_folder_can_not_show_the_audit_log_does(site: Site) -> None:
     """The log alone vouches for queries and code digest: a forged file agrees with itself."""
     path = site.reports / "daily" / "2025-12-05" / "r1" / "provenance.json"
