@@ -302,7 +302,7 @@ def test_an_overfill_hides_no_unfilled_order() -> None:
     assert (row["overfilled"], row["excess"]) == (2, Decimal("5.5"))
     (finding,) = made.findings
     assert (finding.check, finding.severity, finding.count, finding.samples) == (
-        "order filled beyond its quantity", "error", 2, ("a (15 of 10)", "c (7.5 of 7)"),
+        "order filled beyond its quantity", "warning", 2, ("a (15 of 10)", "c (7.5 of 7)"),
     )  # fmt: skip
     for by in ("hour", "size"):
         groups = [g for g in made.day.groups if g.by == by]

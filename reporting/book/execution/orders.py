@@ -218,7 +218,7 @@ def overfilled(final: Final) -> tuple[Finding, ...]:
     return (
         Finding(
             check="order filled beyond its quantity",
-            severity="error",
+            severity="warning",
             count=len(over),
             detail="booked as filled; a fill rate counts what was ordered and no more",
             # The identifier first: parts of a session are joined in order of it.
