@@ -8,7 +8,6 @@ it unpacks anything. A worker that dies costs the time of its part and nothing e
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import platform
@@ -27,11 +26,11 @@ from functools import cache, partial
 from importlib.metadata import version
 from itertools import chain, islice
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from . import __version__
 from .errors import EngineUnavailable, ReportingError, UsageError, ValidationFailed
+from .resources import code_digest
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -48,12 +47,8 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "pydantic")
 @cache
 def code() -> dict[str, str]:
     """What this process runs: the package's digest, and the versions of what it is made of."""
-    package, digest = Path(__file__).parent, hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        text = file.read_bytes()
-        digest.update(f"{file.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
     return {
-        "reporting": f"{__version__} ({digest.hexdigest()[:16]})",
+        "reporting": f"{__version__} ({code_digest()[:16]})",
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
     }

@@ -419,8 +419,6 @@ class _Closer:
 
     def _first_known(self, day: date) -> datetime | None:
         """Up to when the ledger was known when the book of the whole day was first sealed."""
-        if self.service.store.day(day) is None:
-            return None
         return first_known(map(sealed_day, self.service.store.revisions(day)))
 
     def _of_whole_days(self, day: TradingDay) -> dict[str, Frame | Value]:

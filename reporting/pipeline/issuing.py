@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from ..periods import (
     previous_session,
     span,
 )
+from ..resources import code_digest
 from ..seal import Provenance, attest, attested, canonical, digest
 from ..store import ReportRow
 from .auditing import checkpoint_before, checkpoint_now, note_configuration, signer_of
@@ -355,19 +355,9 @@ def made_with() -> dict[str, Any]:
     return {
         "templates": render.template_digest(),
         "version": __version__,
-        "code": _code_digest(),
+        "code": code_digest(),
         "native": dict(render.native_versions()),
     }
-
-
-def _code_digest() -> str:
-    """SHA-256 over the package's Python sources, by name."""
-    package = Path(__file__).parents[1]
-    total = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        total.update(path.relative_to(package).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def _regenerate(service: Service, document: Document, provenance: bytes, folder: Path) -> None:
