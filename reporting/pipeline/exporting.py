@@ -79,23 +79,29 @@ def export(
         raise UsageError(f"--to {last} is before --from {first}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; name a folder that is not, or an empty one")
-    issued = list(_reports(service, first, last))
-    reports, purged = [r for r in issued if r.body], [r.name for r in issued if not r.body]
-    if not issued:
-        raise UsageError(
-            f"no report of {first} to {last} was issued; `reporting status` lists what was"
-        )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
         written = _Written(partial)
-        for row in reports:
+        # One report in memory at a time: of each only what the index and the days need is kept.
+        reports: list[ArchiveReport] = []
+        purged: list[str] = []
+        cited: set[tuple[date, int]] = set()
+        for row, content in _reports(service, first, last):
+            if content is None:
+                purged.append(row.name)
+                continue
             progress(f"report {row.name}")
             for file, body in _files(service, row).items():
                 written.add(f"reports/{row.name}/{file}", body)
+            reports.append(_listed(row, content))
+            cited |= {(date.fromisoformat(c["day"]), c["revision"]) for c in content["citations"]}
+        if not reports and not purged:
+            raise UsageError(
+                f"no report of {first} to {last} was issued; `reporting status` lists what was"
+            )
         progress("sealed days")
-        days = _add_days(service, reports, written)
+        _add_days(service, cited, written)
         progress("audit log")
         entries = _add_log(service, written)
         page = _page(service, first, last, reports, purged, now, entries)
@@ -108,7 +114,7 @@ def export(
             "from": first.isoformat(),
             "to": last.isoformat(),
             "made_at": now.isoformat(),
-            "reports": sorted(r.name for r in issued),
+            "reports": sorted([*(r.id for r in reports), *purged]),
             "files": dict(sorted(written.digests.items())),
         }
         body = canonical(manifest)
@@ -121,7 +127,7 @@ def export(
         raise
     what = {"from": first.isoformat(), "to": last.isoformat(), "manifest": digest(body)}
     record(service, "archive exported", what)
-    return Exported(folder, len(reports), days, entries, len(written.digests), written.bytes)
+    return Exported(folder, len(reports), len(cited), entries, len(written.digests), written.bytes)
 
 
 class _Written:
@@ -148,8 +154,13 @@ class _Written:
         self.bytes += len(body)
 
 
-def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
-    """Every revision of every report whose period ends in the span, purged ones too."""
+def _reports(
+    service: Service, first: date, last: date
+) -> Iterator[tuple[ReportRow, dict[str, Any] | None]]:
+    """Every revision of every report whose period ends in the span, with what it says.
+
+    Of a purged one nothing is left to say.
+    """
     for entry in service.store.report_index():
         for revision in range(1, entry["revision"] + 1):
             row = service.store.report(entry["kind"], entry["period"], revision)
@@ -158,12 +169,13 @@ def _reports(service: Service, first: date, last: date) -> Iterator[ReportRow]:
                     f"{entry['kind']}/{entry['period']}/r{revision} is missing in the store; "
                     "run `reporting verify`"
                 )
-            if row.body:
-                ends = json.loads(row.body)["period"]["last"]
+            content: dict[str, Any] | None = json.loads(row.body) if row.body else None
+            if content is not None:
+                ends = date.fromisoformat(content["period"]["last"])
             else:  # a report cites the last day of its period, and its provenance is kept
-                ends = max(d.isoformat() for d, _, _ in attested(row.provenance).made.days)
-            if first <= date.fromisoformat(ends) <= last:
-                yield row
+                ends = max(day for day, _, _ in attested(row.provenance).made.days)
+            if first <= ends <= last:
+                yield row, content
 
 
 def _files(service: Service, row: ReportRow) -> dict[str, bytes]:
@@ -193,13 +205,8 @@ def _files(service: Service, row: ReportRow) -> dict[str, bytes]:
     return {**restored(document, made, kept, recorded), "provenance.json": row.provenance}
 
 
-def _add_days(service: Service, reports: list[ReportRow], written: _Written) -> int:
+def _add_days(service: Service, cited: set[tuple[date, int]], written: _Written) -> None:
     """Every sealed day that a report cites, in the revision that it cites."""
-    cited = {
-        (date.fromisoformat(c["day"]), c["revision"])
-        for row in reports
-        for c in json.loads(row.body)["citations"]
-    }
     for day, revision in sorted(cited):
         sealed = service.store.day(day, revision)
         if sealed is None:
@@ -208,24 +215,22 @@ def _add_days(service: Service, reports: list[ReportRow], written: _Written) -> 
             )
         if sealed.body:  # a purge keeps its digest, which the log has
             written.add(f"days/{day}/r{revision}.json", sealed.body)
-    return len(cited)
 
 
 def _page(
     service: Service,
     first: date,
     last: date,
-    reports: list[ReportRow],
+    reports: list[ArchiveReport],
     purged: list[str],
     now: datetime,
     entries: int,
 ) -> ArchivePage:
     """What the index shows: a grid of kinds by days, and all revisions."""
-    listed = [_listed(row) for row in reports]
     described = [service.trading_day(day) for day in days_between(first, last)]
     sessions = [d.day for d in described if d.is_session]
     placed: dict[date, dict[str, ArchiveReport]] = {day: {} for day in sessions}
-    for report in sorted(listed, key=lambda r: r.revision):
+    for report in sorted(reports, key=lambda r: r.revision):
         # A week ends on a Sunday; its report stands at the last session that is in it.
         at = max((day for day in sessions if day <= report.last), default=report.last)
         placed.setdefault(at, {})[report.kind] = report
@@ -240,14 +245,13 @@ def _page(
         zone=service.settings.zone,
         days=tuple(ArchiveDay(day, placed[day]) for day in sorted(placed)),
         closed=tuple(closed),
-        reports=tuple(listed),
+        reports=tuple(reports),
         purged=tuple((name, gone.get(name, "is missing")) for name in purged),
         entries=entries,
     )
 
 
-def _listed(row: ReportRow) -> ArchiveReport:
-    body: dict[str, Any] = json.loads(row.body)
+def _listed(row: ReportRow, body: dict[str, Any]) -> ArchiveReport:
     return ArchiveReport(
         id=body["id"],
         kind=row.kind,
