@@ -1,0 +1,243 @@
+-- name: clock
+-- The one clock of all replicas.
+select clock_timestamp() as at;
+
+-- name: reconciled
+-- Up to when expected runs were written down; other replicas wait for this transaction.
+select until from reporting.reconciled for update;
+
+-- name: reconciled_to!
+-- It never goes back.
+insert into reporting.reconciled (until) values (:until)
+on conflict (only_one) do update set until = greatest(reconciled.until, excluded.until);
+
+-- name: expect!
+-- A run that is expected, once.
+insert into reporting.run
+    (key, report, kind, period, day, first, last, due_at, deadline_at, next_at, state, mails, because)
+values (:key, :report, :kind, :period, :day, :first, :last, :due_at, :deadline_at, :due_at, :state,
+        :mails, :because)
+on conflict (key) do nothing;
+
+-- name: miss
+-- Runs that are too old to be caught up with.
+update reporting.run
+set state = 'missed', because = 'not issued within the time for catching up'
+where state = 'expected' and revision is null and due_at < :before
+  and (leased_until is null or leased_until < clock_timestamp())
+returning key, due_at;
+
+-- name: settle
+-- Mails that were being sent by somebody whose lease ended: nobody knows what became of them.
+update reporting.outbox
+set state = 'unknown', holder = '', leased_until = null, settled_at = clock_timestamp(),
+    words = 'whoever sent it stopped before the answer was known'
+where state = 'sending' and leased_until < clock_timestamp()
+returning id, kind, period, revision, recipient, message_id, code, words;
+
+-- name: resend_unknown
+-- Where policy would rather have a mail twice than not at all: once more, and it says so.
+update reporting.outbox
+set state = 'queued', duplicate = true, next_at = clock_timestamp(), settled_at = null
+where state = 'unknown' and unknown = 'resend' and not duplicate
+returning id, kind, period, revision, recipient, message_id, code, words;
+
+-- name: reopen!
+-- Issued reports of days that were restated since.
+update reporting.run r
+set state = 'expected', next_at = clock_timestamp(), attempts = 0,
+    because = 'a day of its period was restated'
+where r.state = 'issued' and r.due_at > :since and exists (
+    select from reporting.sealed_day d
+    where d.day between r.first and r.last and d.revision > 1 and d.sealed_at > r.issued_at);
+
+-- name: take_run
+-- The run that has been due for longest and that nobody works on.
+with picked as (
+    select key from reporting.run
+    where state in ('expected', 'incomplete') and next_at <= clock_timestamp()
+      and (leased_until is null or leased_until < clock_timestamp())
+    order by due_at, key limit 1
+    for update skip locked)
+update reporting.run r
+set fence = r.fence + 1, holder = :holder, attempts = r.attempts + 1,
+    leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+from picked where r.key = picked.key
+returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
+    r.state, r.mails, r.attempts, r.fence, r.seen, r.revision;
+
+-- name: renew_run!
+update reporting.run set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+where key = :key and fence = :fence and leased_until > clock_timestamp();
+
+-- name: hold_run
+-- Nobody else can take it until this transaction ends.
+select key from reporting.run
+where key = :key and fence = :fence and leased_until > clock_timestamp() for update;
+
+-- name: finish_run!
+update reporting.run
+set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
+    holder = '', leased_until = null, because = :because, stages = cast(:stages as jsonb),
+    attempts = 0
+where key = :key and fence = :fence and leased_until > clock_timestamp();
+
+-- name: put_back!
+-- For later: what it waits for, or what failed.
+update reporting.run
+set state = :state, next_at = clock_timestamp() + make_interval(secs => :after_s), holder = '',
+    leased_until = null, because = :because, seen = :seen, attempts = attempts - :uncounted
+where key = :key and fence = :fence and leased_until > clock_timestamp();
+
+-- name: take_lease
+insert into reporting.lease (name, fence, holder, leased_until)
+values (:name, 1, :holder, clock_timestamp() + make_interval(secs => :lease_s))
+on conflict (name) do update
+set fence = lease.fence + 1, holder = excluded.holder, leased_until = excluded.leased_until
+where lease.leased_until < clock_timestamp() or lease.holder = excluded.holder
+returning fence;
+
+-- name: renew_lease!
+update reporting.lease set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+where name = :name and fence = :fence and leased_until > clock_timestamp();
+
+-- name: hold_lease
+select name from reporting.lease
+where name = :name and fence = :fence and leased_until > clock_timestamp() for update;
+
+-- name: leave_lease!
+update reporting.lease set leased_until = clock_timestamp()
+where name = :name and fence = :fence and leased_until > clock_timestamp();
+
+-- name: abandon_runs!
+-- What a process held that is known to be dead. A mail that it was sending stays, until settled.
+update reporting.run set leased_until = clock_timestamp()
+where holder = :holder and leased_until > clock_timestamp();
+
+-- name: abandon_mails!
+update reporting.outbox set leased_until = clock_timestamp()
+where holder = :holder and leased_until > clock_timestamp();
+
+-- name: abandon_leases!
+update reporting.lease set leased_until = clock_timestamp()
+where holder = :holder and leased_until > clock_timestamp();
+
+-- name: add_mail!
+-- One recipient of one revision, once.
+insert into reporting.outbox
+    (kind, period, revision, recipient, address, class, message_id, unknown, attach, give_up_at)
+values (:kind, :period, :revision, :recipient, :address, :class, :message_id, :unknown, :attach,
+        :give_up_at)
+on conflict (kind, period, revision, recipient) do nothing;
+
+-- name: take_mails
+-- Some mails that are due, those of one report together: what they carry is made once.
+with due as (
+    select kind, period, revision from reporting.outbox
+    where state = 'queued' and next_at <= clock_timestamp()
+      and (leased_until is null or leased_until < clock_timestamp())
+    order by next_at, id limit 1
+), picked as (
+    select o.id from reporting.outbox o join due using (kind, period, revision)
+    where o.state = 'queued' and o.next_at <= clock_timestamp()
+      and (o.leased_until is null or o.leased_until < clock_timestamp())
+    order by o.class, o.id limit :most
+    for update of o skip locked)
+update reporting.outbox o
+set fence = o.fence + 1, holder = :holder,
+    leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+from picked where o.id = picked.id
+returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
+    o.unknown, o.attach, o.duplicate, o.attempts, o.give_up_at, o.fence;
+
+-- name: begin_mail!
+-- Committed before DATA: from now on the mail may have arrived.
+update reporting.outbox
+set state = 'sending', attempts = attempts + 1,
+    leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+where id = :id and fence = :fence and state = 'queued' and leased_until > clock_timestamp();
+
+-- name: settle_mail!
+-- What became of it. A mail whose lease ended while the server answered was declared unknown.
+update reporting.outbox
+set state = :state, code = :code, words = :words, holder = '', leased_until = null,
+    settled_at = case when :state in ('sent', 'failed', 'unknown') then clock_timestamp() end,
+    next_at = clock_timestamp() + make_interval(secs => :after_s)
+where id = :id and fence = :fence and leased_until > clock_timestamp();
+
+-- name: resend
+-- By hand, to one recipient, whatever became of it before; it says that it may be a duplicate.
+update reporting.outbox
+set state = 'queued', duplicate = duplicate or state in ('sent', 'unknown'), attempts = 0,
+    next_at = clock_timestamp(), give_up_at = :give_up_at, settled_at = null
+where kind = :kind and period = :period and revision = :revision and recipient = :recipient
+  and state in ('sent', 'failed', 'unknown')
+returning id, message_id, duplicate;
+
+-- name: mails
+-- Every mail of one report's revision, or of all.
+select kind, period, revision, recipient, class, state, duplicate, attempts, code, words,
+    created_at, settled_at, next_at
+from reporting.outbox
+where (:kind = '' or kind = :kind) and (:period = '' or period = :period)
+order by id;
+
+-- name: open_mails
+-- Mails that are not sent, the oldest first.
+select kind, period, revision, recipient, class, state, duplicate, attempts, code, words,
+    created_at, settled_at, next_at
+from reporting.outbox where state <> 'sent' order by id;
+
+-- name: runs
+-- Every run of a span of due times.
+select key, report, kind, period, day, due_at, deadline_at, state, mails, attempts, next_at, holder,
+    leased_until > clock_timestamp() as working, because, revision, issued_at
+from reporting.run where due_at between :since and :until order by due_at, key;
+
+-- name: redo!
+-- By hand: runs that failed, were missed or are issued, once more.
+update reporting.run
+set state = 'expected', next_at = clock_timestamp(), attempts = 0, mails = :mails, because = :because
+where key = any(:keys) and (leased_until is null or leased_until < clock_timestamp());
+
+-- name: next_wake
+-- Seconds until something is to be done, 0 where something is, null where nothing is expected.
+select extract(epoch from min(at) - clock_timestamp())::float8 as after_s from (
+    select min(greatest(next_at, coalesce(leased_until, next_at))) as at from reporting.run
+        where state in ('expected', 'incomplete')
+    union all
+    select min(greatest(next_at, coalesce(leased_until, next_at))) from reporting.outbox
+        where state in ('queued', 'sending')) w;
+
+-- name: seen!
+insert into reporting.replica (name, started_at, seen_at)
+values (:name, clock_timestamp(), clock_timestamp())
+on conflict (name) do update set seen_at = excluded.seen_at;
+
+-- name: run_counts
+-- By scheduled report: how its runs stand.
+select report, kind,
+    count(*) filter (where state = 'expected') as expected,
+    count(*) filter (where leased_until > clock_timestamp()) as working,
+    count(*) filter (where state = 'incomplete') as incomplete,
+    count(*) filter (where state = 'issued') as issued,
+    count(*) filter (where state = 'missed') as missed,
+    count(*) filter (where state = 'failed') as failed,
+    max(issued_at) as last_issued_at,
+    max(issued_at) filter (where state = 'issued') as last_complete_at,
+    min(due_at) filter (where state in ('expected', 'failed') and revision is null
+        and due_at <= clock_timestamp()) as overdue_since,
+    min(deadline_at) filter (where state in ('expected', 'failed') and revision is null)
+        as next_deadline_at
+from reporting.run group by report, kind order by report;
+
+-- name: mail_counts
+select state, count(*) as mails, min(created_at) as oldest_at from reporting.outbox group by state;
+
+-- name: stage_sums
+-- Seconds that the stages of runs took.
+select r.kind, s.key as stage, count(*) as runs, sum(s.value::float8) as seconds
+from reporting.run r, jsonb_each_text(r.stages) s group by r.kind, s.key order by 1, 2;
+
+-- name: replicas
+select count(*) as replicas from reporting.replica where seen_at > clock_timestamp() - interval '2 min';
