@@ -54,3 +54,9 @@ class SigningUnavailable(SigningFailed):
     """The time-stamp authority or a revocation service did not answer; it may the next time."""
 
     exit_code = 75
+
+
+class LeaseLost(ReportingError):
+    """Another process may have taken the work over: nothing of it is written."""
+
+    exit_code = 75

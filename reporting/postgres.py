@@ -37,6 +37,9 @@ BOM = b"\xef\xbb\xbf"
 #: A day's aggregates are a few large hashes and no compiled expression is worth its compilation.
 READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"
 
+#: Files are written to disk inside some transactions; nothing else in one takes more than moments.
+WRITE_SETTINGS = "set local idle_in_transaction_session_timeout = '20s'"
+
 
 def queries(name: str) -> Mapping[str, Query]:
     """The named queries of ``sql/<name>.sql``, by name."""
@@ -87,9 +90,14 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A read-write session, committed at its end or rolled back whole."""
+        """A read-write session, committed at its end or rolled back whole.
+
+        The server ends it where we stay silent inside it for long: a frozen process would keep what
+        all others wait for, the audit log first of all.
+        """
         with self._connected() as connection:
             session = Session(connection)
+            session.script(WRITE_SETTINGS)
             yield session
             session.commit()
 

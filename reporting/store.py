@@ -29,6 +29,7 @@ from .postgres import (
     refusal_raised,
     schema_version,
 )
+from .runs import Queue
 from .seal import GENESIS, PART, LogEntry, LogPart, Stored, canonical, part_of, part_of_rows
 
 BATCH = 10_000
@@ -156,12 +157,13 @@ class Store:
         self._database = database
         self._actor = actor
         self._queries = {**queries("store"), **queries("incidents")}
+        self._queues = queries("runs")
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """One transaction: what is sealed or issued, and the log entry that says so."""
         with self._database.transaction() as session:
-            yield Writer(session, self._queries, self._actor)
+            yield Writer(session, self._queries, self._actor, self._queues)
 
     def day(self, day: date, revision: int | None = None) -> SealedRow | None:
         """The newest revision of a day, or the one that is asked for."""
@@ -445,10 +447,18 @@ class Store:
 class Writer:
     """Appends inside one transaction."""
 
-    def __init__(self, session: Session, named: Mapping[str, Any], actor: str = "") -> None:
+    def __init__(
+        self,
+        session: Session,
+        named: Mapping[str, Any],
+        actor: str = "",
+        queues: Mapping[str, Any] | None = None,
+    ) -> None:
         self._session = session
         self._queries = named
         self._actor = actor
+        #: The service's queues, in the same transaction.
+        self.queue = Queue(session, queues or {})
 
     def add_day(self, row: SealedRow) -> None:
         """Append a revision of a day; :class:`SourceUnavailable` if another process just did."""

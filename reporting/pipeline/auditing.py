@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ LOG, CHECKPOINT, KEY = "log.jsonl", "checkpoint.txt", "key.vkey"
 #: From so many entries on a second process helps more than it costs.
 PARALLEL = 1 << 17
 TASK = 8 * PART  # entries that a process reads with one connection
+LOCK_S, LOCK_STEP_S = 20.0, 0.02
 SCAN = 1 << 16  # bytes of a file that are searched at once
 #: Told how many entries are done, and of how many.
 Steps = Callable[[int, int], None]
@@ -111,7 +113,7 @@ def checkpoint_now(service: Service, witness: Path | None = None) -> Note:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # freed when the file is closed
+            _lock(file.fileno(), path)  # freed when the file is closed
             note = checkpoint(service, path)
             _append(file.fileno(), canonical({"note": str(note), "signed": note.signed}) + b"\n")
         folder = os.open(path.parent, os.O_RDONLY)
@@ -125,6 +127,22 @@ def checkpoint_now(service: Service, witness: Path | None = None) -> Note:
             "checkpoint outside the database; mend it and run `reporting audit checkpoint`"
         ) from None
     return note
+
+
+def _lock(file: int, path: Path) -> None:
+    """Be the only one that appends; :class:`SourceUnavailable` where another does not end.
+
+    A process that was frozen while it had the lock would otherwise stop all others.
+    """
+    for _ in range(int(LOCK_S / LOCK_STEP_S)):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_STEP_S)
+    raise SourceUnavailable(
+        f"the witness file {path} has been locked by another process for {LOCK_S:.0f} s: the log "
+        "has no new checkpoint outside the database; run `reporting audit checkpoint`"
+    )
 
 
 def _append(file: int, line: bytes) -> None:

@@ -23,6 +23,7 @@ from ..periods import (
     previous_session,
 )
 from ..policy.maintenance import Occurrence
+from ..runs import Lease
 from ..seal import SealedDay, canonical, digest
 from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
@@ -57,6 +58,7 @@ def close(
     dry_run: bool = False,
     reread: bool = False,
     flash: bool = False,
+    lease: Lease | None = None,
     progress: Progress = silent,
 ) -> list[Closed]:
     """Seal ``day`` and every day before it that is not sealed, and revise what late events change.
@@ -69,6 +71,8 @@ def close(
     With ``flash`` the newest day may be sealed before it has ended, from what the ledger knows by
     then; metrics and incidents, which are of whole days, are not asked for. A day that was sealed
     so is closed anew, from nothing, by the first close after its end.
+
+    With ``lease`` nothing is sealed that it does not cover: :class:`LeaseLost`.
     """
     end = service.end_of(day)
     early = now < end
@@ -81,7 +85,8 @@ def close(
         )
     if not dry_run:
         note_configuration(service)
-    closer = _Closer(service, now, reason, allow_gaps, dry_run, reread, day if early else None)
+    early_day = day if early else None
+    closer = _Closer(service, now, reason, allow_gaps, dry_run, reread, early_day, lease)
     todo = {*closer.late_days(), *closer.flash_days(), *closer.unsealed_until(day), day}
     results = []
     last_sealed = max((row["day"] for row in service.store.day_index()), default=None)
@@ -125,6 +130,7 @@ class _Closer:
     dry_run: bool
     reread: bool = False
     flash: date | None = None  # the day that is sealed before its end
+    lease: Lease | None = None
     books: dict[date, Book | Missing] = field(default_factory=dict)
     book_changed: bool = False  # whether the last close revised the closing book of its day
     known_at: datetime | None = None  # until when late events were looked for, if not until now
@@ -301,6 +307,8 @@ class _Closer:
         """Append what was closed since the last flush, in one transaction, and checkpoint it."""
         if self.pending:
             with self.service.store.writing() as writer:
+                if self.lease is not None:
+                    writer.queue.hold(self.lease)
                 for draft, body in self.pending:
                     self._append(writer, draft, body)
             checkpoint_now(self.service)

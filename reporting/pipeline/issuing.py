@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from ..periods import (
 )
 from ..resources import code_digest
 from ..seal import Provenance, attest, attested, canonical, digest
-from ..store import ReportRow
+from ..store import ReportRow, Writer
 from .auditing import checkpoint_before, checkpoint_now, note_configuration, signer_of
 from .retention import retention_of
 from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
@@ -186,9 +186,14 @@ def issue(
     allow_gaps: bool = False,
     flash: bool = False,
     dry_run: bool = False,
+    also: Callable[[Writer, Document], None] | None = None,
     progress: Progress = silent,
 ) -> Issued:
-    """Issue a report, or write again, byte for byte, the one whose content has not changed."""
+    """Issue a report, or write again, byte for byte, the one whose content has not changed.
+
+    ``also`` is done in the transaction that issues it, or that says that it was written again: all
+    of it happens or nothing.
+    """
     check_policy(service)
     if not dry_run:
         note_configuration(service)
@@ -203,7 +208,7 @@ def issue(
             folder = _folder(service, issued)
             if not dry_run:
                 progress(f"writing {issued.id} again")
-                _regenerate(service, issued, last.provenance, folder)
+                _regenerate(service, issued, last.provenance, folder, also)
             return Issued(issued, folder, "would-regenerate" if dry_run else "regenerated")
         if not document.reason:
             raise UsageError(
@@ -234,6 +239,8 @@ def issue(
     with service.store.writing() as writer:
         writer.add_report(row)
         writer.add_signed_parts(row, kept)
+        if also is not None:
+            also(writer, document)
         # Files before the commit, and flushed to disk: what the log says was issued is there to be
         # found. After the row: whoever issues the same revision at the same time waits for it.
         _write(folder, {**with_signature(files, kept), "provenance.json": provenance})
@@ -360,7 +367,13 @@ def made_with() -> dict[str, Any]:
     }
 
 
-def _regenerate(service: Service, document: Document, provenance: bytes, folder: Path) -> None:
+def _regenerate(
+    service: Service,
+    document: Document,
+    provenance: bytes,
+    folder: Path,
+    also: Callable[[Writer, Document], None] | None = None,
+) -> None:
     """Write an issued report again and prove that every byte is as it was."""
     recorded = attested(provenance).made
     files = files_of(document)
@@ -376,8 +389,10 @@ def _regenerate(service: Service, document: Document, provenance: bytes, folder:
     label = document.period.label
     kept = service.store.signed_parts(document.kind.value, label, document.revision)
     issued = restored(document, files, kept, recorded)
-    _write(folder, {**issued, "provenance.json": provenance})
     with service.store.writing() as writer:
+        if also is not None:
+            also(writer, document)
+        _write(folder, {**issued, "provenance.json": provenance})
         writer.log(
             "report regenerated", {"report": document.id, "facts": digest(files["facts.json"])}
         )

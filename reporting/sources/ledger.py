@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 
 from ..book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
 from ..errors import SourceUnavailable
-from ..model import Coverage, Finding, Frame, Frames, Missing, Why, epoch_ms, plain
+from ..model import Coverage, Finding, Frame, Frames, Missing, Why, Window, epoch_ms, plain
 from ..periods import TradingDay
 from ..postgres import Database, Query, Session, column_types, parsed, queries
 from ..resources import resource
@@ -129,6 +130,7 @@ ADDS = {
     "cash_flows": "funding, interest, charges, deposits and withdrawals",
     "reported_positions": "reconciliation of positions",
     "reported_cash": "reconciliation of cash",
+    "end_of_day": "a scheduled report's knowledge that the day's rows are all there",
 }
 #: The query that finds late events of an optional view, by the view. Quotes and market trades are
 #: not among them: they change no position, cash or P&L, only what a cost is compared with, and a
@@ -144,6 +146,23 @@ LATE = {
 }
 
 
+@dataclass(frozen=True)
+class RowCounts:
+    """Rows of a session's orders and fills; None where nobody said how many."""
+
+    orders: int | None
+    fills: int | None
+
+    def lacks(self, promised: RowCounts) -> str:
+        """What is missing of ``promised``, in words; "" where nothing is."""
+        pairs = (("orders", self.orders, promised.orders), ("fills", self.fills, promised.fills))
+        return " and ".join(
+            f"{have} of {want} {what}"
+            for what, have, want in pairs
+            if want is not None and (have or 0) < want
+        )
+
+
 class Ledger:
     """Reads of one ledger database."""
 
@@ -155,6 +174,8 @@ class Ledger:
         self._queries: dict[str, Query] = {}
         for name in FILES:
             self._queries |= queries(name)
+        # When a day is asked about is no part of what a report is made from.
+        self._gate = queries("readiness")
 
     def query_texts(self) -> Mapping[str, str]:
         """Every query text by name, for the provenance."""
@@ -274,6 +295,29 @@ class Ledger:
             rows = session.rows(self._queries["first_activity"], known_at=known_at)
         found: datetime | None = rows[0]["at"]
         return found
+
+    def rows_of(self, window: Window, known_at: datetime) -> RowCounts:
+        """Rows of orders and of fills of a window, all versions, recorded by ``known_at``."""
+        of = {"since": window.start, "until": window.end, "known_at": known_at}
+        with self._database.snapshot() as session:
+            row = session.rows(self._gate["rows_of_day"], **of)[0]
+        return RowCounts(row["orders"], row["fills"])
+
+    def end_of_day(self, day: date, known_at: datetime) -> RowCounts | bool | None:
+        """What the ledger's own end-of-day run says of a session, as known at ``known_at``.
+
+        None where the ledger has no such view, False where it does not say that the day is
+        complete, True where it does and gives no numbers, else how many rows there should be.
+        """
+        if "end_of_day" in self.absent():
+            return None
+        with self._database.snapshot() as session:
+            rows = session.rows(self._gate["end_of_day"], day=day, known_at=known_at)
+        if not rows:
+            return False
+        if rows[0]["orders"] is None and rows[0]["fills"] is None:
+            return True
+        return RowCounts(rows[0]["orders"], rows[0]["fills"])
 
     def check(self) -> list[str]:
         """What is wrong with the contract views; empty is good."""

@@ -161,3 +161,13 @@ create or replace view ledger.reported_cash as select
     null::timestamptz as stated_at,
     null::timestamptz as recorded_at
 where false;
+
+-- optional: What your own end-of-day run says when a day's rows are all there. Counts may be null;
+-- where they are given, `reporting serve` also waits until as many rows can be read. Without this
+-- view it waits until the numbers of rows stay the same for some minutes.
+create or replace view ledger.end_of_day as select
+    null::date        as day,             -- the session
+    null::bigint      as orders,          -- orders placed in it, all versions
+    null::bigint      as fills,           -- fills, corrections and busts executed in it
+    null::timestamptz as recorded_at
+where false;

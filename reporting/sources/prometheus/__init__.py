@@ -7,9 +7,9 @@ measures as tidy frames.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 
-from ...model import Frame, Missing, Window
+from ...model import Frame, Missing, Window, epoch_ms
 from ...policy.indicators import Objective
 from ...policy.operations import Alert
 from . import alerts, levels, states
@@ -72,6 +72,10 @@ class PrometheusSource:
     def check(self) -> Server:
         """Whether the server answers, its version and the kind of its range selectors."""
         return self.client.check()
+
+    def reaches(self, at: datetime) -> bool:
+        """Whether there is a sample of ``up`` within the five minutes up to ``at``."""
+        return bool(self.client.query("count(up)", epoch_ms(at)))
 
     def read_up(
         self,

@@ -1,0 +1,300 @@
+"""What is expected when, who works on it, and what is to be sent: queues in PostgreSQL.
+
+A lease is a holder's name, a fence that grows each time something is taken, and an end by the
+server's clock. Whoever was frozen past the end of a lease finds that its writes match no row
+(:class:`LeaseLost`) and that somebody else may have taken over. No clock but the server's is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from .errors import LeaseLost
+from .postgres import Database, Session, queries
+
+#: Only one closes days at a time.
+CLOSING = "close"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A run as the schedule expects it; see :class:`reporting.policy.schedule.Run`."""
+
+    key: str
+    report: str
+    kind: str
+    period: str
+    day: date
+    first: date
+    last: date
+    due_at: datetime
+    deadline_at: datetime
+
+
+@dataclass(frozen=True)
+class Taken(Expected):
+    """A run that is ours until its lease ends; ``revision`` is the last that it issued."""
+
+    state: str
+    mails: bool
+    attempts: int
+    fence: int
+    seen: str
+    revision: int | None
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail that is ours until its lease ends."""
+
+    id: int
+    kind: str
+    period: str
+    revision: int
+    recipient: str
+    address: str
+    class_: str
+    message_id: str
+    unknown: str
+    attach: bool
+    duplicate: bool
+    attempts: int
+    give_up_at: datetime
+    fence: int
+
+    @property
+    def report(self) -> str:
+        """The revision as the log calls it."""
+        return f"{self.kind}/{self.period}/r{self.revision}"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What its holder shows with every write; ``name`` is a run's key or :data:`CLOSING`."""
+
+    name: str
+    fence: int
+    of_run: bool
+
+
+class Queue:
+    """Reads and writes of the queues inside one transaction of the store."""
+
+    def __init__(self, session: Session, named: Mapping[str, Any]) -> None:
+        self._session = session
+        self._queries = named
+
+    def clock(self) -> datetime:
+        """The server's clock."""
+        at: datetime = self.rows("clock")[0]["at"]
+        return at
+
+    def reconciled(self) -> datetime | None:
+        """Up to when expected runs are written down; None where none ever was."""
+        rows = self.rows("reconciled")
+        return rows[0]["until"] if rows else None
+
+    def reconciled_to(self, until: datetime) -> None:
+        """Expected runs are written down up to ``until``."""
+        self.run("reconciled_to", until=until)
+
+    def expect(self, run: Expected, state: str = "expected", mails: bool = True) -> bool:
+        """Write an expected run down; whether it was not yet."""
+        because = "not issued within the time for catching up" if state == "missed" else ""
+        given = {name: getattr(run, name) for name in Expected.__dataclass_fields__}
+        return self.run("expect", **given, state=state, mails=mails, because=because) == 1
+
+    def miss(self, before: datetime) -> list[str]:
+        """Give up runs that were due before; their keys."""
+        return [row["key"] for row in self.rows("miss", before=before)]
+
+    def settle(self) -> list[dict[str, Any]]:
+        """Mails that somebody was sending whose lease ended: unknown from now on."""
+        return self.rows("settle")
+
+    def resend_unknown(self) -> list[dict[str, Any]]:
+        """Queue unknown mails once more where their policy says so."""
+        return self.rows("resend_unknown")
+
+    def reopen(self, since: datetime) -> int:
+        """Expect issued reports again that were due after ``since`` and whose days changed."""
+        return self.run("reopen", since=since)
+
+    def hold(self, lease: Lease) -> None:
+        """Nobody takes it over before this transaction ends; :class:`LeaseLost` if one did."""
+        if lease.of_run:
+            found = self.rows("hold_run", key=lease.name, fence=lease.fence)
+        else:
+            found = self.rows("hold_lease", name=lease.name, fence=lease.fence)
+        if not found:
+            raise LeaseLost(f"the lease of {lease.name} ended before the work was done")
+
+    def finish(
+        self,
+        lease: Lease,
+        state: str,
+        revision: int,
+        next_at: datetime,
+        because: str,
+        stages: Mapping[str, float],
+    ) -> None:
+        """A run is issued, in full or with gaps; :class:`LeaseLost` if it is not ours any more."""
+        done = self.run(
+            "finish_run",
+            key=lease.name,
+            fence=lease.fence,
+            state=state,
+            revision=revision,
+            next_at=next_at,
+            because=because,
+            stages=json.dumps(stages),
+        )
+        if not done:
+            raise LeaseLost(f"the lease of {lease.name} ended before the report was issued")
+
+    def add_mail(self, **of: Any) -> bool:
+        """Queue one mail; whether it was not yet. Fields as the columns of reporting.outbox."""
+        return self.run("add_mail", **of) == 1
+
+    def settle_mail(
+        self, mail: Mail, state: str, code: int | None, words: str, after_s: float
+    ) -> bool:
+        """What became of a mail; False where its lease had ended and it is unknown."""
+        of = {"id": mail.id, "fence": mail.fence, "state": state, "code": code}
+        return self.run("settle_mail", **of, words=words, after_s=after_s) == 1
+
+    def resend(self, **of: Any) -> list[dict[str, Any]]:
+        """Queue a mail again by hand: kind, period, revision, recipient, give_up_at."""
+        return self.rows("resend", **of)
+
+    def redo(self, keys: Sequence[str], mails: bool, because: str) -> int:
+        """Expect runs again by hand; how many of them nobody was working on."""
+        return self.run("redo", keys=list(keys), mails=mails, because=because)
+
+    def rows(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a named query of sql/runs.sql."""
+        return self._session.rows(self._queries[name], **parameters)
+
+    def run(self, name: str, /, **parameters: Any) -> int:
+        """Run a named statement of sql/runs.sql; how many rows it touched."""
+        return self._session.run(self._queries[name], **parameters)
+
+
+class Runs:
+    """The queues of one store, as one holder sees them."""
+
+    def __init__(self, database: Database, holder: str, lease_s: float) -> None:
+        """``holder`` names this process among all that work on the store."""
+        self._database = database
+        self.holder = holder
+        self.lease_s = lease_s
+        self.named = queries("runs")
+
+    @contextmanager
+    def writing(self) -> Iterator[Queue]:
+        """One transaction on the queues alone."""
+        with self._database.transaction() as session:
+            yield Queue(session, self.named)
+
+    def clock(self) -> datetime:
+        """The server's clock: the only one that the service goes by."""
+        with self.writing() as queue:
+            return queue.clock()
+
+    def take(self) -> Taken | None:
+        """The run that has been due for longest, or None where nothing is to be done now."""
+        with self.writing() as queue:
+            rows = queue.rows("take_run", holder=self.holder, lease_s=self.lease_s)
+        return Taken(**rows[0]) if rows else None
+
+    def close_lease(self) -> Lease | None:
+        """The right to close days, or None while somebody else has it."""
+        with self.writing() as queue:
+            rows = queue.rows(
+                "take_lease", name=CLOSING, holder=self.holder, lease_s=self.lease_s
+            )
+        return Lease(CLOSING, rows[0]["fence"], False) if rows else None
+
+    def renew(self, lease: Lease) -> bool:
+        """Whether it is still ours, then for as long again."""
+        with self.writing() as queue:
+            if lease.of_run:
+                renewed = queue.run(
+                    "renew_run", key=lease.name, fence=lease.fence, lease_s=self.lease_s
+                )
+            else:
+                renewed = queue.run(
+                    "renew_lease", name=lease.name, fence=lease.fence, lease_s=self.lease_s
+                )
+        return renewed == 1
+
+    def leave(self, lease: Lease) -> None:
+        """Others may have it; nothing where it is not ours any more."""
+        with self.writing() as queue:
+            queue.run("leave_lease", name=lease.name, fence=lease.fence)
+
+    def put_back(
+        self,
+        run: Taken,
+        *,
+        after_s: float,
+        because: str,
+        state: str | None = None,
+        seen: str | None = None,
+        counted: bool = True,
+    ) -> bool:
+        """A run for later, or failed; False where it is not ours any more."""
+        with self.writing() as queue:
+            back = queue.run(
+                "put_back",
+                key=run.key,
+                fence=run.fence,
+                after_s=after_s,
+                because=because,
+                state=state or run.state,
+                seen=run.seen if seen is None else seen,
+                uncounted=0 if counted else 1,
+            )
+        return back == 1
+
+    def abandon(self, holder: str) -> None:
+        """Free what a process held that is known to be dead."""
+        with self.writing() as queue:
+            for name in ("abandon_runs", "abandon_mails", "abandon_leases"):
+                queue.run(name, holder=holder)
+
+    def take_mails(self, most: int) -> list[Mail]:
+        """Mails of one report that are due, at most so many."""
+        with self.writing() as queue:
+            rows = queue.rows("take_mails", holder=self.holder, lease_s=self.lease_s, most=most)
+        return [Mail(**{("class_" if k == "class" else k): v for k, v in r.items()}) for r in rows]
+
+    def begin_mail(self, mail: Mail, lease_s: float) -> None:
+        """From now on it may have arrived; :class:`LeaseLost` where it is not ours any more."""
+        with self.writing() as queue:
+            begun = queue.run("begin_mail", id=mail.id, fence=mail.fence, lease_s=lease_s)
+        if not begun:
+            raise LeaseLost(f"the lease of {mail.report} to {mail.recipient} ended")
+
+    def runs(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """Every run that was due in a span, with how it stands."""
+        return self.read("runs", since=since, until=until)
+
+    def mails(self, kind: str = "", period: str = "") -> list[dict[str, Any]]:
+        """Every mail of a report, or of all."""
+        return self.read("mails", kind=kind, period=period)
+
+    def next_wake_s(self) -> float | None:
+        """Seconds until something is due; negative where something is, None where nothing is."""
+        found: float | None = self.read("next_wake")[0]["after_s"]
+        return found
+
+    def read(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a named query of sql/runs.sql, in a snapshot of their own."""
+        with self._database.snapshot() as session:
+            return session.rows(self.named[name], **parameters)
