@@ -7,7 +7,6 @@ server's clock. Whoever was frozen past the end of a lease finds that its writes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,7 +151,8 @@ class Queue:
             revision=revision,
             next_at=next_at,
             because=because,
-            stages=json.dumps(stages),
+            closing_s=float(stages.get("close", 0.0)),
+            issuing_s=float(stages.get("issue", 0.0)),
         )
         if not done:
             raise LeaseLost(f"the lease of {lease.name} ended before the report was issued")
@@ -162,11 +162,14 @@ class Queue:
         return self.run("add_mail", **of) == 1
 
     def settle_mail(
-        self, mail: Mail, state: str, code: int | None, words: str, after_s: float
+        self, mail: Mail, state: str, outcome: str, code: int | None, words: str, after_s: float
     ) -> bool:
-        """What became of a mail; False where its lease had ended and it is unknown."""
-        of = {"id": mail.id, "fence": mail.fence, "state": state, "code": code}
-        return self.run("settle_mail", **of, words=words, after_s=after_s) == 1
+        """What became of a mail; False where its lease had ended and it is unknown.
+
+        ``outcome`` is of this attempt: sent, temporary, permanent or unknown.
+        """
+        of = {"id": mail.id, "fence": mail.fence, "state": state, "outcome": outcome}
+        return self.run("settle_mail", **of, code=code, words=words, after_s=after_s) == 1
 
     def resend(self, **of: Any) -> list[dict[str, Any]]:
         """Queue a mail again by hand: kind, period, revision, recipient, give_up_at."""
@@ -288,6 +291,11 @@ class Runs:
     def mails(self, kind: str = "", period: str = "") -> list[dict[str, Any]]:
         """Every mail of a report, or of all."""
         return self.read("mails", kind=kind, period=period)
+
+    def seen(self, name: str) -> None:
+        """A replica's sign of life."""
+        with self.writing() as queue:
+            queue.run("seen", name=name)
 
     def next_wake_s(self) -> float | None:
         """Seconds until something is due; negative where something is, None where nothing is."""

@@ -31,6 +31,7 @@ returning key, due_at;
 -- Mails that were being sent by somebody whose lease ended: nobody knows what became of them.
 update reporting.outbox
 set state = 'unknown', holder = '', leased_until = null, settled_at = clock_timestamp(),
+    lost = lost + 1,
     words = 'whoever sent it stopped before the answer was known'
 where state = 'sending' and leased_until < clock_timestamp()
 returning id, kind, period, revision, recipient, message_id, code, words;
@@ -78,8 +79,9 @@ where key = :key and fence = :fence and leased_until > clock_timestamp() for upd
 -- name: finish_run!
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
-    holder = '', leased_until = null, because = :because, stages = cast(:stages as jsonb),
-    attempts = 0
+    holder = '', leased_until = null, because = :because, attempts = 0,
+    closes = closes + (:closing_s > 0)::integer, closing_s = closing_s + :closing_s,
+    issues = issues + 1, issuing_s = issuing_s + :issuing_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
 -- name: put_back!
@@ -144,7 +146,7 @@ with due as (
     order by o.class, o.id limit :most
     for update of o skip locked)
 update reporting.outbox o
-set fence = o.fence + 1, holder = :holder,
+set fence = o.fence + 1, holder = :holder, attempts = o.attempts + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
@@ -153,7 +155,7 @@ returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o
 -- name: begin_mail!
 -- Committed before DATA: from now on the mail may have arrived.
 update reporting.outbox
-set state = 'sending', attempts = attempts + 1,
+set state = 'sending',
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 where id = :id and fence = :fence and state = 'queued' and leased_until > clock_timestamp();
 
@@ -162,6 +164,10 @@ where id = :id and fence = :fence and state = 'queued' and leased_until > clock_
 update reporting.outbox
 set state = :state, code = :code, words = :words, holder = '', leased_until = null,
     settled_at = case when :state in ('sent', 'failed', 'unknown') then clock_timestamp() end,
+    sent = sent + (:outcome = 'sent')::integer,
+    temporary = temporary + (:outcome = 'temporary')::integer,
+    permanent = permanent + (:outcome = 'permanent')::integer,
+    lost = lost + (:outcome = 'unknown')::integer,
     next_at = clock_timestamp() + make_interval(secs => :after_s)
 where id = :id and fence = :fence and leased_until > clock_timestamp();
 
@@ -225,19 +231,37 @@ select report, kind,
     count(*) filter (where state = 'failed') as failed,
     max(issued_at) as last_issued_at,
     max(issued_at) filter (where state = 'issued') as last_complete_at,
-    min(due_at) filter (where state in ('expected', 'failed') and revision is null
-        and due_at <= clock_timestamp()) as overdue_since,
-    min(deadline_at) filter (where state in ('expected', 'failed') and revision is null)
-        as next_deadline_at
+    coalesce(extract(epoch from clock_timestamp() - min(due_at)
+        filter (where state = 'expected' and revision is null)), 0)::float8 as overdue_s,
+    count(*) filter (where state = 'expected' and revision is null
+        and deadline_at < clock_timestamp()) as past_deadline,
+    sum(closes)::bigint as closes, sum(closing_s) as closing_s,
+    sum(issues)::bigint as issues, sum(issuing_s) as issuing_s
 from reporting.run group by report, kind order by report;
 
 -- name: mail_counts
-select state, count(*) as mails, min(created_at) as oldest_at from reporting.outbox group by state;
+-- Mails by state, attempts by outcome, the age of the oldest that waits.
+select
+    count(*) filter (where state = 'queued') as queued,
+    count(*) filter (where state = 'sending') as sending,
+    count(*) filter (where state = 'sent') as sent,
+    count(*) filter (where state = 'failed') as failed,
+    count(*) filter (where state = 'unknown') as unknown,
+    coalesce(sum(sent), 0)::bigint as tries_sent,
+    coalesce(sum(temporary), 0)::bigint as tries_temporary,
+    coalesce(sum(permanent), 0)::bigint as tries_permanent,
+    coalesce(sum(lost), 0)::bigint as tries_unknown,
+    coalesce(extract(epoch from clock_timestamp() - min(created_at)
+        filter (where state = 'queued')), 0)::float8 as oldest_queued_s,
+    max(settled_at) filter (where state = 'failed') as last_failed
+from reporting.outbox;
 
--- name: stage_sums
--- Seconds that the stages of runs took.
-select r.kind, s.key as stage, count(*) as runs, sum(s.value::float8) as seconds
-from reporting.run r, jsonb_each_text(r.stages) s group by r.kind, s.key order by 1, 2;
-
--- name: replicas
-select count(*) as replicas from reporting.replica where seen_at > clock_timestamp() - interval '2 min';
+-- name: alive
+-- Replicas that gave a sign of life lately, and leases that somebody holds.
+select
+    (select count(*) from reporting.replica
+     where seen_at > clock_timestamp() - interval '2 min') as replicas,
+    (select count(*) from reporting.run where leased_until > clock_timestamp())
+    + (select count(*) from reporting.outbox where leased_until > clock_timestamp())
+    + (select count(*) from reporting.lease where leased_until > clock_timestamp()) as leases,
+    (select coalesce(max(seq), 0) from audit.log) as audit_entries;

@@ -32,11 +32,15 @@ create table reporting.run (
     because      text not null default '',
     revision     integer,
     issued_at    timestamptz,
-    stages       jsonb not null default '{}',
+    closes       integer not null default 0,
+    closing_s    double precision not null default 0,
+    issues       integer not null default 0,
+    issuing_s    double precision not null default 0,
     created_at   timestamptz not null default clock_timestamp()
 );
 comment on table reporting.run is 'one report that the schedule expects; key is name/calendar/period';
 comment on column reporting.run.seen is 'what the ledger held when it was last looked at';
+comment on column reporting.run.closing_s is 'seconds that closing days took for it, ever';
 comment on column reporting.run.because is 'why it waits, or what failed last';
 create index run_open on reporting.run (next_at, due_at) where state in ('expected', 'incomplete');
 
@@ -64,10 +68,15 @@ create table reporting.outbox (
     words        text not null default '',
     created_at   timestamptz not null default clock_timestamp(),
     settled_at   timestamptz,
+    sent         integer not null default 0,
+    temporary    integer not null default 0,
+    permanent    integer not null default 0,
+    lost         integer not null default 0,
     unique (kind, period, revision, recipient),
     foreign key (kind, period, revision) references reporting.issued_report
 );
 comment on table reporting.outbox is 'one mail to one recipient; sending is committed before DATA';
+comment on column reporting.outbox.lost is 'attempts of which nobody knows what came, ever';
 comment on column reporting.outbox.duplicate is 'what was sent before may have arrived: the mail says so';
 create index outbox_open on reporting.outbox (next_at, id) where state in ('queued', 'sending');
 

@@ -1,0 +1,331 @@
+"""The outbox → e-mail: each recipient is one SMTP transaction, begun and settled in the database.
+
+``sending`` is committed before the text of a mail is handed over, so that whoever dies in between
+leaves a mark: nobody knows what became of that mail, and it is not sent again in silence.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from .. import render
+from ..deliver import Attachment, Connection, Letter, Outcome, Relay, Result, compose, message_id
+from ..document.compliance import masked
+from ..errors import LeaseLost, ReportingError, SourceUnavailable, UsageError, ValidationFailed
+from ..page import Document
+from ..render.mail import MailBody, render_mail
+from ..runs import Mail, Runs
+from ..seal import attested, digest
+from ..settings import bytes_of, secret_of
+from ..store import ReportRow
+from .issuing import rewrite
+from .serving import MAIL_S
+from .service import Service, document_of
+from .signatures import PDF
+from .signoff import report_named
+
+#: Mails of one report that are taken at once; the lease covers all of them.
+BATCH = 20
+#: Bodies that are kept: one report for each class of recipients, and as duplicates.
+KEPT = 4
+DUPLICATE = (
+    "This mail may have reached you before: what became of the first one is not known. "
+    "It is the same report."
+)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What became of one mail: sent, queued (to be tried again), failed or unknown."""
+
+    report: str
+    recipient: str
+    state: str
+    code: int | None
+    words: str
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What all recipients of one class are sent."""
+
+    body: MailBody
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass
+class Delivery:
+    """One connection to the relay and the mails that were made last."""
+
+    service: Service
+    runs: Runs
+    _made: dict[tuple[str, str, bool, bool], _Made] = field(default_factory=dict)
+
+    @cached_property
+    def relay(self) -> Relay:
+        """Where mails go; :class:`UsageError` where it is not set or not safe."""
+        s = self.service.settings
+        if s.smtp_host is None or s.smtp_sender is None:
+            raise UsageError(
+                "REPORTING_SMTP_HOST and REPORTING_SMTP_SENDER are not set, and mails wait to be "
+                "sent; set them, or take the recipients out of the schedule"
+            )
+        return Relay(
+            host=s.smtp_host,
+            port=s.smtp_port,
+            security=s.smtp_security,
+            ca_file=s.smtp_ca_file,
+            username=s.smtp_username,
+            password=secret_of(s.smtp_password_file),
+            timeout_s=s.smtp_timeout_s,
+            sender=s.smtp_sender,
+            domain=s.mail_domain,
+        )
+
+    @cached_property
+    def connection(self) -> Connection:
+        """To the relay; it opens when first used and again after it broke."""
+        return Connection(self.relay)
+
+    def some(self) -> list[Delivered]:
+        """Send some mails that are due, all of one report; empty where none is."""
+        mails = self.runs.take_mails(BATCH)
+        found: list[Delivered] = []
+        stopped = ""
+        for mail in mails:
+            if stopped:
+                self._settle(mail, Outcome(Result.TEMPORARY, None, stopped))
+                found.append(Delivered(mail.report, mail.recipient, "queued", None, stopped))
+                continue
+            try:
+                outcome = self._send(mail)
+            except LeaseLost:
+                continue  # somebody else has it, or it is theirs to say that it is unknown
+            found.append(self._settle(mail, outcome))
+            if outcome.relay:
+                stopped = outcome.words
+        return found
+
+    def close(self) -> None:
+        """Say goodbye to the relay."""
+        if "connection" in self.__dict__:
+            self.connection.close()
+
+    def _send(self, mail: Mail) -> Outcome:
+        try:
+            letter = self._letter(mail)
+            made = compose(letter, self.relay, self.runs.clock())
+        except SourceUnavailable as error:
+            return Outcome(Result.TEMPORARY, None, str(error))
+        except ReportingError as error:
+            return Outcome(Result.PERMANENT, None, str(error))
+        lease_s = self.runs.lease_s + 2 * self.relay.timeout_s
+        return self.connection.send(
+            made,
+            self.relay.sender,
+            mail.address,
+            lambda: self.runs.begin_mail(mail, lease_s),
+        )
+
+    def _settle(self, mail: Mail, outcome: Outcome) -> Delivered:
+        """Write down what became of it; a database that is away for a moment is asked again."""
+        for wait_s in (0.2, 1.0, 3.0, 0.0):
+            try:
+                return self._settled(mail, outcome)
+            except SourceUnavailable:
+                if not wait_s:
+                    raise
+                time.sleep(wait_s)
+        raise AssertionError("unreachable")
+
+    def _settled(self, mail: Mail, outcome: Outcome) -> Delivered:
+        with self.service.store.writing() as writer:
+            now = writer.queue.clock()
+            state, after_s = self._state(mail, outcome, now)
+            words = outcome.words[:500]
+            ours = writer.queue.settle_mail(
+                mail, state, outcome.result.value, outcome.code, words, after_s
+            )
+            if not ours:
+                state = "unknown"  # its lease had ended, and reconcile says so
+            elif event := EVENTS.get(state):
+                of = {"report": mail.report, "recipient": mail.recipient}
+                of |= {"class": mail.class_, "message_id": mail.message_id}
+                if mail.duplicate:
+                    of["note"] = "sent again, marked as a possible duplicate"
+                writer.log(event, {**of, "code": outcome.code, "because": words})
+        return Delivered(mail.report, mail.recipient, state, outcome.code, words)
+
+    def _state(self, mail: Mail, outcome: Outcome, now: datetime) -> tuple[str, float]:
+        """The state that a mail is in after an outcome, and for how long it rests."""
+        match outcome.result:
+            case Result.SENT:
+                return "sent", 0.0
+            case Result.UNKNOWN:
+                return "unknown", 0.0
+            case Result.PERMANENT:
+                return "failed", 0.0
+        after_s = self._pause_s(mail)
+        if now + timedelta(seconds=after_s) >= mail.give_up_at:
+            return "failed", 0.0
+        return "queued", after_s
+
+    def _pause_s(self, mail: Mail) -> float:
+        """How long a mail rests after a temporary failure: doubled each time, up to a bound."""
+        waits = [
+            (s.retry_first, s.retry_at_most)
+            for s in self.service.schedule.reports
+            if s.kind == mail.kind and mail.recipient in s.recipients
+        ]
+        first, most = min(waits, default=(timedelta(minutes=1), timedelta(minutes=15)))
+        return min(first * 2 ** min(mail.attempts - 1, 20), most).total_seconds()
+
+    def _letter(self, mail: Mail) -> Letter:
+        made = self._made_for(mail)
+        person = {r.name: r for r in self.service.schedule.recipients}.get(mail.recipient)
+        of = f"{mail.kind}/{mail.period}"
+        return Letter(
+            report_id=mail.report,
+            subject=made.body.subject,
+            text=made.body.text,
+            html=made.body.html,
+            pictures=made.body.pictures,
+            attachments=made.attachments,
+            to_name=person.to_name if person else "",
+            to_address=mail.address,
+            message_id=mail.message_id,
+            thread=tuple(
+                message_id(f"{of}/r{n}", mail.recipient, self.relay.domain)
+                for n in range(1, mail.revision)
+            ),
+        )
+
+    def _made_for(self, mail: Mail) -> _Made:
+        key = (mail.report, mail.class_, mail.duplicate, mail.attach)
+        if key not in self._made:
+            while len(self._made) >= KEPT:
+                self._made.pop(next(iter(self._made)))
+            self._made[key] = self._make(mail)
+        return self._made[key]
+
+    def _make(self, mail: Mail) -> _Made:
+        row = self.service.store.report(mail.kind, mail.period, mail.revision)
+        if row is None:
+            raise ValidationFailed(f"{mail.report} is not in the store; restore it from a backup")
+        document = for_class(self.service, document_of(self.service, row), mail.class_)
+        place = self._place(mail)
+        attachments: tuple[Attachment, ...] = ()
+        if mail.attach:
+            body = self._pdf(row, document, mail.class_)
+            name = f"{mail.kind}-{mail.period}-r{mail.revision}.pdf"
+            if render.encoded_size(body) <= self.service.settings.mail_max_bytes:
+                attachments = (Attachment(name, "application/pdf", body),)
+        marks = (DUPLICATE,) if mail.duplicate else ()
+        body_ = render_mail(document, [a.name for a in attachments], place, marks)
+        return _Made(body_, attachments)
+
+    def _place(self, mail: Mail) -> str:
+        """Where the report itself is, for people."""
+        if url := self.service.settings.reports_url:
+            return f"{url.rstrip('/')}/{mail.report}/report.html"
+        return str(self.service.settings.reports_dir / mail.report)
+
+    def _pdf(self, row: ReportRow, document: Document, class_: str) -> bytes:
+        """The PDF as it was issued; for those who may not read names, one of what they may."""
+        if class_ != "internal":
+            return render.render_pdf(render.render_html(document), document)
+        made = attested(row.provenance).made
+        wanted = made.signed_files.get(PDF) or made.files[PDF]
+        path = self.service.settings.reports_dir / row.name / PDF
+        if (body := _read(path)) is not None and digest(body) == wanted:
+            return body
+        rewrite(self.service, row.kind, document.period.last, row.revision)
+        if (body := _read(path)) is not None and digest(body) == wanted:
+            return body
+        raise ValidationFailed(f"{path} is not what was issued; `reporting verify` says more")
+
+
+#: What the audit log says of a mail that is in one of these states.
+EVENTS = {"sent": "mail sent", "failed": "mail failed", "unknown": "mail outcome unknown"}
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def for_class(service: Service, document: Document, class_: str) -> Document:
+    """``document`` as recipients of a class may read it.
+
+    :class:`UsageError` where names have to be masked and no key is set: never in clear instead.
+    """
+    if class_ == "internal":
+        return document
+    key = service.settings.mask_key_file
+    if key is None:
+        raise UsageError(
+            f"{document.id} has {class_} recipients, from whom names are kept, and no key to mask "
+            "them with; set REPORTING_MASK_KEY_FILE, or make the recipients internal"
+        )
+    register = service.policy.compliance.personal
+    made = masked(document, "external", register, bytes_of(key).strip())
+    return made.model_copy(
+        update={"signed": False, "unsigned_because": "names are masked in this copy"}
+    )
+
+
+def deliver(service: Service, runs: Runs) -> list[Delivered]:
+    """Send everything that is due now, until nothing is; what has to rest stays queued."""
+    delivery = Delivery(service, runs)
+    found: list[Delivered] = []
+    try:
+        while some := delivery.some():
+            found += some
+    finally:
+        delivery.close()
+    return found
+
+
+def resend(service: Service, runs: Runs, report: str, recipient: str, reason: str) -> str:
+    """Queue a report's newest or named revision for one recipient again; its Message-ID.
+
+    One whose delivery is known or not known is marked as a possible duplicate. One that it was
+    never meant for, but that the schedule knows, is a new mail.
+    """
+    row = report_named(service, report)
+    person = {r.name: r for r in service.schedule.recipients}.get(recipient)
+    if person is None:
+        known = ", ".join(r.name for r in service.schedule.recipients) or "nobody"
+        raise UsageError(f"the schedule has no recipient {recipient!r}; it has {known}")
+    of = {"kind": row.kind, "period": row.period, "revision": row.revision}
+    with service.store.writing() as writer:
+        until = writer.queue.clock() + MAIL_S
+        again = writer.queue.resend(**of, recipient=recipient, give_up_at=until)
+        identity = message_id(row.name, recipient, service.settings.mail_domain)
+        if not again:
+            new = writer.queue.add_mail(
+                **of,
+                recipient=recipient,
+                address=person.address,
+                **{"class": person.class_},
+                message_id=identity,
+                unknown="hold",
+                attach=True,
+                give_up_at=until,
+            )
+            if not new:
+                raise UsageError(
+                    f"{row.name} to {recipient} is on its way already; `reporting status` shows it"
+                )
+        writer.log(
+            "mail queued by hand",
+            {"report": row.name, "recipient": recipient, "message_id": identity, "reason": reason},
+        )
+    return identity
+

@@ -1,0 +1,383 @@
+"""Expected runs, written down and worked off: close, issue and queue the mails of each.
+
+The schedule says what is expected, PostgreSQL who does it and whether it is done; nothing is kept
+in a process. Every function may be killed at any point: what it had not committed is done again by
+whoever takes the run after the lease has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from time import perf_counter
+from typing import Any
+
+from ..deliver import message_id
+from ..errors import (
+    LeaseLost,
+    NotReady,
+    ReportingError,
+    SourceUnavailable,
+    UsageError,
+)
+from ..page import Document, Status
+from ..policy.schedule import Run, Scheduled, expected
+from ..runs import Expected, Lease, Queue, Runs, Taken
+from ..store import Writer
+from .closing import close
+from .issuing import issue
+from .readiness import readiness
+from .service import Service, sealed_day
+
+#: How long to wait before looking again at what is not ready, and after a failure (doubled).
+LOOK_AGAIN_S, RETRY_S, RETRY_AT_MOST_S = 30.0, 15.0, 900.0
+#: A run that fails this often is failed; what only has to wait is not counted.
+ATTEMPTS = 5
+#: How long after the deadline a mail is tried, at least.
+MAIL_S = timedelta(hours=4)
+#: What was issued with gaps is looked at again after as long as it has been open, at most this.
+GAPS_AT_MOST_S = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What one look at the schedule and the clock changed."""
+
+    at: datetime
+    expected: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+    reopened: int = 0
+    unknown: tuple[str, ...] = ()
+    resent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What became of a run: issued, incomplete, waits, failed, lost (to another holder)."""
+
+    key: str
+    outcome: str
+    because: str = ""
+    report: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+def runs_of(service: Service, holder: str) -> Runs:
+    """The queues of the service's store as ``holder`` sees them."""
+    return Runs(service.store_database, holder, service.settings.lease_s)
+
+
+def reconcile(service: Service, runs: Runs) -> Reconciled:
+    """Write down what has fallen due since the last time, whoever looked then.
+
+    Nothing was expected before the service first looked; `reporting backfill` is for that.
+    """
+    schedule = service.schedule
+    with service.store.writing() as writer:
+        queue = writer.queue
+        now = queue.clock()
+        since = queue.reconciled()
+        too_old = now - schedule.catch_up
+        added, missed = [], []
+        if since is None:
+            queue.reconciled_to(now)
+        elif since < now:
+            for run in expected(schedule, since, now):
+                late = run.due_at < too_old
+                if queue.expect(as_expected(run), "missed" if late else "expected"):
+                    (missed if late else added).append(run.key)
+            queue.reconciled_to(now)
+        missed += queue.miss(too_old)
+        for key in missed:
+            writer.log("run missed", {"run": key, "catch_up_s": schedule.catch_up.total_seconds()})
+        unknown = _logged(writer, "mail outcome unknown", queue.settle())
+        resent = _logged(writer, "mail sent again", queue.resend_unknown())
+        reopened = queue.reopen(too_old)
+    return Reconciled(now, tuple(added), tuple(missed), reopened, unknown, resent)
+
+
+def _logged(writer: Writer, event: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    for row in rows:
+        report = f"{row['kind']}/{row['period']}/r{row['revision']}"
+        of = {"report": report, "recipient": row["recipient"], "message_id": row["message_id"]}
+        writer.log(event, {**of, "because": row["words"]})
+    return tuple(f"{row['kind']}/{row['period']} to {row['recipient']}" for row in rows)
+
+
+def as_expected(run: Run) -> Expected:
+    """A run of the schedule as the queues hold it."""
+    return Expected(
+        key=run.key,
+        report=run.name,
+        kind=run.kind,
+        period=run.period_label,
+        day=run.day,
+        first=run.first,
+        last=run.last,
+        due_at=run.due_at,
+        deadline_at=run.deadline_at,
+    )
+
+
+def work(service: Service, runs: Runs) -> Worked | None:
+    """Take the run that has been due for longest and do it; None where nothing is to be done."""
+    run = runs.take()
+    if run is None:
+        return None
+    lease = Lease(run.key, run.fence, True)
+    stages: dict[str, float] = {}
+    try:
+        with kept(runs, lease):
+            return _do(service, runs, run, lease, stages)
+    except LeaseLost as error:
+        return Worked(run.key, "lost", str(error))
+    except NotReady as error:
+        return _back(runs, run, str(error), counted=False)
+    except SourceUnavailable as error:
+        return _back(runs, run, str(error), counted=False, after_s=_after_s(run.attempts))
+    except Exception as error:
+        # A report that can't be made stops no other; a bug of ours shows as a failed run.
+        words = str(error) if isinstance(error, ReportingError) else repr(error)
+        usage = isinstance(error, UsageError)
+        failed = run.attempts >= ATTEMPTS or usage
+        if failed:
+            with service.store.writing() as writer:
+                writer.log("run failed", {"run": run.key, "because": words[:500]})
+        state = "failed" if failed else None
+        back = _back(runs, run, words[:500], after_s=_after_s(run.attempts), state=state)
+        if not isinstance(error, ReportingError):
+            raise
+        return back
+
+
+def _after_s(attempts: int) -> float:
+    return min(RETRY_S * 2 ** (max(attempts, 1) - 1), RETRY_AT_MOST_S)
+
+
+def _back(
+    runs: Runs,
+    run: Taken,
+    because: str,
+    *,
+    counted: bool = True,
+    after_s: float = LOOK_AGAIN_S,
+    state: str | None = None,
+    seen: str | None = None,
+) -> Worked:
+    ours = runs.put_back(
+        run, after_s=after_s, because=because, state=state, seen=seen, counted=counted
+    )
+    outcome = "lost" if not ours else "failed" if state == "failed" else "waits"
+    return Worked(run.key, outcome, because)
+
+
+def _do(
+    service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str, float]
+) -> Worked:
+    """Close what is not closed, issue, and queue the mails: the last two in one transaction."""
+    now = runs.clock()
+    ready = readiness(service, run.last, now, run.seen)
+    late = now >= run.deadline_at
+    if ready.lacks and (not late or run.state == "incomplete" or now < service.end_of(run.last)):
+        return _back(runs, run, ready.lacks, counted=False, after_s=_pause(run, now), seen=ready.seen)
+    began = perf_counter()
+    if _to_close(service, run):
+        closing = runs.close_lease()
+        if closing is None:
+            return _back(runs, run, "another run is closing days", counted=False, after_s=1.0)
+        with kept(runs, closing):
+            now = runs.clock()
+            closed = close(service, run.last, now, allow_gaps=late, lease=closing)
+        runs.leave(closing)
+        stages["close"] = perf_counter() - began
+        changed = any(c.outcome != "unchanged" for c in closed)
+        if run.state == "incomplete" and run.revision is not None and not changed:
+            return _back(runs, run, "its gaps are still there", counted=False, after_s=_pause(run, now))
+    began = perf_counter()
+    now = runs.clock()
+
+    def also(writer: Writer, document: Document) -> None:
+        stages["issue"] = perf_counter() - began
+        _finish(service, writer.queue, run, lease, document, now, stages)
+
+    issued = issue(
+        service,
+        run.kind,
+        run.day,
+        now,
+        reason=_reason(service, run),
+        allow_gaps=late,
+        also=also,
+    )
+    outcome = "incomplete" if issued.document.status is Status.INCOMPLETE else "issued"
+    return Worked(run.key, outcome, "", issued.document.id, stages)
+
+
+def _pause(run: Taken, now: datetime) -> float:
+    """Seconds until the next look: soon at first, rarely at what has been open for long."""
+    open_s = (now - run.due_at).total_seconds()
+    return min(max(open_s / 20, LOOK_AGAIN_S), GAPS_AT_MOST_S)
+
+
+def _to_close(service: Service, run: Taken) -> bool:
+    """Whether days are to be sealed first, or looked at again for what came late."""
+    row = service.store.day(run.last)
+    if row is None or sealed_day(row).flash or run.state == "incomplete":
+        return True
+    known = service.store.known_until()
+    return known is None or known < run.due_at
+
+
+def _reason(service: Service, run: Taken) -> str:
+    """Why there is another revision, where the restated days themselves may not say it."""
+    if run.state != "incomplete" or run.revision is None:
+        return ""
+    return f"what was missing in r{run.revision} is there now"
+
+
+def _finish(
+    service: Service,
+    queue: Queue,
+    run: Taken,
+    lease: Lease,
+    document: Document,
+    now: datetime,
+    stages: Mapping[str, float],
+) -> None:
+    """The run's end and its mails, in the transaction that issues the report."""
+    gaps = document.status is Status.INCOMPLETE
+    again = now + timedelta(seconds=LOOK_AGAIN_S * 2)
+    state = "incomplete" if gaps and now < run.due_at + service.schedule.catch_up else "issued"
+    because = "issued with gaps" if gaps else ""
+    queue.finish(lease, state, document.revision, again, because, stages)
+    if run.mails:
+        queue_mails(service, queue, run.report, document, run.deadline_at, now)
+
+
+def queue_mails(
+    service: Service,
+    queue: Queue,
+    report: str,
+    document: Document,
+    deadline_at: datetime,
+    now: datetime,
+) -> int:
+    """One row for each recipient of the scheduled report named ``report``; how many are new."""
+    scheduled = scheduled_named(service, report)
+    people = {r.name: r for r in service.schedule.recipients}
+    added = 0
+    for name in scheduled.recipients:
+        added += queue.add_mail(
+            kind=document.kind.value,
+            period=document.period.label,
+            revision=document.revision,
+            recipient=name,
+            address=people[name].address,
+            **{"class": people[name].class_},
+            message_id=message_id(document.id, name, service.settings.mail_domain),
+            unknown=scheduled.unknown,
+            attach=scheduled.attach,
+            give_up_at=max(deadline_at, now + MAIL_S),
+        )
+    return added
+
+
+def scheduled_named(service: Service, name: str) -> Scheduled:
+    """The scheduled report ``name``; :class:`UsageError` where the schedule has none."""
+    for scheduled in service.schedule.reports:
+        if scheduled.name == name:
+            return scheduled
+    known = ", ".join(s.name for s in service.schedule.reports) or "none at all"
+    raise UsageError(f"the schedule has no report {name!r}; it has {known} (REPORTING_SCHEDULE_FILE)")
+
+
+@contextmanager
+def kept(runs: Runs, lease: Lease) -> Iterator[None]:
+    """Renew a lease while something is worked on; a thread, since rendering takes its time.
+
+    Losing it is noticed by the write that shows it: nothing here interrupts the work.
+    """
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(runs.lease_s / 3):
+            try:
+                if not runs.renew(lease):
+                    return
+            except SourceUnavailable:
+                continue  # the next one may reach it; until then the lease runs down
+
+    thread = threading.Thread(target=renew, name=f"lease of {lease.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+# ---- by hand ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A run that a backfill would do, or did queue."""
+
+    key: str
+    state: str  # how it stood before: "never" where it was not written down
+    due_at: datetime
+
+
+def backfill(
+    service: Service,
+    first: date,
+    last: date,
+    mode: str,
+    *,
+    kind: str = "",
+    mail: bool = False,
+    dry_run: bool = False,
+) -> list[Filled]:
+    """Expect the runs of periods that end between two days again, in order; nothing is mailed.
+
+    ``mode``: missing (never issued: not written down, or missed), failed, or all (issued ones too,
+    which makes a revision only where something changed). With ``mail`` their mails are queued.
+    """
+    if last < first:
+        raise UsageError(f"--to {last} is before --from {first}; expected the same day or a later one")
+    runs = runs_of(service, "backfill")
+    now = runs.clock()
+    schedule = service.schedule
+    since = service.end_of(first) - timedelta(days=2)
+    wanted = [
+        run
+        for run in expected(schedule, since, now)
+        if first <= run.last and run.day <= last and kind in ("", run.kind)
+    ]
+    have = {row["key"]: row for row in runs.runs(since, now)}
+    found = []
+    for run in wanted:
+        row = have.get(run.key)
+        state = row["state"] if row else "never"
+        missing = state in ("never", "missed") and not _issued(service, run)
+        if mode == "all" or (mode == "missing" and missing) or (mode == "failed" and state == "failed"):
+            found.append((run, Filled(run.key, state, run.due_at)))
+    if not dry_run and found:
+        with service.store.writing() as writer:
+            for run, filled in found:
+                writer.queue.expect(as_expected(run), mails=mail)
+            keys = [filled.key for _, filled in found if filled.state != "never"]
+            writer.queue.redo(keys, mail, "expected again by hand")
+            writer.log(
+                "backfill",
+                {"from": first.isoformat(), "to": last.isoformat(), "mode": mode, "mail": mail,
+                 "runs": len(found)},
+            )  # fmt: skip
+    return [filled for _, filled in found]
+
+
+def _issued(service: Service, run: Run) -> bool:
+    return service.store.report(run.kind, run.period_label) is not None
