@@ -4,19 +4,23 @@ A business day is a session of the book's calendar. Its window runs from the end
 session's local day to the end of its own, so that nothing traded between two sessions (a weekend
 in currencies, say) is lost. Services run every day of the year: their day is the local calendar
 day, 23, 24 or 25 hours long.
+
+A calendar is a name of exchange_calendars, and may carry what that library does not know:
+``XNYS except 2026-11-30 early 13:00, 2026-12-28 closed`` (see :func:`overridden`).
 """
 
 from __future__ import annotations
 
 import calendar as gregorian
-from collections.abc import Iterator
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import exchange_calendars
-import pandas as pd
 
 from .errors import UsageError
 from .model import Window
@@ -25,8 +29,12 @@ from .model import Window
 FIRST_YEAR, LAST_YEAR = 2000, 2027
 
 
+_EXCEPT = " except "
+_OVERRIDE = re.compile(r"(\d{4}-\d\d-\d\d) (?:closed|early ((?:[01]\d|2[0-3]):[0-5]\d))")
+
+
 @lru_cache(maxsize=16)
-def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
+def _published(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
     """All sessions of ``calendar`` within the known years, and the early closes' hours."""
     try:
         cal = exchange_calendars.get_calendar(
@@ -38,8 +46,9 @@ def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
             "XNYS, XLON, 24/5 or 24/7 (REPORTING_CALENDAR)"
         ) from None
     except (ValueError, NotImplementedError) as error:  # its holidays are not known for all years
+        why = str(error) if len(str(error)) < 300 else f"{str(error)[:300]} …"
         raise UsageError(
-            f"calendar {calendar!r} can not be had for {FIRST_YEAR} to {LAST_YEAR}: {error}; "
+            f"calendar {calendar!r} can not be had for {FIRST_YEAR} to {LAST_YEAR}: {why}; "
             "expected one that covers these years, such as XNYS, XLON, 24/5 or 24/7 "
             "(REPORTING_CALENDAR)"
         ) from None
@@ -51,19 +60,91 @@ def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
     return tuple(stamp.date() for stamp in cal.sessions), early
 
 
+@lru_cache(maxsize=64)
+def _sessions(calendar: str) -> tuple[tuple[date, ...], dict[date, str]]:
+    """What was published, with the calendar's own overrides."""
+    sessions, early = _published(base_calendar(calendar))
+    closed, shortened = _overrides(calendar)
+    return tuple(day for day in sessions if day not in closed), early | shortened
+
+
+@lru_cache(maxsize=64)
+def _overrides(calendar: str) -> tuple[frozenset[date], dict[date, str]]:
+    """The days that are closed and those that close early, beyond what was published."""
+    _, marked, listed = calendar.partition(_EXCEPT)
+    closed: set[date] = set()
+    early: dict[date, str] = {}
+    for item in listed.split(", ") if marked else ():
+        found = _OVERRIDE.fullmatch(item)
+        try:
+            day = date.fromisoformat(found[1]) if found else None
+        except ValueError:
+            day = None
+        if found is None or day is None:
+            raise UsageError(
+                f"calendar {calendar!r} says {item!r}; expected overrides such as "
+                "'2026-12-28 closed' or '2026-11-30 early 13:00', with a comma between them"
+            )
+        if found[2]:
+            early[day] = found[2]
+        else:
+            closed.add(day)
+    return frozenset(closed), early
+
+
+def base_calendar(calendar: str) -> str:
+    """The calendar's published name, without its overrides."""
+    return calendar.partition(_EXCEPT)[0]
+
+
+def overridden(calendar: str, closed: Iterable[date], early: Mapping[date, str]) -> str:
+    """``calendar`` with days ``closed`` and ``early`` closes (HH:MM) that were not published.
+
+    Equal overrides have one spelling, in order of date; without any it is the name itself.
+    """
+    said = {day: f"{day} closed" for day in closed}
+    said |= {day: f"{day} early {at}" for day, at in early.items()}
+    listed = ", ".join(said[day] for day in sorted(said))
+    return f"{calendar}{_EXCEPT}{listed}" if listed else calendar
+
+
+def check_zone(zone: str) -> str:
+    """``zone`` itself; :class:`ValueError` where it is no IANA time zone."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder such as America
+        raise ValueError(f"{zone!r} is not an IANA time zone such as Europe/Berlin") from None
+    return zone
+
+
+def first_instant(day: date, at: time, zone: str) -> datetime:
+    """The first instant, in UTC, at which the clocks of ``zone`` have reached ``at`` on ``day``.
+
+    So a time that exists twice is the first of the two, and one that a change skips is the end of
+    the gap, be it an hour or a whole day long. Later times never have earlier instants.
+    """
+    tz = ZoneInfo(zone)
+    wall = datetime.combine(day, at.replace(tzinfo=None, fold=0))
+    # With fold=0 a skipped time is read with the offset before the gap: it lands beyond it.
+    found = wall.replace(tzinfo=tz).astimezone(UTC)
+    if found.astimezone(tz).replace(tzinfo=None, fold=0) == wall:
+        return found
+    before = wall.replace(tzinfo=tz, fold=1).astimezone(UTC)
+    while found - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(found - before) // timedelta(seconds=2))
+        if middle.astimezone(tz).replace(tzinfo=None) < wall:
+            before = middle
+        else:
+            found = middle
+    return found
+
+
 def local_midnight(day: date, zone: str) -> datetime:
     """The first instant of ``day`` in ``zone``, in UTC.
 
     Where a daylight-saving change skips midnight itself, this is the first instant after the gap.
     """
-    tz = ZoneInfo(zone)
-    at = datetime.combine(day, time(0), tz).astimezone(UTC)
-    # A skipped midnight maps to the previous local day with fold=0; the later reading is right.
-    if at.astimezone(tz).date() < day:
-        at = datetime.combine(day, time(0), tz).replace(fold=1).astimezone(UTC)
-        while at.astimezone(tz).date() < day:
-            at += timedelta(minutes=15)
-    return at
+    return first_instant(day, time(0), zone)
 
 
 def calendar_day(day: date, zone: str) -> Window:
@@ -76,7 +157,8 @@ class TradingDay:
     """One calendar day as the book and the services see it.
 
     ``window`` is the services' local calendar day; ``trading`` is the book's window if the day is
-    a session, else None. ``note`` says what kind of day it is for people.
+    a session, else None. ``calendar`` has the overrides that bear on it. ``note`` says what kind of
+    day it is for people.
     """
 
     day: date
@@ -101,12 +183,27 @@ def trading_day(day: date, calendar: str, zone: str) -> TradingDay:
     sessions, early = _sessions(calendar)
     window = calendar_day(day, zone)
     at = _index(sessions, day)
+    carried = _bearing(calendar, day, sessions)
     if at >= len(sessions) or sessions[at] != day:
         kind = "weekend" if day.weekday() >= 5 else "holiday"
-        return TradingDay(day, calendar, zone, window, None, f"{calendar} closed ({kind})")
+        if day in _overrides(calendar)[0] and day in _published(base_calendar(calendar))[0]:
+            kind = "unscheduled"
+        note = f"{base_calendar(calendar)} closed ({kind})"
+        return TradingDay(day, carried, zone, window, None, note)
     start = local_midnight(sessions[at - 1] + timedelta(1), zone) if at else window.start
     note = f"early close at {early[day]}" if day in early else "regular session"
-    return TradingDay(day, calendar, zone, window, Window(start=start, end=window.end), note)
+    return TradingDay(day, carried, zone, window, Window(start=start, end=window.end), note)
+
+
+def _bearing(calendar: str, day: date, sessions: tuple[date, ...]) -> str:
+    """``calendar`` with the closures up to the next session only: what a day's numbers rest on.
+
+    A later override then changes nothing of a day that was described before it.
+    """
+    closed, _ = _overrides(calendar)
+    after = bisect_right(sessions, day)
+    until = sessions[after] if after < len(sessions) else day
+    return overridden(base_calendar(calendar), (d for d in closed if d <= until), {})
 
 
 def date_of(day: date | TradingDay) -> date:
@@ -235,4 +332,4 @@ def _check_range(day: date) -> None:
 
 def _index(sessions: tuple[date, ...], day: date) -> int:
     """Position of the first session on or after ``day``."""
-    return int(pd.Index(sessions).searchsorted(day))
+    return bisect_left(sessions, day)

@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -23,6 +22,7 @@ from pydantic_settings import (
 )
 
 from .errors import UsageError
+from .periods import base_calendar, check_zone
 from .resources import resource
 
 
@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     risk_file: Path = Field(default_factory=lambda: resource("config") / "risk.toml")
     compliance_file: Path = Field(default_factory=lambda: resource("config") / "compliance.toml")
     retention_file: Path = Field(default_factory=lambda: resource("config") / "retention.toml")
+    schedule_file: Path = Field(default_factory=lambda: resource("config") / "schedule.toml")
     alertmanager_url: str | None = Field(None, description="what is silenced and inhibited")
     witness_file: Path | None = Field(None, description="checkpoints; by default in reports_dir")
     checkpoint_origin: str = Field(
@@ -78,11 +79,14 @@ class Settings(BaseSettings):
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{zone!r} is not an IANA time zone such as Europe/Berlin") from None
-        return zone
+        return check_zone(zone)
+
+    @field_validator("calendar")
+    @classmethod
+    def _without_overrides(cls, calendar: str) -> str:
+        if base_calendar(calendar) != calendar:
+            raise ValueError(f"{calendar!r}: write closures into REPORTING_SCHEDULE_FILE")
+        return calendar
 
     @field_validator("engine")
     @classmethod

@@ -92,7 +92,7 @@ class Track:
 
 def track(facts: Facts) -> Track:
     """The sessions up to the last day of the period, as far back as facts were handed on."""
-    calendar, first, last = facts.days[0].calendar, facts.days[0].day, facts.days[-1].day
+    calendar, first, last = facts.days[-1].calendar, facts.days[0].day, facts.days[-1].day
     estimates = [(day, _estimates(sealed)) for day, sealed in facts.sealed("var")]
     sessions = tuple(sessions_between(estimates[0][0], last, calendar)[-BASEL_SESSIONS:])
     read = facts.history("pnl", sessions[0]) if sessions else []

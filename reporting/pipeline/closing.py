@@ -176,7 +176,7 @@ class _Closer:
             candidate = local.date() + timedelta(offset)
             window = self.service.trading_day(candidate).window
             if window.start <= at < window.end:
-                return next_session(candidate, self.service.settings.calendar)
+                return next_session(candidate, self.service.calendar)
         raise AssertionError(f"no day holds {at}")
 
     def late_days(self) -> list[date]:

@@ -364,7 +364,7 @@ class Remade:
         self.policy: Policy = service.policy
         period = document.period
         self.span = Span(document.kind.value, period.label, period.title, period.first, period.last)
-        since = lookback(self.span, self.policy, service.settings.calendar)
+        since = lookback(self.span, self.policy, period.calendar)
         progress(f"reading {len(document.citations)} sealed days")
         self.days: list[Cited] = []
         before: list[Cited] = []

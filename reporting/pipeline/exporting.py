@@ -241,7 +241,7 @@ def _page(
         first=first,
         last=last,
         made_at=now,
-        calendar=service.settings.calendar,
+        calendar=service.calendar,
         zone=service.settings.zone,
         days=tuple(ArchiveDay(day, placed[day]) for day in sorted(placed)),
         closed=tuple(closed),

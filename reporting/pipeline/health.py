@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from .. import render
@@ -13,8 +13,9 @@ from ..periods import (
     days_between,
     next_session,
 )
+from ..policy.schedule import AHEAD, horizon
 from ..sources.ledger import ADDS
-from .service import Service
+from .service import Service, sealed_day
 from .signoff import open_for_review
 
 
@@ -89,8 +90,21 @@ def doctor(service: Service, today: date) -> list[Check]:
         return str(service.prometheus.check())
 
     def calendar_known() -> str:
-        ahead = next_session(today + timedelta(days=365), service.settings.calendar)
-        return f"{service.settings.calendar} is known for a year ahead (next: {ahead})"
+        if ends := horizon(service.schedule, datetime.combine(today, time(0), UTC)):
+            raise ValidationFailed("; ".join(ends))
+        ahead = next_session(today + AHEAD, service.calendar)
+        return f"{service.calendar} is known for {AHEAD.days} days ahead (next: {ahead})"
+
+    def closures_sealed() -> str:
+        written = [c for c in service.schedule.closures if c.calendar == service.settings.calendar]
+        for day in sorted(c.date for c in written):
+            row, note = service.store.day(day), service.trading_day(day).note
+            if row is not None and (sealed := sealed_day(row).note) != note:
+                raise ValidationFailed(
+                    f"{day} is sealed as {sealed!r}, and the schedule says {note!r}: what is "
+                    "sealed stays until the day is closed again"
+                )
+        return f"{len(written)} written down, none against what is sealed"
 
     def bound() -> str:
         if service.store.may_rewrite():
@@ -106,4 +120,5 @@ def doctor(service: Service, today: date) -> list[Check]:
         attempt("engine", lambda: service.engine.check(), "see REPORTING_ENGINE in docs/scale.md"),
         attempt("prometheus", metrics, "set REPORTING_PROMETHEUS_URL to a server that answers"),
         attempt("calendar", calendar_known, "update exchange-calendars"),
+        attempt("closures", closures_sealed, "reporting close --date DAY --reason WHY"),
     ]

@@ -66,12 +66,12 @@ def period_of(service: Service, kind: str, day: date) -> Span:
         return found
     described = service.trading_day(day)
     if not described.is_session:
-        calendar = service.settings.calendar
+        calendar = service.calendar
         raise UsageError(
             f"{day} is no session: {described.note}; the nearest sessions are "
             f"{previous_session(day, calendar)} and {next_session(day, calendar)}"
         )
-    first = previous_session(day, service.settings.calendar) + timedelta(1)
+    first = previous_session(day, service.calendar) + timedelta(1)
     return Span(found.kind, found.label, found.title, first, found.last)
 
 
@@ -131,9 +131,9 @@ def draft(
         retention=retention_of(service, kind, now),
         reviews=service.store.reviews(period.first, period.last, max(row.known_at for row in rows)),
     )
-    first = lookback(period, service.policy, service.settings.calendar)
+    first = lookback(period, service.policy, days[-1].sealed.calendar)
     before = _before(service, first, period)
-    earlier = _earlier(service, first, period)
+    earlier = _earlier(service, first, period, days[-1].sealed.calendar)
     return build(period, days, unsealed, before, service.policy, issue, earlier)
 
 
@@ -143,13 +143,13 @@ def _before(service: Service, first: date, period: Span) -> list[Cited]:
     return [Cited(sealed_day(r), r.digest, r.sealed_at) for r in rows]
 
 
-def _earlier(service: Service, until: date, period: Span) -> Earlier:
+def _earlier(service: Service, until: date, period: Span, calendar: str) -> Earlier:
     """A few facts of the days before ``until``: what a year to date and a backtest count.
 
     Of restated days up to the period's last also what they said of VaR before. Read a month at a
     time, so that no more than a month of whole days is ever in memory.
     """
-    first = history_from(period, service.settings.calendar)
+    first = history_from(period, calendar)
     excerpts: list[Excerpt] = []
     superseded: list[Excerpt] = []
     while first <= period.last:

@@ -22,6 +22,7 @@ from ..periods import (
     trading_day,
 )
 from ..policy import Policy, parse_policy
+from ..policy.schedule import Schedule, parse_schedule
 from ..postgres import (
     APP_ROLE,
     PURGER_ROLE,
@@ -136,12 +137,32 @@ class Service:
                 f"{s.risk_file}, REPORTING_COMPLIANCE_FILE is {s.compliance_file}, "
                 f"REPORTING_RETENTION_FILE is {s.retention_file})"
             ) from None
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"the policy can't be read: {error} (REPORTING_POLICY_FILE, "
                 "REPORTING_OBJECTIVES_DIR, REPORTING_OPERATIONS_FILE, REPORTING_MAINTENANCE_FILE, "
                 "REPORTING_RISK_FILE, REPORTING_COMPLIANCE_FILE, REPORTING_RETENTION_FILE)"
             ) from None
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """When reports are due and who gets them, as configured now."""
+        file = self.settings.schedule_file
+        try:
+            return parse_schedule(
+                file.read_text("utf-8"), self.settings.calendar, self.settings.zone, file.name
+            )
+        except ValidationFailed as error:
+            raise ValidationFailed(f"{error} (REPORTING_SCHEDULE_FILE is {file})") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"the schedule can't be read: {error} (REPORTING_SCHEDULE_FILE is {file})"
+            ) from None
+
+    @cached_property
+    def calendar(self) -> str:
+        """The book's calendar, with the closures that the schedule writes down."""
+        return self.schedule.calendar(self.settings.calendar)
 
     def end_of(self, day: date) -> datetime:
         """When ``day`` has ended for the book and in the zone of every objective."""
@@ -150,7 +171,7 @@ class Service:
 
     def trading_day(self, day: date) -> TradingDay:
         """``day`` in the book's calendar."""
-        return trading_day(day, self.settings.calendar, self.settings.zone)
+        return trading_day(day, self.calendar, self.settings.zone)
 
 
 def sealed_day(row: SealedRow) -> SealedDay:
