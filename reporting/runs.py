@@ -218,9 +218,7 @@ class Runs:
     def close_lease(self) -> Lease | None:
         """The right to close days, or None while somebody else has it."""
         with self.writing() as queue:
-            rows = queue.rows(
-                "take_lease", name=CLOSING, holder=self.holder, lease_s=self.lease_s
-            )
+            rows = queue.rows("take_lease", name=CLOSING, holder=self.holder, lease_s=self.lease_s)
         return Lease(CLOSING, rows[0]["fence"], False) if rows else None
 
     def renew(self, lease: Lease) -> bool:

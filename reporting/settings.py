@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -74,6 +75,16 @@ class Settings(BaseSettings):
     pagerduty_url: str = "https://api.pagerduty.com"
     engine: str | None = Field(None, description="who works a day out; see reporting.engine")
     part_fills: int = Field(250_000, ge=1, description="fills that are worked out at once")
+    workers: int = Field(2, ge=1, le=64, description="processes of `reporting serve`")
+    tick_s: float = Field(20.0, ge=0.2, le=600, description="how often the schedule is looked at")
+    lease_s: float = Field(60.0, ge=1, le=3600, description="after this another replica takes over")
+    replica: str | None = Field(None, description="this replica's name; the machine's by default")
+    http_address: str = Field("127.0.0.1", description="of /metrics, /livez and /readyz")
+    http_port: int = Field(9464, ge=0, le=65535)
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    mask_key_file: Path | None = Field(None, description="masks names for external recipients")
+    reports_url: str | None = Field(None, description="where people find reports_dir")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
 
     @field_validator("zone")
@@ -146,6 +157,11 @@ def _without_secret(text: str) -> str:
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
 
+def host_name() -> str:
+    """What this machine calls itself."""
+    return socket.gethostname()
+
+
 def operating_user() -> str:
     """Who runs this process, as the operating system knows them."""
     try:
@@ -175,6 +191,22 @@ def bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"the key file {path} can't be read: {error.strerror}") from None
+
+
+def secret_values(settings: Settings) -> list[str]:
+    """What must never be seen in a log: URLs with passwords, and the first line of each secret."""
+    found = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            clear = value.get_secret_value()
+            found += [clear, *filter(None, [urlsplit(clear).password])]
+        elif isinstance(value, Path) and name.endswith(("password_file", "token_file")):
+            try:
+                found.append(secret_of(value) or "")
+            except UsageError:
+                continue  # whoever needs it says so
+    return [text for text in found if text]
 
 
 def secret_of(path: Path | None) -> str | None:

@@ -19,7 +19,7 @@ from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
 from ..seal import canonical
-from . import audit, explain, export, incidents, objectives, retention, signoff, verify
+from . import audit, explain, export, incidents, objectives, retention, serve, signoff, verify
 from .shared import (
     DateOption,
     DryRunOption,
@@ -61,6 +61,9 @@ app.command(
 
 app.command("sign-off", epilog=signoff.EXAMPLES)(signoff.command)
 app.add_typer(retention.app, name="retention")
+app.command(epilog=serve.SERVE_EXAMPLES)(serve.serve)
+app.command(epilog=serve.BACKFILL_EXAMPLES)(serve.backfill)
+app.command(epilog=serve.DELIVER_EXAMPLES)(serve.deliver)
 
 
 def main() -> NoReturn:
@@ -246,6 +249,21 @@ def status(as_json: JsonOption = False) -> None:
         table.add_row("Issued", f"{name}  at {report['issued_at']}")
     for row in found["open_for_review"]:
         table.add_row("Open for review", f"{row['report']}  lacks {' and '.join(row['lacks'])}")
+    of = found["service"]
+    for name, at in of["next"].items():
+        table.add_row("Due next", f"{name}  at {at}")
+    table.add_row("Runs", ", ".join(f"{count} {state}" for state, count in of["runs"].items()))
+    for run in of["late"]:
+        past = "past its deadline" if run["past_deadline"] else f"until {run['deadline_at']}"
+        why = f"  ({plain(run['because'])})" if run["because"] else ""
+        table.add_row("Late", f"{run['run']}  {run['state']}, {past}{why}")
+    for state in ("missed", "incomplete"):
+        if of[state]:
+            table.add_row(state.capitalize(), ", ".join(of[state]))
+    table.add_row("Mails", ", ".join(f"{count} {state}" for state, count in of["mails"].items()))
+    for mail in of["undelivered"]:
+        words = f"{mail['report']} to {mail['recipient']}  {mail['state']}  {mail['because']}"
+        table.add_row("Not delivered", plain(words))
     log = found["audit_log"]
     table.add_row("Audit log", f"{log['size']} entries, head {log['chain_hash'][:16]}…")
     out.print(table)

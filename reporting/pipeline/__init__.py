@@ -5,36 +5,52 @@ is what the caller's clock says, and every moment that is printed is recorded wh
 """
 
 from .closing import Closed, close
+from .delivering import Delivered, deliver, for_class, resend
 from .explaining import Explanation, Opened, explain, open_report
 from .health import Check, doctor, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
+from .observing import not_ready, snapshot
 from .service import Progress, Service, silent
+from .serving import Filled, Reconciled, Worked, backfill, reconcile, runs_of, work
 from .verifying import Against, Verified, against, verify, verify_folder, verify_pdf, worth
 
 __all__ = [
     "Against",
     "Check",
     "Closed",
+    "Delivered",
     "Explanation",
+    "Filled",
     "Issued",
     "Opened",
     "Progress",
+    "Reconciled",
     "Service",
     "Verified",
+    "Worked",
     "against",
+    "backfill",
     "close",
+    "deliver",
     "doctor",
     "draft",
     "explain",
     "files_of",
+    "for_class",
     "issue",
+    "not_ready",
     "open_report",
     "period_of",
+    "reconcile",
+    "resend",
     "rewrite",
+    "runs_of",
     "silent",
+    "snapshot",
     "status",
     "verify",
     "verify_folder",
     "verify_pdf",
+    "work",
     "worth",
 ]

@@ -194,6 +194,19 @@ def _records(path: Path) -> list[_Record]:
     return found
 
 
+def witnessed(service: Service) -> int | None:
+    """How many entries the last checkpoint in the witness file covers; None where there is none."""
+    path = witness_of(service)
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - SCAN, 0))
+            lines = file.read().split(b"\n")
+        record = json.loads(lines[-2])
+        return int(parse_note(record["note"]).size if "note" in record else record["size"])
+    except (OSError, IndexError, ValueError, KeyError, TypeError, ValidationFailed):
+        return None
+
+
 # ---- what is logged -----------------------------------------------------------------------------
 
 

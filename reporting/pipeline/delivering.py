@@ -328,4 +328,3 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
             {"report": row.name, "recipient": recipient, "message_id": identity, "reason": reason},
         )
     return identity
-

@@ -47,7 +47,48 @@ def status(service: Service) -> dict[str, Any]:
             for row in service.store.report_index()
         ],
         "open_for_review": open_for_review(service),
+        "service": _service(service),
         "audit_log": {"size": head.size, "chain_hash": head.chain_hash},
+    }
+
+
+def _service(service: Service) -> dict[str, Any]:
+    """What the schedule expects next, how its runs and mails stand, and which of them need care."""
+    runs = runs_of(service, "status")
+    now = runs.clock()
+    schedule = service.schedule
+    rows = runs.runs(now - schedule.catch_up, now + timedelta(days=1))
+    states = ("expected", "incomplete", "issued", "missed", "failed")
+    late = [r for r in rows if r["state"] in ("expected", "failed") and r["revision"] is None]
+    mails = runs.read("mail_counts")[0]
+    open_mails = [m for m in runs.read("open_mails") if m["state"] in ("failed", "unknown")]
+    return {
+        "since": (now - schedule.catch_up).isoformat(),
+        "next": {name: at.isoformat() for name, at in next_due(service, now).items()},
+        "runs": {state: sum(r["state"] == state for r in rows) for state in states},
+        "late": [
+            {
+                "run": r["key"],
+                "due_at": r["due_at"].isoformat(),
+                "deadline_at": r["deadline_at"].isoformat(),
+                "past_deadline": r["deadline_at"] < now,
+                "state": r["state"],
+                "because": r["because"],
+            }
+            for r in late
+        ],
+        "missed": [r["key"] for r in rows if r["state"] == "missed"],
+        "incomplete": [r["key"] for r in rows if r["state"] == "incomplete"],
+        "mails": {s: mails[s] for s in ("queued", "sending", "sent", "failed", "unknown")},
+        "undelivered": [
+            {
+                "report": f"{m['kind']}/{m['period']}/r{m['revision']}",
+                "recipient": m["recipient"],
+                "state": m["state"],
+                "because": m["words"],
+            }
+            for m in open_mails
+        ],
     }
 
 

@@ -174,15 +174,15 @@ def _back(
     return Worked(run.key, outcome, because)
 
 
-def _do(
-    service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str, float]
-) -> Worked:
+def _do(service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str, float]) -> Worked:
     """Close what is not closed, issue, and queue the mails: the last two in one transaction."""
     now = runs.clock()
     ready = readiness(service, run.last, now, run.seen)
     late = now >= run.deadline_at
     if ready.lacks and (not late or run.state == "incomplete" or now < service.end_of(run.last)):
-        return _back(runs, run, ready.lacks, counted=False, after_s=_pause(run, now), seen=ready.seen)
+        return _back(
+            runs, run, ready.lacks, counted=False, after_s=_pause(run, now), seen=ready.seen
+        )
     began = perf_counter()
     if _to_close(service, run):
         closing = runs.close_lease()
@@ -195,7 +195,9 @@ def _do(
         stages["close"] = perf_counter() - began
         changed = any(c.outcome != "unchanged" for c in closed)
         if run.state == "incomplete" and run.revision is not None and not changed:
-            return _back(runs, run, "its gaps are still there", counted=False, after_s=_pause(run, now))
+            return _back(
+                runs, run, "its gaps are still there", counted=False, after_s=_pause(run, now)
+            )
     began = perf_counter()
     now = runs.clock()
 
@@ -291,7 +293,9 @@ def scheduled_named(service: Service, name: str) -> Scheduled:
         if scheduled.name == name:
             return scheduled
     known = ", ".join(s.name for s in service.schedule.reports) or "none at all"
-    raise UsageError(f"the schedule has no report {name!r}; it has {known} (REPORTING_SCHEDULE_FILE)")
+    raise UsageError(
+        f"the schedule has no report {name!r}; it has {known} (REPORTING_SCHEDULE_FILE)"
+    )
 
 
 @contextmanager
@@ -347,7 +351,9 @@ def backfill(
     which makes a revision only where something changed). With ``mail`` their mails are queued.
     """
     if last < first:
-        raise UsageError(f"--to {last} is before --from {first}; expected the same day or a later one")
+        raise UsageError(
+            f"--to {last} is before --from {first}; expected the same day or a later one"
+        )
     runs = runs_of(service, "backfill")
     now = runs.clock()
     schedule = service.schedule
@@ -363,7 +369,11 @@ def backfill(
         row = have.get(run.key)
         state = row["state"] if row else "never"
         missing = state in ("never", "missed") and not _issued(service, run)
-        if mode == "all" or (mode == "missing" and missing) or (mode == "failed" and state == "failed"):
+        if (
+            mode == "all"
+            or (mode == "missing" and missing)
+            or (mode == "failed" and state == "failed")
+        ):
             found.append((run, Filled(run.key, state, run.due_at)))
     if not dry_run and found:
         with service.store.writing() as writer:

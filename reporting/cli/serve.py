@@ -1,0 +1,351 @@
+"""``reporting serve``, ``backfill`` and ``deliver``: the service and what is done by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from .. import __version__, logs, pipeline
+from ..errors import SourceUnavailable, UsageError
+from ..metrics import Observed, serve_http
+from ..pipeline.delivering import Delivered, Delivery
+from ..pipeline.serving import Worked
+from ..runs import Runs
+from ..scheduler import Clock
+from ..settings import host_name, secret_values
+from ..workers import Workers
+from .shared import DryRunOption, JsonOption, day_of, open_service, out, plain, print_json
+
+SERVE_EXAMPLES = "Examples: reporting serve\n\nreporting serve --once --json"
+BACKFILL_EXAMPLES = (
+    "Examples: reporting backfill --from 2025-11-03 --to 2025-11-28 --dry-run\n\n"
+    "reporting backfill --from 2025-11-03 --to 2025-11-28 --mode failed --mail"
+)
+DELIVER_EXAMPLES = (
+    "Examples: reporting deliver\n\n"
+    "reporting deliver --resend desk --report daily/2025-12-05 --reason 'was on holiday'"
+)
+#: A worker ends after so many works, and another takes its place: libraries keep what they load.
+WORKS = 500
+GRACE_S = 30.0
+
+
+def serve(
+    once: Annotated[
+        bool, typer.Option("--once", help="Do all that is due now, then end; for a cron job.")
+    ] = False,
+    worker: Annotated[str, typer.Option("--worker", hidden=True)] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Close, issue and deliver by schedule until stopped; any number may run on one store.
+
+    Answers /metrics, /livez and /readyz. What is expected, done, missed or unknown is in the
+    database and in `reporting status`; docs/operating.md says what to do about it.
+    """
+    service = open_service()
+    settings = service.settings
+    replica = settings.replica or host_name()
+    logs.configure(
+        settings.log_format,
+        settings.log_level,
+        version=__version__,
+        replica=replica,
+        secrets=secret_values(settings),
+    )
+    if worker:
+        return _worker(service, worker)
+    if once:
+        return _once(service, f"{replica}/once/{uuid4().hex[:8]}", as_json)
+    _supervise(service, replica)
+    return None
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    yield stop
+
+
+def _supervise(service: pipeline.Service, replica: str) -> None:
+    """The clock, the workers and the health checks of one replica."""
+    settings = service.settings
+    session = uuid4().hex[:8]
+    runs = pipeline.runs_of(service, f"{replica}/{session}")
+    problem = pipeline.not_ready(service)
+    if problem:
+        logs.log("not ready", level="error", action="start", outcome="failure", because=problem)
+        raise SourceUnavailable(f"not ready to serve: {problem}; `reporting doctor` says more")
+    observed = Observed(__version__, replica)
+    # Scrapes ask in threads of their own, so they have a service of their own.
+    asked = open_service()
+    observed.collector(lambda: pipeline.snapshot(asked, pipeline.runs_of(asked, "scrape")))
+
+    def died(name: str, code: int) -> None:
+        level: logs.Level = "info" if code == 0 else "warning"
+        logs.log("worker ended", level=level, action="worker", worker=name, code=code)
+        try:
+            runs.abandon(name)
+        except SourceUnavailable:
+            pass  # its leases run out by themselves
+
+    def tick() -> None:
+        try:
+            _look(service, runs, replica)
+        except Exception as error:
+            observed.ticked(datetime.now(UTC), ok=False)
+            logs.log("the schedule could not be looked at", level="error", action="tick",
+                     outcome="failure", error=error)  # fmt: skip
+        else:
+            observed.ticked(datetime.now(UTC))
+
+    clock = Clock(tick, settings.tick_s)
+    workers = Workers(
+        lambda name: (sys.executable, "-m", "reporting", "serve", "--worker", name),
+        settings.workers,
+        lambda place, number: f"{replica}/{session}/{place}.{number}",
+        died,
+    )
+    stuck_s = max(10 * settings.tick_s, 120.0)
+    with (
+        _stopped_by_signals() as stop,
+        serve_http(
+            settings.http_address,
+            settings.http_port,
+            observed.registry,
+            lambda: observed.stuck(stuck_s),
+            lambda: pipeline.not_ready(asked),
+        ) as port,
+    ):
+        logs.log("serving", action="start", port=port, workers=settings.workers)
+        clock.start()
+        try:
+            while not stop.wait(0.5):
+                workers.tend()
+                if clock.tend():
+                    logs.log("the clock was set anew", level="warning", action="clock")
+        finally:
+            clock.stop()
+            workers.stop(GRACE_S)
+            logs.log("stopped", action="stop")
+
+
+def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
+    """One look at the schedule, with a line for each thing that changed."""
+    runs.seen(replica)
+    found = pipeline.reconcile(service, runs)
+    for key in found.expected:
+        with logs.bound(key):
+            logs.log("run expected", action="expect")
+    for key in found.missed:
+        with logs.bound(key):
+            logs.log("run missed", level="error", action="miss", outcome="failure")
+    for mail in found.unknown:
+        logs.log(
+            "mail outcome unknown", level="error", action="deliver", outcome="unknown", mail=mail
+        )
+    for mail in found.resent:
+        logs.log("mail is sent again", level="warning", action="deliver", mail=mail)
+    if found.reopened:
+        logs.log("reports of restated days are issued again", action="expect", runs=found.reopened)
+
+
+def _worker(service: pipeline.Service, name: str) -> None:
+    """Work off runs and mails until told to stop, until the parent is gone, or for a while."""
+    runs = pipeline.runs_of(service, name)
+    delivery = Delivery(service, runs)
+    parent = os.getppid()
+    with _stopped_by_signals() as stop:
+        try:
+            for _ in range(WORKS):
+                if stop.is_set() or os.getppid() != parent:
+                    break
+                if not _one(service, runs, delivery):
+                    stop.wait(_rest_s(runs))
+        finally:
+            delivery.close()
+
+
+def _one(service: pipeline.Service, runs: Runs, delivery: Delivery) -> bool:
+    """One run and some mails; whether there was anything to do. What fails is logged."""
+    busy = False
+    for act in (lambda: _work(service, runs), lambda: _deliver(delivery)):
+        try:
+            busy |= act()
+        except Exception as error:
+            logs.log("work failed", level="error", action="work", outcome="failure", error=error)
+    return busy
+
+
+def _rest_s(runs: Runs) -> float:
+    try:
+        wake_s = runs.next_wake_s()
+    except SourceUnavailable:
+        return 1.0
+    return 1.0 if wake_s is None else min(max(wake_s, 0.1), 1.0)
+
+
+def _work(service: pipeline.Service, runs: Runs) -> bool:
+    worked = pipeline.work(service, runs)
+    if worked is None:
+        return False
+    _say(worked)
+    return worked.outcome != "waits"
+
+
+def _say(worked: Worked) -> None:
+    bad = worked.outcome in ("failed", "lost")
+    with logs.bound(worked.key):
+        logs.log(
+            f"run {worked.outcome}",
+            level="error" if bad else "info",
+            action="run",
+            outcome="failure" if bad else "success" if worked.report else None,
+            duration_s=sum(worked.stages.values()) or None,
+            report=worked.report or None,
+            because=worked.because or None,
+        )
+
+
+def _deliver(delivery: Delivery) -> bool:
+    found = delivery.some()
+    for sent in found:
+        _say_sent(sent)
+    return bool(found)
+
+
+def _say_sent(sent: Delivered) -> None:
+    bad = sent.state in ("failed", "unknown")
+    logs.log(
+        f"mail {sent.state}",
+        level="error" if bad else "warning" if sent.state == "queued" else "info",
+        action="deliver",
+        outcome="success"
+        if sent.state == "sent"
+        else "unknown"
+        if sent.state == "unknown"
+        else "failure",
+        report=sent.report,
+        recipient=sent.recipient,
+        code=sent.code,
+        because=sent.words if sent.state != "sent" else None,
+    )
+
+
+def _once(service: pipeline.Service, holder: str, as_json: bool) -> None:
+    """One look at the schedule, then everything that is due; exit 5 where a mail did not go."""
+    runs = pipeline.runs_of(service, holder)
+    looked = pipeline.reconcile(service, runs)
+    worked = []
+    while (done := pipeline.work(service, runs)) is not None:
+        worked.append(done)
+    sent = pipeline.deliver(service, runs)
+    if as_json:
+        print_json(
+            expected=looked.expected,
+            missed=looked.missed,
+            runs=[{"run": w.key, "outcome": w.outcome, "report": w.report, "because": w.because}
+                  for w in worked],
+            mails=[vars(s) for s in sent],
+        )  # fmt: skip
+    else:
+        for w in worked:
+            out.print(f"{w.key}  {w.outcome}  {plain(w.report or w.because)}")
+        _print_sent(sent)
+        if not worked and not sent:
+            out.print("nothing is due")
+    _exit_for(sent)
+
+
+def _print_sent(sent: list[Delivered]) -> None:
+    for s in sent:
+        why = f"  ({plain(s.words)})" if s.state != "sent" else ""
+        out.print(f"{s.report} to {s.recipient}  {s.state}{why}")
+
+
+def _exit_for(sent: list[Delivered]) -> None:
+    if any(s.state in ("failed", "unknown") for s in sent):
+        raise SystemExit(5)
+
+
+def backfill(
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First day.")],
+    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day.")],
+    mode: Annotated[str, typer.Option(help="missing, failed or all.")] = "missing",
+    kind: Annotated[str, typer.Option("--kind", "-k", help="Only this kind of report.")] = "",
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Mail them too; by default nobody is.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Expect the reports of past periods: `reporting serve` issues them, oldest first.
+
+    Nothing is mailed without --mail. missing: what was never issued; failed: what failed; all:
+    issued ones too, of which only those that changed get a revision.
+    """
+    if mode not in ("missing", "failed", "all"):
+        raise UsageError(f"--mode {mode!r} is not known; expected missing, failed or all")
+    if kind and kind not in ("daily", "weekly", "monthly", "quarterly"):
+        raise UsageError(
+            f"--kind {kind!r} is not known; expected daily, weekly, monthly or quarterly"
+        )
+    found = pipeline.backfill(
+        open_service(),
+        day_of(first, "--from"),
+        day_of(last, "--to"),
+        mode,
+        kind=kind,
+        mail=mail,
+        dry_run=dry_run,
+    )
+    if as_json:
+        rows: list[dict[str, Any]] = [vars(f) for f in found]
+        return print_json(dry_run=dry_run, mail=mail, runs=rows)
+    for each in found:
+        out.print(f"{each.key}  {each.state}  due {each.due_at.isoformat()}")
+    verb = "would be expected" if dry_run else "are expected now; `reporting serve` issues them"
+    out.print(f"{len(found)} reports {verb}")
+
+
+def deliver(
+    to: Annotated[
+        str, typer.Option("--resend", metavar="NAME", help="To this recipient again.")
+    ] = "",
+    report: Annotated[str, typer.Option("--report", help="daily/2025-12-05, or …/r2.")] = "",
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is logged.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Send what is due now, or one report to one recipient again, and say what became of it.
+
+    A mail whose outcome is not known is held until it is sent again here; it then says that it may
+    be a duplicate.
+    """
+    service = open_service()
+    runs = pipeline.runs_of(service, f"deliver/{uuid4().hex[:8]}")
+    if bool(to) != bool(report):
+        raise UsageError("--resend and --report belong together: which report, and to whom")
+    if to:
+        if not reason:
+            raise UsageError(
+                "--reason is missing: why it is sent again; it goes into the audit log"
+            )
+        pipeline.resend(service, runs, report, to, reason)
+    sent = pipeline.deliver(service, runs)
+    if as_json:
+        print_json(mails=[vars(s) for s in sent])
+    else:
+        _print_sent(sent)
+        if not sent:
+            out.print("nothing is due")
+    _exit_for(sent)
