@@ -7,8 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -23,7 +22,7 @@ from ..runs import Runs
 from ..scheduler import Clock
 from ..settings import host_name, secret_values
 from ..workers import Workers
-from .shared import DryRunOption, JsonOption, day_of, open_service, out, plain, print_json
+from .shared import DryRunOption, JsonOption, as_of, day_of, open_service, out, plain, print_json
 
 SERVE_EXAMPLES = "Examples: reporting serve\n\nreporting serve --once --json"
 BACKFILL_EXAMPLES = (
@@ -37,6 +36,7 @@ DELIVER_EXAMPLES = (
 #: A worker ends after so many works, and another takes its place: libraries keep what they load.
 WORKS = 500
 GRACE_S = 30.0
+OUTCOMES: dict[str, logs.Outcome] = {"sent": "success", "unknown": "unknown"}
 
 
 def serve(
@@ -94,20 +94,18 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
     def died(name: str, code: int) -> None:
         level: logs.Level = "info" if code == 0 else "warning"
         logs.log("worker ended", level=level, action="worker", worker=name, code=code)
-        try:
+        with suppress(SourceUnavailable):  # its leases run out by themselves
             runs.abandon(name)
-        except SourceUnavailable:
-            pass  # its leases run out by themselves
 
     def tick() -> None:
         try:
             _look(service, runs, replica)
         except Exception as error:
-            observed.ticked(datetime.now(UTC), ok=False)
+            observed.ticked(as_of(""), ok=False)
             logs.log("the schedule could not be looked at", level="error", action="tick",
                      outcome="failure", error=error)  # fmt: skip
         else:
-            observed.ticked(datetime.now(UTC))
+            observed.ticked(as_of(""))
 
     clock = Clock(tick, settings.tick_s)
     workers = Workers(

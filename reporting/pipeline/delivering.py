@@ -23,8 +23,8 @@ from ..seal import attested, digest
 from ..settings import bytes_of, secret_of
 from ..store import ReportRow
 from .issuing import rewrite
-from .serving import MAIL_S
 from .service import Service, document_of
+from .serving import MAIL_S
 from .signatures import PDF
 from .signoff import report_named
 
@@ -182,7 +182,8 @@ class Delivery:
             if s.kind == mail.kind and mail.recipient in s.recipients
         ]
         first, most = min(waits, default=(timedelta(minutes=1), timedelta(minutes=15)))
-        return min(first * 2 ** min(mail.attempts - 1, 20), most).total_seconds()
+        doubled: float = first.total_seconds() * 2.0 ** min(mail.attempts - 1, 20)
+        return min(doubled, most.total_seconds())
 
     def _letter(self, mail: Mail) -> Letter:
         made = self._made_for(mail)

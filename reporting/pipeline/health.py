@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from .. import render
@@ -15,7 +15,9 @@ from ..periods import (
 )
 from ..policy.schedule import AHEAD, horizon
 from ..sources.ledger import ADDS
+from .observing import next_due
 from .service import Service, sealed_day
+from .serving import runs_of
 from .signoff import open_for_review
 
 

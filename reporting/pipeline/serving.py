@@ -81,7 +81,8 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         now = queue.clock()
         since = queue.reconciled()
         too_old = now - schedule.catch_up
-        added, missed = [], []
+        added: list[str] = []
+        missed: list[str] = []
         if since is None:
             queue.reconciled_to(now)
         elif since < now:
@@ -154,7 +155,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
 
 
 def _after_s(attempts: int) -> float:
-    return min(RETRY_S * 2 ** (max(attempts, 1) - 1), RETRY_AT_MOST_S)
+    return min(RETRY_S * 2.0 ** (max(attempts, 1) - 1), RETRY_AT_MOST_S)
 
 
 def _back(
@@ -377,7 +378,7 @@ def backfill(
             found.append((run, Filled(run.key, state, run.due_at)))
     if not dry_run and found:
         with service.store.writing() as writer:
-            for run, filled in found:
+            for run, _ in found:
                 writer.queue.expect(as_expected(run), mails=mail)
             keys = [filled.key for _, filled in found if filled.state != "never"]
             writer.queue.redo(keys, mail, "expected again by hand")
