@@ -13,7 +13,17 @@ from functools import cached_property
 from pathlib import Path
 
 from .. import render
-from ..deliver import Attachment, Connection, Letter, Outcome, Relay, Result, compose, message_id
+from ..deliver import (
+    Attachment,
+    Connection,
+    Letter,
+    Outcome,
+    Relay,
+    Result,
+    attachable,
+    compose,
+    message_id,
+)
 from ..document.compliance import masked
 from ..errors import LeaseLost, ReportingError, SourceUnavailable, UsageError, ValidationFailed
 from ..page import Document
@@ -113,7 +123,7 @@ class Delivery:
     def close(self) -> None:
         """Say goodbye to the relay."""
         if "connection" in self.__dict__:
-            self.connection.close()
+            self.connection.__exit__(None, None, None)
 
     def _send(self, mail: Mail) -> Outcome:
         try:
@@ -126,7 +136,7 @@ class Delivery:
         lease_s = self.runs.lease_s + 2 * self.relay.timeout_s
         return self.connection.send(
             made,
-            self.relay.sender,
+            self.relay.address,
             mail.address,
             lambda: self.runs.begin_mail(mail, lease_s),
         )
@@ -200,7 +210,7 @@ class Delivery:
             to_address=mail.address,
             message_id=mail.message_id,
             thread=tuple(
-                message_id(f"{of}/r{n}", mail.recipient, self.relay.domain)
+                message_id(f"{of}/r{n}", mail.recipient, self.relay.own_domain)
                 for n in range(1, mail.revision)
             ),
         )
@@ -223,8 +233,9 @@ class Delivery:
         if mail.attach:
             body = self._pdf(row, document, mail.class_)
             name = f"{mail.kind}-{mail.period}-r{mail.revision}.pdf"
-            if render.encoded_size(body) <= self.service.settings.mail_max_bytes:
-                attachments = (Attachment(name, "application/pdf", body),)
+            attachments = attachable(
+                [Attachment(name, "application/pdf", body)], self.service.settings.mail_max_bytes
+            )
         marks = (DUPLICATE,) if mail.duplicate else ()
         body_ = render_mail(document, [a.name for a in attachments], place, marks)
         return _Made(body_, attachments)

@@ -1,0 +1,177 @@
+"""Runs, leases and the outbox in a real PostgreSQL: what only one may do, and what nobody loses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from reporting.errors import LeaseLost, SourceUnavailable
+from reporting.postgres import database
+from reporting.runs import Expected, Lease, Runs
+
+from ..conftest import Server
+
+DAY = date(2025, 12, 5)
+DUE = datetime(2025, 12, 8, 11, 30, tzinfo=UTC)
+
+
+def expected(day: date = DAY, due: datetime = DUE) -> Expected:
+    key = f"daily/XNYS/{day}"
+    return Expected(
+        key, "daily", "daily", day.isoformat(), day, day, day, due, due + timedelta(hours=3)
+    )
+
+
+@pytest.fixture
+def make_runs(server: Server, empty_store: str) -> Iterator[Callable[..., Runs]]:
+    """Holders of one store of their own."""
+    name = f"{empty_store}_queues"
+    server.clone(name, empty_store)
+    url = server.database(name, "reporting_app")
+    yield lambda holder, lease_s=30.0: Runs(database(url, "store"), holder, lease_s)
+    server.drop(name)
+
+
+def write(runs: Runs, *days: Expected) -> list[bool]:
+    with runs.writing() as queue:
+        return [queue.expect(each) for each in days]
+
+
+def lease_of(runs: Runs) -> Lease:
+    taken = runs.take()
+    assert taken is not None
+    return Lease(taken.key, taken.fence, True)
+
+
+def finish(runs: Runs, lease: Lease) -> None:
+    with runs.writing() as queue:
+        queue.finish(lease, "issued", 1, DUE, "", {"close": 1.0, "issue": 2.0})
+
+
+def test_a_run_is_written_down_once_and_taken_by_one(make_runs: Callable[..., Runs]) -> None:
+    """However many replicas look at the schedule and ask for work."""
+    one, two = make_runs("one"), make_runs("two")
+    assert write(one, expected()) == [True]
+    assert write(two, expected()) == [False]
+    taken = one.take()
+    assert taken is not None and taken.fence == 1 and taken.attempts == 1
+    assert two.take() is None
+
+
+def test_what_is_due_first_is_taken_first(make_runs: Callable[..., Runs]) -> None:
+    """So that catching up goes in order; what is not due yet is left."""
+    runs = make_runs("one")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    days = [date(2025, 12, 5), date(2025, 12, 3), date(2025, 12, 4)]
+    write(runs, *(expected(d, DUE - timedelta(days=5 - d.day)) for d in days))
+    write(runs, expected(date(2025, 12, 8), later))
+    found = [runs.take() for _ in range(4)]
+    assert [t.day.day for t in found if t] == [3, 4, 5]
+    assert found[3] is None
+
+
+def test_many_threads_take_each_run_once(make_runs: Callable[..., Runs]) -> None:
+    """Real concurrency: no run is taken twice, none is left."""
+    runs = make_runs("writer")
+    write(runs, *(expected(DAY - timedelta(days=n)) for n in range(40)))
+    taken: list[str] = []
+
+    def work(number: int) -> None:
+        mine = make_runs(f"holder {number}")
+        while (run := mine.take()) is not None:
+            taken.append(run.key)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len(set(taken)) == 40
+
+
+def test_whoever_was_frozen_can_not_finish(make_runs: Callable[..., Runs]) -> None:
+    """Past its lease its fence matches nothing, whether another has taken over or not."""
+    frozen, other = make_runs("frozen", 0.2), make_runs("other")
+    write(frozen, expected())
+    lease = lease_of(frozen)
+    assert frozen.renew(lease)
+    time.sleep(0.3)
+    assert not frozen.renew(lease)
+    with pytest.raises(LeaseLost, match="ended before"):
+        finish(frozen, lease)
+    taken = lease_of(other)
+    assert taken.fence == lease.fence + 1
+    with pytest.raises(LeaseLost):
+        finish(frozen, lease)
+    finish(other, taken)
+    assert [r["state"] for r in other.runs(DUE, DUE)] == ["issued"]
+
+
+def test_a_fence_alone_is_not_enough(make_runs: Callable[..., Runs]) -> None:
+    """A lease that ended and that nobody took is lost too: somebody may take it any moment."""
+    runs = make_runs("one", 0.1)
+    write(runs, expected())
+    lease = lease_of(runs)
+    time.sleep(0.2)
+    with pytest.raises(LeaseLost), runs.writing() as queue:
+        queue.hold(lease)
+
+
+def test_only_one_closes_days(make_runs: Callable[..., Runs]) -> None:
+    """The right to close is left, or it ends."""
+    one, two = make_runs("one"), make_runs("two")
+    lease = one.close_lease()
+    assert lease is not None and two.close_lease() is None
+    one.leave(lease)
+    assert (again := two.close_lease()) is not None and again.fence == lease.fence + 1
+    assert not one.renew(lease)
+
+
+def test_what_a_dead_process_held_is_free_at_once(make_runs: Callable[..., Runs]) -> None:
+    """Its supervisor knows that it is dead; a lease need not run out."""
+    dead, other = make_runs("dead"), make_runs("other")
+    write(dead, expected())
+    lease_of(dead)
+    dead.close_lease()
+    assert other.take() is None
+    other.abandon("dead")
+    assert other.take() is not None and other.close_lease() is not None
+
+
+def test_a_silent_transaction_is_ended(make_runs: Callable[..., Runs], server: Server) -> None:
+    """A frozen process must not keep the locks that all others wait for."""
+    runs = make_runs("frozen")
+    with pytest.raises(SourceUnavailable), runs.writing() as queue:
+        queue._session.script("set local idle_in_transaction_session_timeout = '100ms'")
+        time.sleep(0.5)
+        queue.clock()
+    with runs.writing() as queue:
+        shown = queue._session._raw.cursor()
+        shown.execute("show idle_in_transaction_session_timeout")
+        assert shown.fetchone()[0] == "20s"
+
+
+def test_the_role_of_the_service_can_not_forget_a_run(
+    make_runs: Callable[..., Runs], server: Server, empty_store: str
+) -> None:
+    """It may change how a run stands, not remove that it was expected, nor a mail."""
+    make_runs("one")
+    for table in ("run", "outbox", "lease", "replica", "reconciled"):
+        with pytest.raises(Exception, match="permission denied"):
+            server.run(f"delete from reporting.{table}", f"{empty_store}_queues", "reporting_app")
+
+
+def test_durations_add_up_over_revisions(make_runs: Callable[..., Runs]) -> None:
+    """A counter never falls, whatever happens to a run."""
+    runs = make_runs("one")
+    write(runs, expected())
+    finish(runs, lease_of(runs))
+    with runs.writing() as queue:
+        assert queue.redo([expected().key], True, "by hand") == 1
+    finish(runs, lease_of(runs))
+    counted = runs.read("run_counts")[0]
+    assert (counted["issues"], counted["issuing_s"], counted["closing_s"]) == (2, 4.0, 2.0)
