@@ -54,3 +54,9 @@ class SigningUnavailable(SigningFailed):
     """The time-stamp authority or a revocation service did not answer; it may the next time."""
 
     exit_code = 75
+
+
+class DeliveryFailed(ReportingError):
+    """A report did not reach somebody, or nobody knows whether it did; ``status`` shows who."""
+
+    exit_code = 5
