@@ -60,3 +60,9 @@ class LeaseLost(ReportingError):
     """Another process may have taken the work over: nothing of it is written."""
 
     exit_code = 75
+
+
+class DeliveryFailed(ReportingError):
+    """A report did not reach somebody, or nobody knows whether it did; ``status`` shows who."""
+
+    exit_code = 5

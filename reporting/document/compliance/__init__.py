@@ -18,9 +18,9 @@ from ...policy.compliance import Attestation, Compliance, Control, Framework
 from ..history import Cited
 from ..objectives import Standing
 from .checks import CHECKS, Held
-from .masking import masked
+from .masking import is_masked, masked
 
-__all__ = ["Assessed", "Held", "assess", "masked", "with_compliance"]
+__all__ = ["Assessed", "Held", "assess", "is_masked", "masked", "with_compliance"]
 
 #: The kinds of report that have the appendix.
 KINDS = (Kind.MONTHLY, Kind.QUARTERLY)

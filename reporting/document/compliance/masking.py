@@ -46,6 +46,8 @@ OURS: Mapping[type[Value], frozenset[str]] = {
 SECTION_IDS = ((Section, "id"), (Attention, "section"))
 #: Of a table that splits several ways, the columns that say by what and the name itself.
 SPLITS = (("cut", "key"), ("kind", "name"))
+#: What the title of a masked copy has between its own words and the class of the recipients.
+MASKED = ", names masked for "
 #: Enough of the hash that two names of one firm never share a pseudonym.
 DIGITS = 12
 
@@ -60,7 +62,8 @@ def masked(
     """``document`` as ``recipient`` may read it: itself where the register hides nothing of it.
 
     ``known`` are more names by id of the register's entry, for instance all accounts of the firm:
-    a reason may tell of one that had no trade. Raises :class:`ValueError` for an empty key.
+    a reason may tell of one that had no trade. A copy with names masked is never signed, and says
+    so. Raises :class:`ValueError` for an empty key.
     """
     hidden = [entry for entry in register if entry.shown_to(recipient) == "pseudonym"]
     if not hidden:
@@ -79,9 +82,18 @@ def masked(
     assert isinstance(replaced, Document)
     return Document.model_validate_json(
         replaced.model_copy(
-            update={"title": f"{document.title}, names masked for {recipient} recipients"}
+            update={
+                "title": f"{document.title}{MASKED}{recipient} recipients",
+                "signed": False,
+                "unsigned_because": "names are masked, and only the report itself is signed",
+            }
         ).model_dump_json()
     )
+
+
+def is_masked(document: Document) -> bool:
+    """Whether ``document`` is a copy in which names are masked."""
+    return MASKED in document.title
 
 
 def pseudonym(kind: str, name: str, key: bytes) -> str:

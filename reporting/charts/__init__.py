@@ -23,8 +23,8 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
-from .model import Missing, plain
-from .page import (
+from ..model import Missing, plain
+from ..page import (
     BarsChart,
     CalendarCell,
     CalendarChart,
@@ -36,7 +36,8 @@ from .page import (
     TimelineChart,
     Verdict,
 )
-from .spoken import numbers_of, numbers_of_points
+from ..spoken import numbers_of, numbers_of_points
+from .raster import png
 
 #: Width of every chart in CSS pixels: the text width of an A4 page, so that it prints 1 : 1.
 WIDTH = 680
@@ -45,7 +46,7 @@ FONTS = "Reporting Sans, Reporting Sans Ext, Reporting Sans Greek"
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of the figures, each ``#rrggbb`` and each used for one meaning only."""
+    """How figures look: colours, each ``#rrggbb`` and each used for one meaning only, and width."""
 
     ink: str = "#1b2733"
     muted: str = "#5b6976"
@@ -58,6 +59,7 @@ class Theme:
     third: str = "#00845f"
     missing: str = "#8d99a5"
     wash: str = "#eef1f4"
+    width: int = WIDTH
 
 
 LIGHT = Theme()
@@ -81,7 +83,8 @@ def recolour_css(theme: Theme, other: Theme) -> str:
 
     Figures carry their colours as attributes, which any style sheet of the page overrides.
     """
-    pairs = [(getattr(theme, f.name), getattr(other, f.name)) for f in fields(Theme)]
+    colours = [f.name for f in fields(Theme) if f.name != "width"]
+    pairs = [(getattr(theme, name), getattr(other, name)) for name in colours]
     return "\n".join(
         f'svg.figure [{paint}="{old}"] {{ {paint}: {new} }}'
         for old, new in pairs
@@ -102,6 +105,11 @@ def chart_svg(chart: Chart, theme: Theme = LIGHT) -> str:
             return _calendar(chart, theme)
         case HeatChart():
             return _heat(chart, theme)
+
+
+def chart_png(chart: Chart, theme: Theme, scale: float) -> bytes:
+    """One chart as PNG, ``scale`` pixels for each CSS pixel, on the theme's paper."""
+    return png(chart_svg(chart, theme), scale, theme.paper)
 
 
 def sparkline_svg(points: Sequence[Point], theme: Theme = LIGHT) -> str:
@@ -177,7 +185,7 @@ def _bars(chart: BarsChart, theme: Theme) -> str:
                 [i for i, _ in some],
                 [v for _, v in some],
                 bottom=[starts[i] for i, _ in some],
-                width=min(0.72, 56 * len(values) / (WIDTH - 66)),
+                width=min(0.72, 56 * len(values) / (theme.width - 66)),
                 color=colour,
                 linewidth=0,
             )
@@ -318,7 +326,7 @@ def _figure(salt: str, theme: Theme, below: int = 0) -> Iterator[tuple[Any, Any]
     }
     settings |= {"svg.hashsalt": salt, "svg.fonttype": "none", "path.simplify": False}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(WIDTH / 72, (_HEIGHT + below) / 72), dpi=72)
+        figure = Figure(figsize=(theme.width / 72, (_HEIGHT + below) / 72), dpi=72)
         FigureCanvasSVG(figure)
         yield figure, _axes(figure, _BOTTOM + below, _HEIGHT - _BOTTOM - _TOP, theme)
 
@@ -327,7 +335,12 @@ def _axes(figure: Any, bottom: float, height: float, theme: Theme) -> Any:
     """Bare axes over the figure's width, ``bottom`` and ``height`` in pixels."""
     whole = figure.get_figheight() * 72
     axes = figure.add_axes(
-        (_LEFT / WIDTH, bottom / whole, (WIDTH - _LEFT - _RIGHT) / WIDTH, height / whole)
+        (
+            _LEFT / theme.width,
+            bottom / whole,
+            (theme.width - _LEFT - _RIGHT) / theme.width,
+            height / whole,
+        )
     )
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
@@ -364,10 +377,10 @@ def _finish(
     axes.set_xlim(-0.6, count - 0.4)
     short = _short_labels(labels)
     room = max((len(label) for label in short), default=1) * 6.2 + 8
-    step = max(1, -(-count * int(room) // (WIDTH - 66)))
+    step = max(1, -(-count * int(room) // (theme.width - 66)))
     if step > 1 and not all(map(_is_day, labels)):
         # Names, unlike days, can't be left out: they are shortened to what fits.
-        fit = max(4, int((WIDTH - 66) / count / 6.2))
+        fit = max(4, int((theme.width - 66) / count / 6.2))
         short = [s if len(s) <= fit else s[: fit - 1] + "…" for s in short]
         step = 1
     height = figure.get_figheight() * 72
@@ -394,7 +407,7 @@ def _finish(
         out, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
     )
     body = ticks + _own(out.getvalue(), chart.id) + _legend(legend, chart.unit, theme)
-    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), body)
+    return _svg(theme.width, height, chart.alt or chart.title, numbers_of(chart), body)
 
 
 def _gaps(axes: Any, missing: Sequence[int], whole: float, theme: Theme) -> str:
@@ -479,7 +492,7 @@ def _legend(entries: Sequence[tuple[str, str]], unit: str, theme: Theme) -> str:
     """The unit above the axis, then a row of keys; long labels are shortened until all fit."""
     out = [_text(0, 11, unit, theme.muted, size=10)]
     x = max(58.0, 5.9 * len(unit) + 16)
-    room = (WIDTH - x - 39 * len(entries)) / 5.9
+    room = (theme.width - x - 39 * len(entries)) / 5.9
     most = max((len(label) for _, label in entries), default=0)
     while most > 8 and sum(min(len(label), most) for _, label in entries) > room:
         most -= 1
@@ -517,14 +530,17 @@ def _short_labels(labels: Sequence[str]) -> list[str]:
 
 # --- strips: written directly --------------------------------------------------------------
 
-_NAME_WIDTH = 150
+
+def _name_width(theme: Theme) -> int:
+    """Room for the names at the left of a strip."""
+    return min(150, theme.width // 4)
 
 
 def _timeline(chart: TimelineChart, theme: Theme) -> str:
     """A row for each target; up is a thin rail, so that down and unknown stand out."""
     row, top = 22, 30
     height = top + row * len(chart.rows) + 24
-    left, right = _NAME_WIDTH, WIDTH - 8
+    left, right = _name_width(theme), theme.width - 8
     length = max(chart.end_ms - chart.start_ms, 1)
 
     def x(ms: int) -> float:
@@ -533,13 +549,13 @@ def _timeline(chart: TimelineChart, theme: Theme) -> str:
 
     out: list[str] = []
     bottom = top + row * len(chart.rows)
-    for ms, label in _hours(chart):
+    for ms, label in _hours(chart, right - left):
         out.append(f'<path d="M{x(ms):.1f} {top}V{bottom + 3}" stroke="{theme.rule}" fill="none"/>')
         anchor = "middle" if x(ms) < right - 14 else "end"
         out.append(_text(x(ms), bottom + 16, label, theme.muted, size=10, anchor=anchor))
     for index, target in enumerate(chart.rows):
         y = top + row * index
-        out.append(_text(0, y + 14, _fit(target.label, _NAME_WIDTH - 10), theme.ink, size=10.5))
+        out.append(_text(0, y + 14, _fit(target.label, left - 10), theme.ink, size=10.5))
         for span in target.spans:
             start, end = x(span.start_ms), x(span.end_ms)
             out.append(_state(span.state, start, y + 3, max(end - start, 0.0), 15, theme))
@@ -550,7 +566,7 @@ def _timeline(chart: TimelineChart, theme: Theme) -> str:
         if state in states
     ]
     out.append(_legend(keys, f"{chart.zone} time", theme))
-    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
+    return _svg(theme.width, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
 
 
 def _state(state: str, x: float, y: float, width: float, height: float, theme: Theme) -> str:
@@ -592,14 +608,16 @@ def _strokes(x: float, y: float, width: float, height: float, colour: str, gap: 
     return f'<path d="{"".join(parts)}" stroke="{colour}" stroke-width="1" fill="none"/>'
 
 
-def _hours(chart: TimelineChart) -> list[tuple[int, str]]:
-    """Ticks on whole local hours or days, at most nine of them."""
+def _hours(chart: TimelineChart, room: float) -> list[tuple[int, str]]:
+    """Ticks on whole local hours or days, one for each 65 pixels of ``room`` at most."""
     zone = ZoneInfo(chart.zone)
     length = chart.end_ms - chart.start_ms
     if length <= 0:
         return []
     hour = 3_600_000
-    step = next((h for h in (1, 2, 3, 4, 6, 12, 24, 48, 96, 168) if length <= h * hour * 8), 720)
+    step = next(
+        (h for h in (1, 2, 3, 4, 6, 12, 24, 48, 96, 168) if length <= h * hour * (room // 65)), 720
+    )
     out = []
     at = -(-chart.start_ms // hour) * hour
     while at <= chart.end_ms:
@@ -617,8 +635,8 @@ def _hours(chart: TimelineChart) -> list[tuple[int, str]]:
 def _calendar(chart: CalendarChart, theme: Theme) -> str:
     """A cell for each day and target: filled is met, crossed is missed, hatched is unknown."""
     days = sorted({cell.day for row in chart.rows for cell in row.cells})
-    left, top, row = _NAME_WIDTH, 46, 24
-    cell = min(24.0, (WIDTH - left - 4) / max(len(days), 1))
+    left, top, row = _name_width(theme), 46, 24
+    cell = min(24.0, (theme.width - left - 4) / max(len(days), 1))
     height = top + row * len(chart.rows) + 4
     place = {day: left + index * cell for index, day in enumerate(days)}
     out: list[str] = []
@@ -648,7 +666,7 @@ def _calendar(chart: CalendarChart, theme: Theme) -> str:
     ]
     unit = f"{_MONTHS[days[0].month - 1]} {days[0].year}" if days else ""
     out.append(_legend(keys, unit, theme))
-    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
+    return _svg(theme.width, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
 
 
 #: Widest and narrowest cell of a heat map; a narrower one has no room for its number.
@@ -657,9 +675,9 @@ _HEAT_CELL = (56.0, 17.0)
 
 def _heat(chart: HeatChart, theme: Theme) -> str:
     """A cell for each pair: the deeper the colour the higher the share; the number stands in it."""
-    left, top, row = _NAME_WIDTH, 46, 24
+    left, top, row = _name_width(theme), 46, 24
     widest, narrowest = _HEAT_CELL
-    cell = min(widest, max(narrowest, (WIDTH - left - 4) / max(len(chart.labels), 1)))
+    cell = min(widest, max(narrowest, (theme.width - left - 4) / max(len(chart.labels), 1)))
     height = top + row * len(chart.rows) + 4
     out: list[str] = []
     for index, label in enumerate(chart.labels):
@@ -677,7 +695,7 @@ def _heat(chart: HeatChart, theme: Theme) -> str:
     keys = [(_heat_cell(None, 0, -6, 14, 12, theme), "none")]
     gaps = any(value is None for line in chart.rows for value in line.values)
     out.append(_legend(keys if gaps else [], chart.unit, theme))
-    return _svg(WIDTH, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
+    return _svg(theme.width, height, chart.alt or chart.title, numbers_of(chart), "".join(out))
 
 
 def _heat_cell(

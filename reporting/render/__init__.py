@@ -1,4 +1,4 @@
-"""Document to HTML, PDF and CSV: the only door to jinja2 and WeasyPrint.
+"""Document to HTML, PDF, CSV and mail: the only door to jinja2 and WeasyPrint.
 
 The same document gives the same bytes in every process, time zone, locale and folder. Nothing
 here reads a clock; fonts are ours and travel inside the HTML as ``data:`` URIs, so that the PDF
@@ -35,12 +35,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel.numbers import format_decimal
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from . import archival, charts
-from .errors import ValidationFailed
-from .model import (
+from .. import archival, charts
+from ..errors import ValidationFailed
+from ..model import (
     Band,
     Bps,
     Count,
@@ -55,9 +55,9 @@ from .model import (
     exact_sum,
     plain,
 )
-from .page import Column, Difference, Document, Figure, Kind, Table, Target, Verdict
-from .resources import resource
-from .seal import canonical
+from ..page import Column, Difference, Document, Figure, Kind, Table, Target, Verdict
+from ..resources import resource
+from ..seal import canonical
 
 #: A table row costs about 15 ms of layout, so a page shows this many rows of all its tables
 #: together; the CSV files have every one.
@@ -84,8 +84,7 @@ def render_html(document: Document) -> bytes:
     # What is printed is what facts.json holds: 1.50 and 1.5 are one number and print alike.
     facts = document.model_dump_json()
     document = Document.model_validate_json(facts)
-    environment = _environment()
-    template = environment.get_template(f"{document.kind.value}.html")
+    template = environment().get_template(f"{document.kind.value}.html")
     # The appendix is as long as its mapping, and takes no rows from the results.
     appendix = sum(len(t.rows) for s in document.sections if s.id == APPENDIX for t in s.tables)
     tables = [t for s in document.sections for t in s.tables]
@@ -249,7 +248,7 @@ def render_archive(page: ArchivePage) -> bytes:
     words = " ".join(f"{r.title} {r.period} {r.answer} {r.reason}" for r in page.reports)
     words += " ".join(why for _, why in page.purged)
     html = (
-        _environment()
+        environment()
         .get_template("archive.html")
         .render(
             page=page,
@@ -313,7 +312,7 @@ def render_differences(document: Document) -> bytes:
         change = _change(each.before, each.after)
         rows.append(_Changed(each, change, anchor if known else "differences"))
     html = (
-        _environment()
+        environment()
         .get_template("differences.html")
         .render(
             d=document,
@@ -532,7 +531,8 @@ def _duration_words(ms: int, signed: bool) -> str:
 # --- what the templates call ---------------------------------------------------------------
 
 
-def _negative(value: Shown) -> bool:
+def negative(value: Shown) -> bool:
+    """Whether a value is below zero, where that can be said of it."""
     match value:
         case Money():
             return value.amount < 0
@@ -560,7 +560,7 @@ def _mark(value: Shown, shown: str) -> Markup:
     """``shown`` as HTML; an absence as a chip, a negative number set apart."""
     if _absent(value):
         return Markup('<span class="missing">{}</span>').format(shown)
-    if _negative(value):
+    if negative(value):
         return Markup('<span class="neg">{}</span>').format(shown)
     if _DATE.fullmatch(shown):
         return Markup('<span class="date">{}</span>').format(shown)
@@ -792,10 +792,11 @@ def _halves(figures: Sequence[Figure]) -> list[Sequence[Figure]]:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with what they call; everything but plain text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(templates_folder()),
-        autoescape=True,
+        autoescape=select_autoescape(("html",), ("txt",), default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -855,12 +856,15 @@ def templates_folder() -> Path:
 
 
 def template_digest() -> str:
-    """sha256 over all templates, style sheets and fonts, with their names; hex."""
+    """sha256 over all templates, style sheets and fonts, with their names; hex.
+
+    Those of mails are left out: no byte of a report depends on them.
+    """
     folder = templates_folder()
     digest = hashlib.sha256()
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     for name in sorted(files):
-        if files[name].is_file() and not name.startswith(".") and "/." not in name:
+        if files[name].is_file() and not name.startswith((".", "mail/")) and "/." not in name:
             body = files[name].read_bytes()
             digest.update(f"{name}\0{len(body)}\0".encode() + body)
     return digest.hexdigest()
