@@ -23,7 +23,7 @@ on conflict (key) do nothing;
 -- Runs that are too old to be caught up with.
 update reporting.run
 set state = 'missed', because = 'not issued within the time for catching up'
-where state = 'expected' and revision is null and due_at < :before
+where state = 'expected' and revision is null and greatest(due_at, wanted_at) < :before
   and (leased_until is null or leased_until < clock_timestamp())
 returning key, due_at;
 
@@ -128,7 +128,7 @@ where holder = :holder and leased_until > clock_timestamp();
 -- One recipient of one revision, once.
 insert into reporting.outbox
     (kind, period, revision, recipient, address, class, message_id, unknown, attach, give_up_at)
-values (:kind, :period, :revision, :recipient, :address, :class, :message_id, :unknown, :attach,
+values (:kind, :period, :revision, :recipient, :address, :class_, :message_id, :unknown, :attach,
         :give_up_at)
 on conflict (kind, period, revision, recipient) do nothing;
 
@@ -203,7 +203,8 @@ from reporting.run where due_at between :since and :until order by due_at, key;
 -- name: redo!
 -- By hand: runs that failed, were missed or are issued, once more.
 update reporting.run
-set state = 'expected', next_at = clock_timestamp(), attempts = 0, mails = :mails, because = :because
+set state = 'expected', next_at = clock_timestamp(), wanted_at = clock_timestamp(), attempts = 0,
+    mails = :mails, because = :because
 where key = any(:keys) and (leased_until is null or leased_until < clock_timestamp());
 
 -- name: next_wake

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ from uuid import uuid4
 import typer
 
 from .. import __version__, logs, pipeline
-from ..errors import SourceUnavailable, UsageError
+from ..errors import DeliveryFailed, SourceUnavailable, UsageError
 from ..metrics import Observed, serve_http
 from ..pipeline.delivering import Delivered, Delivery
 from ..pipeline.serving import Worked
@@ -177,7 +177,11 @@ def _worker(service: pipeline.Service, name: str) -> None:
 def _one(service: pipeline.Service, runs: Runs, delivery: Delivery) -> bool:
     """One run and some mails; whether there was anything to do. What fails is logged."""
     busy = False
-    for act in (lambda: _work(service, runs), lambda: _deliver(delivery)):
+    acts: tuple[Callable[[], bool], ...] = (
+        lambda: _work(service, runs),
+        lambda: _deliver(delivery),
+    )
+    for act in acts:
         try:
             busy |= act()
         except Exception as error:
@@ -273,7 +277,7 @@ def _print_sent(sent: list[Delivered]) -> None:
 
 def _exit_for(sent: list[Delivered]) -> None:
     if any(s.state in ("failed", "unknown") for s in sent):
-        raise SystemExit(5)
+        raise SystemExit(DeliveryFailed.exit_code)
 
 
 def backfill(

@@ -325,7 +325,7 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
                 **of,
                 recipient=recipient,
                 address=person.address,
-                **{"class": person.class_},
+                class_=person.class_,
                 message_id=identity,
                 unknown="hold",
                 attach=True,

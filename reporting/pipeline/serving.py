@@ -279,7 +279,7 @@ def queue_mails(
             revision=document.revision,
             recipient=name,
             address=people[name].address,
-            **{"class": people[name].class_},
+            class_=people[name].class_,
             message_id=message_id(document.id, name, service.settings.mail_domain),
             unknown=scheduled.unknown,
             attach=scheduled.attach,

@@ -36,9 +36,10 @@ create table reporting.run (
     closing_s    double precision not null default 0,
     issues       integer not null default 0,
     issuing_s    double precision not null default 0,
-    created_at   timestamptz not null default clock_timestamp()
+    wanted_at    timestamptz not null default clock_timestamp()
 );
 comment on table reporting.run is 'one report that the schedule expects; key is name/calendar/period';
+comment on column reporting.run.wanted_at is 'written down, or asked for again by hand';
 comment on column reporting.run.seen is 'what the ledger held when it was last looked at';
 comment on column reporting.run.closing_s is 'seconds that closing days took for it, ever';
 comment on column reporting.run.because is 'why it waits, or what failed last';
