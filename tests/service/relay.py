@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,11 +50,13 @@ class Post:
 @contextmanager
 def running_relay() -> Iterator[Post]:
     """The server on a free port of 127.0.0.1."""
-    post = Post()
-    controller = Controller(post, hostname="127.0.0.1", port=0)
+    with socket.socket() as probe:  # aiosmtpd connects to itself, so that port 0 will not do
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    post = Post(port=port)
+    controller = Controller(post, hostname="127.0.0.1", port=port)
     controller.start()
     try:
-        post.port = controller.server.sockets[0].getsockname()[1]
         yield post
     finally:
         controller.stop()

@@ -116,13 +116,12 @@ def test_a_backfill_is_issued_in_order_and_mailed_when_told(
     sent = pipeline.deliver(service, runs)
     assert {(s.recipient, s.state) for s in sent} == {("desk", "sent"), ("risk", "sent")}
     (mail,) = relay.to("desk@example.com")
-    document = json.loads(
-        (service.settings.reports_dir / "daily/2025-12-05/r1/facts.json").read_bytes()
-    )
+    folder = service.settings.reports_dir / "daily/2025-12-05/r1"
+    document = json.loads((folder / "facts.json").read_bytes())
     text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert document["answer"].split(":")[0][:30] in " ".join(text.split())
-    (pdf,) = [part for part in mail.iter_attachments()]
-    issued = (service.settings.reports_dir / "daily/2025-12-05/r1/report.pdf").read_bytes()
+    (pdf,) = list(mail.iter_attachments())
+    issued = (folder / "report.pdf").read_bytes()
     assert pdf.get_content() == issued and pdf.get_filename() == "daily-2025-12-05-r1.pdf"
     assert pipeline.verify(service)[-1].ok
 
