@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from ..periods import (
     span,
 )
 from ..periods import first_instant as due_instant
+from .tables import read_tables
 
 #: The calendars' first and last known days.
 KNOWN = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
@@ -229,10 +229,7 @@ def parse_schedule(
     A report without a calendar or a zone has the default one. Raises :class:`ValidationFailed`
     naming the file, the entry, its field and value, and what was expected.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    tables = read_tables(text, name)
     expected = {"catch_up", "report", "recipient", "closure"}
     if odd := sorted(set(tables) - expected):
         raise ValidationFailed(
