@@ -7,7 +7,6 @@ import re
 import string
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -84,7 +83,7 @@ TEXTS["maintenance.toml"] = "\n".join(  # the examples that it has commented out
 
 #: What may stand where a value is expected.
 ODD = (
-    "", "0", "-1", "1e400", "nan", "-inf", "true", '""', '" "', '"\\u0000"', '"a\\nb"', "[]", "[[]]",
+    "", "0", "-1", "1e400", "nan", "-inf", "true", '""', '" "', '"\\u0000"', '"a\\nb"', "[]",
     "[1, 'a', {}]", "{}", "{a = 1}", "[{}]", "2026-01-01", "0001-01-01", "9999-12-31", "2026-02-30",
     "06:30:00", "2026-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "99999999999999999999",
     '"NaN"', '"Infinity"', '"1E+999999"', '"1E-999999"', '"-0"', '"99999999 days"', '"America"',
@@ -109,7 +108,9 @@ def spoiled(draw: st.DrawFn, text: str, mark: str = " = ") -> str:
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(lines) - 1))
-        what = draw(st.sampled_from(("value", "value", "value", "lost", "doubled", "moved", "torn")))
+        what = draw(
+            st.sampled_from(("value", "value", "value", "lost", "doubled", "moved", "torn"))
+        )
         if what == "value":
             field, _, _ = lines[at].partition(mark)
             lines[at] = f"{field}{mark}{draw(LITERALS)}"
@@ -170,3 +171,142 @@ def test_text_of_any_kind_is_refused_with_words(name: str) -> None:
         understood(parse, text)
 
     attack()
+
+
+# ---- Objectives: YAML --------------------------------------------------------------------------
+
+OBJECTIVES = {path.name: path.read_text("utf-8") for path in (CONFIG / "objectives").glob("*.yaml")}
+
+#: Aliases of aliases: nine lines that would be a billion values.
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+
+
+def spoil_objectives(how: settings) -> None:
+    @how
+    @given(st.sampled_from(sorted(OBJECTIVES)), st.data())
+    def attack(name: str, data: st.DataObject) -> None:
+        text = OBJECTIVES[name]
+        documents = text.split("\n---\n")
+        at = data.draw(st.integers(0, len(documents) - 1))
+        documents[at] = data.draw(spoiled(documents[at], ": "))
+        understood(lambda made: parse_objectives({name: made}), "\n---\n".join(documents))
+
+    attack()
+
+
+def test_spoiled_objectives_are_refused_with_words() -> None:
+    spoil_objectives(FEW)
+
+
+@pytest.mark.slow
+def test_objectives_spoiled_in_more_ways_are_refused_with_words() -> None:
+    spoil_objectives(MANY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\0", "[" * 2_000, "a: &a [*a]", "&a {a: *a}", "!!python/object:os.system {}", "- - - -",
+        "? {a: 1}\n: 2", "%YAML 9.9\n---\na", "---\n---\n", "a: *b", "\ufeff", "kind: SLO",
+        "apiVersion: openslo/v1\nkind: SLO\nmetadata: &m {name: *m}", "- 1\n- {a: b}", "x" * 10_000,
+        "apiVersion: [openslo/v1]\nkind: {SLO: 1}", "2026-13-45", "!!binary x", "{" * 5_000, LAUGHS,
+    ],
+)  # fmt: skip
+def test_yaml_of_any_kind_is_refused_with_words(text: str) -> None:
+    understood(lambda made: parse_objectives({"a.yaml": made}), text)
+
+
+# ---- Settings ----------------------------------------------------------------------------------
+
+NAMES = sorted(Settings.model_fields)
+#: What the environment can hold: no NUL, and bytes that are no UTF-8 as surrogates.
+VALUES = st.one_of(
+    st.sampled_from(
+        (
+            "", " ", "0", "-1", "1e9", "nan", "true", "null", "[]", "{}", "XNYS", "America", "UTC",
+            "Europe/Berlin", "../../etc/passwd", "/etc", "x" * 5_000, "9" * 5_000, "local:0",
+            "dask://x", "http://[", "USD", "usd", "\udcff", "\r\nX: y",
+            "XNYS except 2026-12-28 closed",
+        )
+    ),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+)  # fmt: skip
+
+
+#: URLs that may hold a password: none of them is ever shown with it, be it well written or not.
+URLS = [name for name in NAMES if name.endswith("_url")]
+SECRET = "geheim"
+SPOILED_URLS = st.sampled_from(
+    (
+        f"postgresql://u:{SECRET}@[::1", f"http://a:{SECRET}@b:99999999/", f"http://a:{SECRET}@",
+        f"http://a:{SECRET}/b?c#d@host/path", f"http://h/p?password={SECRET}", f"://{SECRET}@h",
+        f"http://h/p#{SECRET}",
+    )
+)  # fmt: skip
+
+
+def loaded(given_: dict[str, str], folder: Path) -> None:
+    """Settings of an environment: they can be used and shown, or a message names what is wrong."""
+    environment = {f"REPORTING_{name.upper()}": value for name, value in given_.items()}
+    environment["REPORTING_CONFIG"] = str(folder / "reporting.toml")
+    with mock.patch.dict(os.environ, environment):
+        try:
+            found = load()
+        except UsageError as error:
+            assert "REPORTING_" in str(error)
+            assert SECRET not in str(error)
+        else:
+            assert SECRET not in str(found.public())
+
+
+def spoil_settings(how: settings, folder: Path) -> None:
+    (folder / "reporting.toml").write_text("")
+
+    @how
+    @given(
+        st.dictionaries(st.sampled_from(NAMES), VALUES, min_size=1, max_size=4),
+        st.dictionaries(st.sampled_from(URLS), SPOILED_URLS, max_size=2),
+    )
+    @example({"zone": "America"}, {})
+    @example({"store_url": ""}, {"ledger_url": f"postgresql://u:{SECRET}@[::1"})
+    def attack(given_: dict[str, str], urls: dict[str, str]) -> None:
+        loaded(given_ | urls, folder)
+
+    attack()
+
+
+def test_settings_of_any_kind_are_refused_with_words(tmp_path: Path) -> None:
+    spoil_settings(settings(FEW, max_examples=200), tmp_path)
+
+
+@pytest.mark.slow
+def test_settings_of_more_kinds_are_refused_with_words(tmp_path: Path) -> None:
+    spoil_settings(MANY, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_may_be_wrong_by_itself(name: str, tmp_path: Path) -> None:
+    (tmp_path / "reporting.toml").write_text("")
+    for value in ("", "\udcff", "http://[", "x" * 5_000):
+        loaded({name: value}, tmp_path)
+
+
+@st.composite
+def settings_file(draw: st.DrawFn) -> bytes:
+    names = draw(st.lists(st.sampled_from([*NAMES, "colour"]), max_size=4, unique=True))
+    return "\n".join(f"{name} = {draw(LITERALS)}" for name in names).encode()
+
+
+@settings(FEW, max_examples=100)
+@given(st.one_of(settings_file(), st.binary(max_size=20)))
+@example(b"\xff\xfe")
+@example(b"a = " + b"[" * 50_000)
+@example(b"part_fills = " + b"9" * 5_000)
+def test_a_settings_file_of_any_kind_is_refused_with_words(
+    tmp_path_factory: pytest.TempPathFactory, body: bytes
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "reporting.toml").write_bytes(body)
+    loaded({}, folder)
