@@ -124,15 +124,16 @@ def first_instant(day: date, at: time, zone: str) -> datetime:
     the gap, be it an hour or a whole day long. Later times never have earlier instants.
     """
     tz = ZoneInfo(zone)
-    wall = datetime.combine(day, at.replace(tzinfo=None, fold=0))
-    # With fold=0 a skipped time is read with the offset before the gap: it lands beyond it.
-    found = wall.replace(tzinfo=tz).astimezone(UTC)
-    if found.astimezone(tz).replace(tzinfo=None, fold=0) == wall:
+    # With fold=0 a skipped time is read with the offset before the gap: it lands beyond it. Times
+    # of one zone are compared as its clocks show them.
+    wall = datetime.combine(day, at, tz)
+    found = wall.astimezone(UTC)
+    if found.astimezone(tz) == wall:
         return found
-    before = wall.replace(tzinfo=tz, fold=1).astimezone(UTC)
+    before = wall.replace(fold=1).astimezone(UTC)
     while found - before > timedelta(seconds=1):
         middle = before + timedelta(seconds=(found - before) // timedelta(seconds=2))
-        if middle.astimezone(tz).replace(tzinfo=None) < wall:
+        if middle.astimezone(tz) < wall:
             before = middle
         else:
             found = middle

@@ -26,6 +26,9 @@ from .errors import UsageError
 from .periods import base_calendar, check_zone
 from .resources import resource
 
+#: The settings file, where no other is named.
+CONFIG = "reporting.toml"
+
 
 class Settings(BaseSettings):
     """All settings; with none given the service runs on its own embedded PostgreSQL."""
@@ -129,7 +132,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then the TOML file."""
-        path = Path(os.environ.get("REPORTING_CONFIG", "reporting.toml"))
+        path = Path(os.environ.get("REPORTING_CONFIG", CONFIG))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 
     @property
@@ -160,11 +163,11 @@ class Settings(BaseSettings):
 
 
 def _without_secret(text: str) -> str:
-    """A text, and of a URL its scheme, host and path only."""
-    if "://" not in text:
+    """A text, and of a URL its scheme, host and path only, also of one that is misspelled."""
+    scheme, mark, rest = text.partition("://")
+    if not mark:
         return text
-    url = urlsplit(text)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    return f"{scheme}{mark}{re.split('[?#]', rest.rpartition('@')[2])[0]}"
 
 
 def host_name() -> str:
@@ -193,6 +196,10 @@ def load(**given: Any) -> Settings:
             for e in error.errors(include_input=False, include_url=False)
         )
         raise UsageError(f"settings are not usable: {wrong} (see .env.example)") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"the settings file {named or CONFIG} can't be read as TOML: {error} (REPORTING_CONFIG)"
+        ) from None
 
 
 def bytes_of(path: Path) -> bytes:

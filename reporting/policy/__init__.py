@@ -7,7 +7,6 @@ is judged by the policy of that period.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -26,6 +25,7 @@ from .openslo import parse_objectives
 from .operations import Operations, parse_operations
 from .retention import RetentionPolicy, parse_retention
 from .risk import RiskPolicy, parse_risk
+from .tables import read_tables
 
 
 class Threshold(Value):
@@ -156,8 +156,8 @@ def parse_policy(
 
     Raises :class:`ValidationFailed` naming the file, the field and what was expected.
     """
+    table = read_tables(thresholds, "the policy file")
     try:
-        table = tomllib.loads(thresholds)
         rows = {name: table.pop(name, []) for name in ("threshold", "lot_method", "mark_sources")}
         for name, found in rows.items():
             if not isinstance(found, list):
@@ -167,8 +167,6 @@ def parse_policy(
         orders = tuple(
             MarkSources.model_validate(row, by_alias=True) for row in rows["mark_sources"]
         )
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"the policy file is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -8,7 +8,6 @@ either it is not assessed. The mapping says what supports a control, never that 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +19,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from ..errors import ValidationFailed
 from ..model import Exact, Value
 from .operations import ID
+from .tables import read_tables
 
 Test = Literal[
     "days_sealed",
@@ -249,10 +249,7 @@ def parse_compliance(
     :class:`ValidationFailed` naming the file, the entry, its value and what was expected: for a
     test, a figure, an objective or a control that nobody knows too.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    tables = read_tables(text, name)
     if odd := sorted(set(tables) - {"framework", "control", "attestation", "personal"}):
         raise ValidationFailed(
             f"{name} has {odd[0]!r}; expected [[framework]], [[control]], [[attestation]] and "

@@ -8,7 +8,6 @@ called 02:30; one that happens twice is the first (RFC 5545, 3.3.5). Lengths are
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +18,7 @@ from pydantic import AwareDatetime, Field, NaiveDatetime, ValidationError, field
 from ..errors import ValidationFailed
 from ..model import Value, Window, epoch_ms
 from ..periods import days_between
+from .tables import read_tables
 
 #: RFC 5545's names of the days, Monday first as ``date.weekday`` counts.
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -165,10 +165,7 @@ def parse_maintenance(
 
     Raises :class:`ValidationFailed` naming the file, the entry, the field and what was expected.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    table = read_tables(text, name)
     if odd := sorted(set(table) - {"once", "recurring"}):
         raise ValidationFailed(
             f"{name} has {odd[0]!r}; expected [[once]] and [[recurring]] windows only"

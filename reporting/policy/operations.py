@@ -5,7 +5,6 @@ Read from one TOML file; every length of time is in whole milliseconds here.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..errors import ValidationFailed
 from ..model import Exact, Value
+from .tables import read_tables
 
 MINUTE_MS = 60_000
 #: Ids are parts of figure ids.
@@ -161,10 +161,7 @@ def parse_operations(text: str, name: str = "operations.toml") -> Operations:
 
     Raises :class:`ValidationFailed` naming the file, the field, its value and what was expected.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    tables = read_tables(text, name)
     found = Operations(
         alerts=_rows(tables, "alert", Alert, name, lambda row: row.id),
         escalation=_rows(tables, "escalation", EscalationLevel, name, lambda row: str(row.level)),

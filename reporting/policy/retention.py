@@ -6,7 +6,6 @@ legal hold, and by the minimum that the database holds itself.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import ValidationFailed
 from ..model import Value
 from .operations import ID
+from .tables import read_tables
 
 Record = Literal["daily", "weekly", "monthly", "quarterly", "sealed_day", "closing_book"]
 RECORDS: tuple[str, ...] = get_args(Record)
@@ -88,10 +88,7 @@ def parse_retention(text: str, name: str = "retention.toml") -> RetentionPolicy:
 
     Raises :class:`ValidationFailed` naming the file, the entry, its value and what was expected.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    tables = read_tables(text, name)
     if odd := sorted(set(tables) - {"class", "record"}):
         raise ValidationFailed(f"{name} has {odd[0]!r}; expected [[class]] and [[record]] only")
     classes = _lines(tables.get("class", []), "class", RetentionClass.model_validate, name)

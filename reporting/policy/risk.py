@@ -6,7 +6,6 @@ its own last date; a report of an old period is judged by what was in force then
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import ValidationFailed
 from ..model import Currency, Exact, Value
+from .tables import read_tables
 
 #: Ids are parts of the names of rows.
 ID = r"^[a-z][a-z0-9_]*$"
@@ -183,10 +183,7 @@ def parse_risk(text: str, name: str = "risk.toml") -> RiskPolicy:
 
     Raises :class:`ValidationFailed` naming the file, the field, its value and what was expected.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    tables = read_tables(text, name)
     if odd := sorted(set(tables) - {"capital", "scenario", "limit"}):
         raise ValidationFailed(
             f"{name} has {odd[0]!r}; expected [[capital]], [[scenario]] and [[limit]] only"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -33,10 +32,12 @@ from ..periods import (
     base_calendar,
     check_zone,
     overridden,
+    previous_session,
     sessions_between,
     span,
 )
 from ..periods import first_instant as due_instant
+from .tables import read_tables
 
 #: The calendars' first and last known days.
 KNOWN = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
@@ -228,10 +229,7 @@ def parse_schedule(
     A report without a calendar or a zone has the default one. Raises :class:`ValidationFailed`
     naming the file, the entry, its field and value, and what was expected.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationFailed(f"{name} is not TOML: {error}") from None
+    tables = read_tables(text, name)
     expected = {"catch_up", "report", "recipient", "closure"}
     if odd := sorted(set(tables) - expected):
         raise ValidationFailed(
@@ -356,31 +354,28 @@ def expected(schedule: Schedule, since: datetime, until: datetime) -> list[Run]:
                 f"{report.calendar} ends with {KNOWN[1]}; update exchange-calendars and this "
                 "service for later years"
             )
-        table = _due_table(
-            schedule.calendar(report.calendar),
-            report.kind,
-            report.zone,
-            report.due_time,
-            report.due_after,
-            report.deadline,
-        )
-        first = bisect_right(table, since, key=attrgetter("due_at"))
-        last = bisect_right(table, until, key=attrgetter("due_at"))
-        runs += [
-            Run(
-                due.due_at,
-                due.deadline_at,
-                f"{report.name}/{report.calendar}/{due.span.label}",
-                report.name,
-                report.kind,
-                due.span.label,
-                due.day,
-                due.span.first,
-                due.span.last,
-            )
-            for due in table[first:last]
-            if report.since is None or due.span.last >= report.since
-        ]
+        calendar = schedule.calendar(report.calendar)
+        timing = (report.zone, report.due_time, report.due_after, report.deadline)
+        # What is due in January belongs to the year before.
+        for year in range(max(since.year - 1, FIRST_YEAR + 1), min(until.year, LAST_YEAR) + 1):
+            table = _due_table(year, calendar, report.kind, *timing)
+            first = bisect_right(table, since, key=attrgetter("due_at"))
+            last = bisect_right(table, until, key=attrgetter("due_at"))
+            runs += [
+                Run(
+                    due.due_at,
+                    due.deadline_at,
+                    f"{report.name}/{report.calendar}/{due.span.label}",
+                    report.name,
+                    report.kind,
+                    due.span.label,
+                    due.day,
+                    due.span.first,
+                    due.span.last,
+                )
+                for due in table[first:last]
+                if report.since is None or due.span.last >= report.since
+            ]
     return sorted(runs)
 
 
@@ -396,37 +391,45 @@ class _Due:
     deadline_at: datetime
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _due_table(
-    calendar: str, kind: str, zone: str, at: time, after: After, deadline: time | timedelta
+    year: int,
+    calendar: str,
+    kind: str,
+    zone: str,
+    at: time,
+    after: After,
+    deadline: time | timedelta,
 ) -> tuple[_Due, ...]:
-    """All that is due in the known years, in order; reports of the same times share it."""
-    sessions = sessions_between(*KNOWN, calendar)
-    spans: dict[Span, date] = {span(kind, day): day for day in sessions}
-    counted = sessions
+    """What is due of the periods that end in ``year``, in order; reports of one timing share it."""
+    begin, end = date(year, 1, 1), date(year, 12, 31)
+    sessions = sessions_between(begin - timedelta(6), end, calendar)  # a week may begin before
+    spans = {span(kind, day): day for day in sessions if span(kind, day).last >= begin}
+    later = sessions_between(begin, KNOWN[1], calendar)
     if after.unit == "business day":
-        counted = tuple(day for day in sessions if day.weekday() < 5)
+        later = tuple(day for day in later if day.weekday() < 5)
     table = []
-    before = sessions[0]
     for period, day in spans.items():
+        if period.last > end:
+            break  # the week that ends in the next year
         if kind == "daily":
             # It begins after the session before, so that a weekend is somebody's.
-            period = Span(kind, period.label, period.title, before + timedelta(1), day)
-            before = day
+            first = previous_session(day, calendar) + timedelta(1)
+            period = Span(kind, period.label, period.title, first, day)
         if after.unit == "day":
             on = period.last + timedelta(after.count)
         else:
-            position = bisect_right(counted, period.last) + after.count - 1
-            if position >= len(counted):
+            position = bisect_right(later, period.last) + after.count - 1
+            if position >= len(later):
                 break  # due beyond the known years
-            on = counted[position]
+            on = later[position]
         due_at = due_instant(on, at, zone)
         if isinstance(deadline, time):
             deadline_at = due_instant(on, deadline, zone)
         else:
             deadline_at = due_at + deadline
         table.append(_Due(period, day, due_at, deadline_at))
-    return tuple(table[1:] if kind == "daily" else table)
+    return tuple(table)
 
 
 def horizon(schedule: Schedule, now: datetime, ahead: timedelta = AHEAD) -> list[str]:

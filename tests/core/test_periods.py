@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from reporting.errors import UsageError
 from reporting.periods import (
+    base_calendar,
     calendar_day,
     days_between,
+    first_instant,
     month_span,
     next_session,
+    overridden,
     previous_session,
     quarter_span,
     sessions_between,
@@ -215,3 +218,99 @@ def test_no_session_is_left_at_the_end_of_the_known_years() -> None:
     # Stockholm is closed on New Year's Eve; what comes next is not known.
     with pytest.raises(UsageError, match="2027-12-31"):
         next_session(date(2027, 12, 31), "XSTO")
+
+
+# ---- What was not published --------------------------------------------------------------------
+
+MOURNING, STORM = date(2026, 12, 28), date(2026, 11, 30)
+OVERRIDDEN = "XNYS except 2026-11-30 early 13:00, 2026-12-28 closed"
+
+
+def test_a_closure_takes_its_session_away() -> None:
+    closed = trading_day(MOURNING, OVERRIDDEN, NEW_YORK)
+    assert (closed.is_session, closed.note) == (False, "XNYS closed (unscheduled)")
+    assert closed.calendar == "XNYS except 2026-12-28 closed"
+    assert trading_day(MOURNING, "XNYS", NEW_YORK).note == "regular session"
+    assert previous_session(date(2026, 12, 29), OVERRIDDEN) == date(2026, 12, 24)
+    assert next_session(date(2026, 12, 25), OVERRIDDEN) == date(2026, 12, 29)
+    week = sessions_between(date(2026, 12, 28), date(2027, 1, 3), OVERRIDDEN)
+    assert [d.day for d in week] == [29, 30, 31]
+
+
+def test_what_was_traded_on_a_closed_day_belongs_to_the_next_session() -> None:
+    after = trading_day(date(2026, 12, 29), OVERRIDDEN, NEW_YORK)
+    assert after.trading is not None
+    # From the end of Thursday 24 December: Christmas, a weekend and the closed Monday.
+    assert after.trading.start == utc("2026-12-25T05:00:00")
+    assert after.trading.end == utc("2026-12-30T05:00:00")
+
+
+def test_an_early_close_changes_the_note_and_nothing_else() -> None:
+    early = trading_day(STORM, OVERRIDDEN, NEW_YORK)
+    plain = trading_day(STORM, "XNYS", NEW_YORK)
+    assert (early.note, plain.note) == ("early close at 13:00", "regular session")
+    assert (early.calendar, early.window, early.trading) == ("XNYS", plain.window, plain.trading)
+    moved = trading_day(date(2026, 11, 27), "XNYS except 2026-11-27 early 12:00", NEW_YORK)
+    assert moved.note == "early close at 12:00"  # published: 13:00
+
+
+def test_an_override_changes_no_day_whose_next_session_was_before_it() -> None:
+    """So that closing an old day again does not find it changed by what came later."""
+    for day in days_between(date(2026, 11, 2), date(2026, 12, 31)):
+        same = trading_day(day, OVERRIDDEN, NEW_YORK) == trading_day(day, "XNYS", NEW_YORK)
+        # Thursday 24 December is the last session before; its next one is Tuesday 29.
+        assert same == (day < date(2026, 12, 24) and day != STORM)
+
+
+def test_closed_days_in_a_row_bear_on_the_session_before_them() -> None:
+    calendar = overridden("XNYS", [date(2001, 9, day) for day in (18, 19)], {})
+    day = trading_day(date(2001, 9, 17), calendar, NEW_YORK)
+    assert day.calendar == "XNYS except 2001-09-18 closed, 2001-09-19 closed"
+    assert next_session(date(2001, 9, 18), day.calendar) == date(2001, 9, 20)
+
+
+def test_equal_overrides_have_one_spelling() -> None:
+    early = {STORM: "13:00"}
+    assert overridden("XNYS", [MOURNING], early) == OVERRIDDEN
+    assert overridden("XNYS", [], {}) == "XNYS" == base_calendar(OVERRIDDEN)
+
+
+@pytest.mark.parametrize(
+    "calendar",
+    [
+        "XNYS except ",
+        "XNYS except 2026-12-28",
+        "XNYS except 2026-13-28 closed",
+        "XNYS except 2026-12-28 early 25:00",
+        "XNYS except 2026-12-28 closed,2026-12-29 closed",
+        "XNYS except 2026-12-28 closed except 2026-12-29 closed",
+    ],
+)
+def test_an_override_that_is_none_is_named(calendar: str) -> None:
+    with pytest.raises(UsageError, match="expected overrides such as"):
+        trading_day(MOURNING, calendar, NEW_YORK)
+
+
+def test_a_calendar_that_the_library_can_not_make_is_named_in_one_line() -> None:
+    with pytest.raises(UsageError, match="XTAE") as caught:
+        trading_day(date(2026, 3, 2), "XTAE", "UTC")
+    assert len(str(caught.value)) < 600  # the library lists a thousand days
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(ZONES),
+    st.dates(date(2001, 1, 2), date(2027, 12, 30)),
+    st.integers(0, 1439),
+    st.integers(0, 1439),
+)
+def test_later_times_of_a_day_never_come_earlier(zone: str, day: date, one: int, two: int) -> None:
+    first, last = (time(*divmod(minute, 60)) for minute in sorted((one, two)))
+    instant = first_instant(day, first, zone)
+    assert instant <= first_instant(day, last, zone)
+    assert instant <= first_instant(day + timedelta(1), time(0), zone)
+    # It reads as asked, or later where that does not exist; a second before, it does not yet.
+    local = ZoneInfo(zone)
+    wanted = datetime.combine(day, first)
+    assert instant.astimezone(local).replace(tzinfo=None) >= wanted
+    assert (instant - timedelta(seconds=1)).astimezone(local).replace(tzinfo=None) < wanted

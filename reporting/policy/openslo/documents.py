@@ -442,7 +442,7 @@ def _document(content: Any, where: str, system: str) -> Document:
             "metadata and spec"
         )
     kind = content.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValidationFailed(f"{where}: kind is {kind!r}; expected one of {', '.join(KINDS)}")
     model = KINDS[kind]
     try:
