@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -74,6 +74,18 @@ class Settings(BaseSettings):
     engine: str | None = Field(None, description="who works a day out; see reporting.engine")
     part_fills: int = Field(250_000, ge=1, description="fills that are worked out at once")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
+    smtp_host: str | None = Field(None, description="the relay that takes our mail")
+    smtp_port: int | None = Field(None, ge=1, le=65535, description="587, 465 or 25 by security")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="none: for a relay on this machine only"
+    )
+    smtp_username: str | None = None
+    smtp_password_file: Path | None = None
+    smtp_ca_file: Path | None = Field(None, description="authority of the relay's certificate")
+    smtp_timeout_s: int = Field(30, ge=1, description="for one answer of the relay")
+    smtp_sender: str | None = Field(None, description="an address, or Name <address>")
+    mail_domain: str | None = Field(None, description="of Message-IDs; the sender's by default")
+    mail_max_bytes: int = Field(10_000_000, ge=1_000_000, description="a mail, as it is sent")
 
     @field_validator("zone")
     @classmethod
