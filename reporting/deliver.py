@@ -19,7 +19,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import format_datetime
@@ -180,13 +180,13 @@ def message_id(report_id: str, recipient: str, domain: str) -> str:
     return f"<{stem}.{known[:24]}@{domain}>"
 
 
-class _MessageIds(UnstructuredHeader):
-    """Message-IDs, one a line: the library would encode long ones, and no client would know them."""
+class _MessageIds(UnstructuredHeader, BaseHeader):
+    """Message-IDs, one a line: the library encodes long ones, which no client would know then."""
 
     def fold(self, *, policy: Policy) -> str:
         """The header with its line ends."""
         ids = f"{policy.linesep} ".join(str(self).split())
-        return f"{self.name}: {ids}{policy.linesep}"  # type: ignore[attr-defined]
+        return f"{self.name}: {ids}{policy.linesep}"
 
 
 _HEADERS = HeaderRegistry()

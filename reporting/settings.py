@@ -99,6 +99,18 @@ class Settings(BaseSettings):
     mask_key_file: Path | None = Field(None, description="masks names for external recipients")
     reports_url: str | None = Field(None, description="where people find reports_dir")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
+    smtp_host: str | None = Field(None, description="the relay that takes our mail")
+    smtp_port: int | None = Field(None, ge=1, le=65535, description="587, 465 or 25 by security")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="none: for a relay on this machine only"
+    )
+    smtp_username: str | None = None
+    smtp_password_file: Path | None = None
+    smtp_ca_file: Path | None = Field(None, description="authority of the relay's certificate")
+    smtp_timeout_s: int = Field(30, ge=1, description="for one answer of the relay")
+    smtp_sender: str | None = Field(None, description="an address, or Name <address>")
+    mail_domain: str | None = Field(None, description="of Message-IDs; the sender's by default")
+    mail_max_bytes: int = Field(10_000_000, ge=1_000_000, description="a mail, as it is sent")
 
     @field_validator("zone")
     @classmethod

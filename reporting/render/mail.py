@@ -97,7 +97,6 @@ def render_mail(
         "words": words,
         "negative": negative,
         "pair": _pair,
-        "plainly": lambda text: clipped(_typed(text)),
         "said": said,
         "figure": said_figure,
         "wrap": wrapped,

@@ -117,9 +117,11 @@ def test_every_template_is_used() -> None:
     unused = [
         name
         for name in TEMPLATES
-        if name.endswith((".html", ".css"))
+        if name.endswith((".html", ".css", "mail.txt"))
         and name not in chosen
-        and not re.search(rf"""["']{Path(name).stem}(?:{Path(name).suffix})?["']""", everything)
+        and not re.search(
+            rf"""["'](?:\w+/)?{Path(name).stem}(?:{Path(name).suffix})?["']""", everything
+        )
     ]
     assert unused == []
 

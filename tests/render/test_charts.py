@@ -283,7 +283,8 @@ def test_figures_stand_out_from_the_paper(theme: charts.Theme) -> None:
 def test_dark_colours_replace_every_light_one(sample: ModuleType) -> None:
     rules = charts.recolour_css(charts.LIGHT, charts.DARK)
     for field in fields(charts.Theme):
-        assert f'[fill="{getattr(charts.LIGHT, field.name)}"]' in rules
+        if field.name != "width":
+            assert f'[fill="{getattr(charts.LIGHT, field.name)}"]' in rules
     drawn = {
         colour
         for s in sample.document().sections
