@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import render
 from ..deliver import (
+    PORTS,
     Attachment,
     Connection,
     Letter,
@@ -34,7 +35,7 @@ from ..settings import bytes_of, secret_of
 from ..store import ReportRow
 from .issuing import rewrite
 from .service import Service, document_of
-from .serving import MAIL_S
+from .serving import MAIL_S, mail_domain
 from .signatures import PDF
 from .signoff import report_named
 
@@ -86,14 +87,14 @@ class Delivery:
             )
         return Relay(
             host=s.smtp_host,
-            port=s.smtp_port,
+            port=s.smtp_port or PORTS[s.smtp_security],
             security=s.smtp_security,
             ca_file=s.smtp_ca_file,
             username=s.smtp_username,
             password=secret_of(s.smtp_password_file),
             timeout_s=s.smtp_timeout_s,
             sender=s.smtp_sender,
-            domain=s.mail_domain,
+            domain=mail_domain(self.service),
         )
 
     @cached_property
@@ -286,10 +287,7 @@ def for_class(service: Service, document: Document, class_: str) -> Document:
             "them with; set REPORTING_MASK_KEY_FILE, or make the recipients internal"
         )
     register = service.policy.compliance.personal
-    made = masked(document, "external", register, bytes_of(key).strip())
-    return made.model_copy(
-        update={"signed": False, "unsigned_because": "names are masked in this copy"}
-    )
+    return masked(document, "external", register, bytes_of(key).strip())
 
 
 def deliver(service: Service, runs: Runs) -> list[Delivered]:
@@ -319,7 +317,7 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
     with service.store.writing() as writer:
         until = writer.queue.clock() + MAIL_S
         again = writer.queue.resend(**of, recipient=recipient, give_up_at=until)
-        identity = message_id(row.name, recipient, service.settings.mail_domain)
+        identity = message_id(row.name, recipient, mail_domain(service))
         if not again:
             new = writer.queue.add_mail(
                 **of,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from email.utils import parseaddr
 from time import perf_counter
 from typing import Any
 
@@ -271,6 +272,7 @@ def queue_mails(
     """One row for each recipient of the scheduled report named ``report``; how many are new."""
     scheduled = scheduled_named(service, report)
     people = {r.name: r for r in service.schedule.recipients}
+    domain = mail_domain(service)
     added = 0
     for name in scheduled.recipients:
         added += queue.add_mail(
@@ -280,12 +282,19 @@ def queue_mails(
             recipient=name,
             address=people[name].address,
             class_=people[name].class_,
-            message_id=message_id(document.id, name, service.settings.mail_domain),
+            message_id=message_id(document.id, name, domain),
             unknown=scheduled.unknown,
             attach=scheduled.attach,
             give_up_at=max(deadline_at, now + MAIL_S),
         )
     return added
+
+
+def mail_domain(service: Service) -> str:
+    """What follows the @ in Message-IDs: as set, or the sender's."""
+    settings = service.settings
+    sender = parseaddr(settings.smtp_sender or "")[1].rpartition("@")[2]
+    return settings.mail_domain or sender or "reporting.invalid"
 
 
 def scheduled_named(service: Service, name: str) -> Scheduled:
