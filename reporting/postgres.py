@@ -110,7 +110,7 @@ class Database:
             if error.connection_invalidated or "connect" in str(error.orig).lower():
                 raise SourceUnavailable(self._unreachable(error)) from error
             raise
-        except _psycopg2_errors().OperationalError as error:
+        except (_psycopg2_errors().OperationalError, _psycopg2_errors().InterfaceError) as error:
             raise SourceUnavailable(self._unreachable(error)) from error
 
     def _unreachable(self, error: Exception) -> str:

@@ -165,10 +165,11 @@ def _worker(service: pipeline.Service, name: str) -> None:
     parent = os.getppid()
     with _stopped_by_signals() as stop:
         try:
-            for _ in range(WORKS):
-                if stop.is_set() or os.getppid() != parent:
-                    break
-                if not _one(service, runs, delivery):
+            works = 0
+            while works < WORKS and not stop.is_set() and os.getppid() == parent:
+                if _one(service, runs, delivery):
+                    works += 1
+                else:
                     stop.wait(_rest_s(runs))
         finally:
             delivery.close()
