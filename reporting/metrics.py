@@ -74,7 +74,7 @@ class Scheduled:
     #: Seconds since the oldest due instant for which nothing was issued; 0 where nothing is due.
     #: What was given up (``missed``, ``failed``) no longer counts.
     overdue_s: float = 0.0
-    #: Runs whose deadline has passed with nothing issued, and that are not given up.
+    #: Runs whose deadline has passed with nothing issued: ``failed`` ones too, ``missed`` ones not.
     past_deadline: int = 0
     #: Runs by state (:data:`RUN_STATES`) as they are now: one that was made up for has moved on.
     runs: Mapping[str, int] = field(default_factory=dict)
@@ -248,7 +248,7 @@ def _of_reports(reports: tuple[Scheduled, ...]) -> Iterator[Metric]:
     )
     late = GaugeMetricFamily(
         "reporting_runs_past_deadline",
-        "Runs whose deadline has passed with nothing issued and that are not given up.",
+        "Runs whose deadline has passed with nothing issued, failed ones too, missed ones not.",
         labels=["report"],
     )
     runs = GaugeMetricFamily("reporting_runs", "Runs by state.", labels=["report", "state"])
