@@ -123,9 +123,8 @@ class _Asked(Generic[T]):
     A question must end by itself some time: until it does, no other is asked.
     """
 
-    def __init__(self, ask: Callable[[], T], fresh_s: float = FRESH_S) -> None:
+    def __init__(self, ask: Callable[[], T]) -> None:
         self._ask = ask
-        self._fresh_s = fresh_s
         self._last: _Answer[T] | None = None
         self._since: float | None = None  # when the open question was asked
         self._changed = threading.Condition()
@@ -138,12 +137,12 @@ class _Asked(Generic[T]):
             return self._last is not None and self._last.at >= moment
 
         with self._changed:
-            if not since(begun - self._fresh_s):
+            if not since(begun - FRESH_S):
                 if self._since is None:
                     threading.Thread(target=self._work, name="asking", daemon=True).start()
                     self._since = begun
                 self._changed.wait_for(lambda: since(begun), wait_s)
-            if self._last is not None and since(begun - max(stale_s, self._fresh_s)):
+            if self._last is not None and since(begun - max(stale_s, FRESH_S)):
                 return self._last
             waited_s = monotonic() - (self._since or begun)
         return _Answer(None, f"no answer for {waited_s:.1f} s", monotonic())
