@@ -12,6 +12,7 @@ after a moment, or a frozen database would look like a dead service.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,9 @@ HEALTH_WAIT_S = 0.25
 FRESH_S = 1.0
 #: What was known of readiness so long ago is no longer an answer.
 STALE_S = 15.0
+
+#: Seconds that a thread computes before another one gets the interpreter.
+SWITCH_S = 0.001
 
 
 # ---- what the store knows -----------------------------------------------------------------------
@@ -342,6 +346,10 @@ def serve_http(
         {"registry": registry, "checks": {"/livez": _Asked(live), "/readyz": _Asked(ready)}},
     )
     server = _Server((address, port), handler)
+    # A request gets the interpreter some ten times from whoever computes in this process, and waits
+    # this long for it each time; 5 ms is the default.
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True
     )
@@ -352,6 +360,7 @@ def serve_http(
         server.shutdown()
         server.server_close()
         thread.join()
+        sys.setswitchinterval(interval_s)
 
 
 class _Server(ThreadingHTTPServer):

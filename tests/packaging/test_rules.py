@@ -274,6 +274,12 @@ def test_rules_read_what_the_service_says() -> None:
     assert read and read <= said
 
 
+def test_every_alert_of_ours_has_a_first_step() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    explained = re.findall(r"^\| `([A-Z]\w+)` \| [^|]+ \| [^|]+ \|$", text, flags=re.MULTILINE)
+    assert explained == [*OURS, "Watchdog"]
+
+
 def test_the_watchdog_always_barks() -> None:
     rule = ALERTS["Watchdog"][1]
     assert (rule["expr"], rule.get("for")) == ("vector(1)", None)

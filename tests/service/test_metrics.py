@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -23,7 +24,8 @@ from reporting.metrics import Observed, Snapshot, serve_http
 
 from .snapshots import AT, WHOLE, whole
 
-VAR = Path(__file__).parents[2] / "var"
+ROOT = Path(__file__).parents[2]
+VAR = ROOT / "var"
 SECRET = "hunter2-Zz"
 
 
@@ -123,6 +125,12 @@ def test_promtool_finds_nothing_to_complain_about(port: int) -> None:
     body = get(port, "/metrics")[1]
     done = subprocess.run(command, input=body, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_metric_is_explained_and_none_is_invented(port: int) -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    explained = set(re.findall(r"^\| `(reporting_\w+)`", text, flags=re.MULTILINE))
+    assert explained == {re.sub(r"\{.*|_(sum|count)(?=\{)", "", name) for name in samples(port)}
 
 
 def test_openmetrics_is_spoken_where_it_is_asked_for(port: int) -> None:
