@@ -179,9 +179,8 @@ class _Fields:
             "process.pid": event.pop("process"),
             "process.thread.name": event.pop("thread_name"),
             **self._about,
-            **{name: event.pop(name) for name in tuple(event) if "." in name},
+            **{name: value for name, value in event.items() if "." in name},
         }
-        labels.update(event)  # what other users of structlog gave by names of their own
         if isinstance(error, BaseException):
             fields["error.type"] = type(error).__name__
             fields["error.message"] = str(error)

@@ -229,7 +229,7 @@ SECRET = "hunter2-Zz"
         f"authorization=Basic {SECRET}==",
         f"routing_key={SECRET}",
         "it was correct horse",
-        "postgresql://x/?password=p%40ss%2Fword",
+        "GET /p%40ss%2Fword and p@ss/word",
     ],
 )
 def test_a_secret_is_masked_wherever_it_stands(lines: Lines, words: str) -> None:
@@ -238,7 +238,7 @@ def test_a_secret_is_masked_wherever_it_stands(lines: Lines, words: str) -> None
     with logs.bound(note=words):
         logs.log("bound")
     written = json.dumps(lines(), ensure_ascii=False)
-    assert not re.search(rf"{SECRET}|correct horse|p%40ss", written)
+    assert not re.search(rf"{SECRET}|correct horse|p%40ss|p@ss", written)
     assert logs.MASK in written
 
 
