@@ -41,7 +41,7 @@ T = TypeVar("T")
 RUN_STATES = ("expected", "working", "incomplete", "issued", "missed", "failed")
 MAIL_STATES = ("queued", "sending", "sent", "failed", "unknown")
 SEND_OUTCOMES = ("sent", "temporary", "permanent", "unknown")
-STAGES = ("close", "build", "render", "sign", "deliver")
+STAGES = ("close", "issue")
 
 #: Seconds that a scrape waits for the store: less than the scrape's own timeout.
 SCRAPE_WAIT_S = 4.0

@@ -7,9 +7,10 @@ leaves a mark: nobody knows what became of that mail, and it is not sent again i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from .. import render
@@ -35,7 +36,7 @@ from ..settings import bytes_of, secret_of
 from ..store import ReportRow
 from .issuing import rewrite
 from .service import Service, document_of
-from .serving import MAIL_S, mail_domain
+from .serving import MAIL_S, kept, mail_domain
 from .signatures import PDF
 from .signoff import report_named
 
@@ -105,6 +106,12 @@ class Delivery:
     def some(self) -> list[Delivered]:
         """Send some mails that are due, all of one report; empty where none is."""
         mails = self.runs.take_mails(BATCH)
+        if not mails:
+            return []
+        with kept(self.runs, partial(self.runs.renew_mails, mails)):
+            return self._each(mails)
+
+    def _each(self, mails: Sequence[Mail]) -> list[Delivered]:
         found: list[Delivered] = []
         stopped = ""
         for mail in mails:
@@ -338,3 +345,18 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
             {"report": row.name, "recipient": recipient, "message_id": identity, "reason": reason},
         )
     return identity
+
+
+def arrived(service: Service, report: str, recipient: str, reason: str) -> None:
+    """A mail of unknown outcome did reach its recipient; the log says who says so."""
+    row = report_named(service, report)
+    of = {"kind": row.kind, "period": row.period, "revision": row.revision}
+    with service.store.writing() as writer:
+        found = writer.queue.rows("arrived", **of, recipient=recipient)
+        if not found:
+            raise UsageError(
+                f"the mail of {row.name} to {recipient!r} is not unknown; `reporting status` lists "
+                "those that are"
+            )
+        about = {"report": row.name, "recipient": recipient, "reason": reason}
+        writer.log("mail arrived", {**about, "message_id": found[0]["message_id"]})
