@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     smtp_timeout_s: int = Field(30, ge=1, description="for one answer of the relay")
     smtp_sender: str | None = Field(None, description="an address, or Name <address>")
     mail_domain: str | None = Field(None, description="of Message-IDs; the sender's by default")
+    pseudonym_key_file: Path | None = Field(None, description="of names masked for recipients")
     mail_max_bytes: int = Field(10_000_000, ge=1_000_000, description="a mail, as it is sent")
 
     @field_validator("zone")
