@@ -86,7 +86,6 @@ class Settings(BaseSettings):
     http_port: int = Field(9464, ge=0, le=65535)
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    mask_key_file: Path | None = Field(None, description="masks names for external recipients")
     reports_url: str | None = Field(None, description="where people find reports_dir")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
     smtp_host: str | None = Field(None, description="the relay that takes our mail")

@@ -249,7 +249,9 @@ class Delivery:
         return _Made(body_, attachments)
 
     def _place(self, mail: Mail) -> str:
-        """Where the report itself is, for people."""
+        """Where the report itself is, for people; others have to ask."""
+        if mail.class_ != "internal":
+            return f"with {self.service.settings.issuer}"
         if url := self.service.settings.reports_url:
             return f"{url.rstrip('/')}/{mail.report}/report.html"
         return str(self.service.settings.reports_dir / mail.report)
@@ -287,11 +289,11 @@ def for_class(service: Service, document: Document, class_: str) -> Document:
     """
     if class_ == "internal":
         return document
-    key = service.settings.mask_key_file
+    key = service.settings.pseudonym_key_file
     if key is None:
         raise UsageError(
             f"{document.id} has {class_} recipients, from whom names are kept, and no key to mask "
-            "them with; set REPORTING_MASK_KEY_FILE, or make the recipients internal"
+            "them with; set REPORTING_PSEUDONYM_KEY_FILE, or make the recipients internal"
         )
     register = service.policy.compliance.personal
     return masked(document, "external", register, bytes_of(key).strip())
