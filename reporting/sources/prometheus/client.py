@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -39,6 +39,8 @@ BACKOFF_S = 0.2
 #: After so many queries that timed out at every try, further ones are tried only once: a slow
 #: server may cost a close minutes but not hours.
 PATIENCE = 3
+#: Counts up to this are exact as floats.
+MAX_COUNT = 2.0**53
 #: No sample is as late as the year 10000.
 LAST_MS = 253_402_300_800_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -307,7 +309,7 @@ class _Answer(requests.Response):
 
 
 def decode(body: bytes) -> list[Series]:
-    """The series of an answer of ``/api/v1/query`` or ``/api/v1/query_range``.
+    """The series, with at least one sample, of an answer of ``query`` or ``query_range``.
 
     Samples are most of an answer's bytes: they are cut out, read as one table of numbers, and the
     rest is read as JSON. What is no such answer raises whatever its reading stumbles over, and
@@ -348,7 +350,12 @@ def decode(body: bytes) -> list[Series]:
             times = np.array([_ms(t) for t, _ in given], dtype=np.int64)
             values = np.array([float(v) for _, v in given], dtype=np.float64)
             found.append(_series(item["metric"], times, values))
-    return found
+    return [series for series in found if len(series.at_ms)]
+
+
+def counted(series: Iterable[Series]) -> int:
+    """The sum of what a server counted; a value that is no count adds nothing."""
+    return sum(int(s.value[np.abs(s.value) < MAX_COUNT].sum()) for s in series)
 
 
 def _series(
