@@ -167,8 +167,8 @@ def render_pdf(html: bytes, document: Document) -> bytes:
 
 
 _DESCRIBED = re.compile(r"<title>([^<]*)</title><desc>([^<]*)</desc>")
-#: A track of 1fr is at least as wide as its longest word, and WeasyPrint lays out every word to find
-#: it: a sixth of its time. In these grids none is wider than the track, so the file is the same.
+#: A track of 1fr is at least as wide as its longest word, and WeasyPrint lays out every word to
+#: find that: a sixth of its time. No word of these grids is wider, so the file is the same.
 _FLEXIBLE = re.compile(r"(grid-template-columns: (?:\d+mm |repeat\(\d, ))1fr")
 
 

@@ -279,7 +279,7 @@ def test_documents_are_the_same_whatever_the_machines_habits(site: Site, tmp_pat
     for number, habits in enumerate(HABITS):
         cwd = tmp_path / f"cwd{number}"
         cwd.mkdir()
-        done = site.command(
+        done = site.process(
             "build", "--kind", "monthly", "--date", "2025-10-09", "--now", "2025-12-08T12:00:00Z",
             "--output", "document.json", cwd=cwd, environ=habits,
         )  # fmt: skip

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from reporting.seal import (
     read_proof,
 )
 
+from ..line import site
 from ..signing.authority import Authority
 from .conftest import ORIGIN, Log, Report
 
@@ -314,14 +314,7 @@ def test_what_the_signature_adds_is_only_itself(
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reporting", "verify", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-        env={k: v for k, v in os.environ.items() if not k.startswith("REPORTING_")},
-    )
+    return site.command("verify", *words, cwd=site.ROOT, env=os.environ)
 
 
 def test_the_command_and_its_exit_codes(report: Report, pdf: Path, log: Log) -> None:
