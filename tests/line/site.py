@@ -59,8 +59,11 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def clone(self, name: str, template: str) -> None:
-        """A database that starts as a copy of another."""
-        self.run(f'create database "{name}" template "{template}"')
+        """A database that starts as a copy of another.
+
+        Copying its files takes two thirds of the time of logging every page of them.
+        """
+        self.run(f'create database "{name}" template "{template}" strategy file_copy')
 
     def drop(self, name: str) -> None:
         """Away with a database, whoever is still connected."""
@@ -134,6 +137,7 @@ class Site:
 
     def ledger_sql(self, sql: str) -> list[Any]:
         """Change or read the firm's tables."""
+        assert self.ledger != "ledger", "the demo's own ledger is nobody's to change"
         return self.server.run(sql, self.ledger)
 
     def store_sql(self, sql: str, user: str = "postgres") -> list[Any]:
