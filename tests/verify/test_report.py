@@ -174,8 +174,8 @@ def accepted(report: Report, pdf: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     Rendering again comes last and only where nothing was wrong: it need not be repeated here.
     """
-    files = {"report.pdf": report.files["report.pdf"][: report.made.rendered_bytes]}
-    monkeypatch.setattr("reporting.pipeline.verifying.files_of", lambda document: files)
+    digests = {"report.pdf": report.made.files["report.pdf"]}
+    monkeypatch.setattr("reporting.pipeline.verifying._rendered", lambda facts, templates: digests)
     pdf.with_name("provenance.json").unlink()  # it knows the file's digest, and would say so first
 
     def judged(body: bytes) -> bool:
