@@ -33,8 +33,9 @@ for name in [name for name in os.environ if name.startswith("REPORTING_")]:
     del os.environ[name]  # nobody's own settings may reach a test
 
 SHARED = pytest.StashKey[Path]()
+DEMO_LEDGER = "ledger"
 #: The demo's databases. Their copies are what tests clone: nobody may be connected to those.
-TEMPLATES = ("ledger", "reporting")
+TEMPLATES = (DEMO_LEDGER, "reporting")
 _numbers = itertools.count(1)
 
 
@@ -132,7 +133,10 @@ def empty_store(server: Server, demo_var: Path) -> str:
 
 @pytest.fixture
 def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Sites whose ledger and store are clones of given databases, dropped at the test's end."""
+    """Sites whose ledger and store are clones of given databases, dropped at the test's end.
+
+    The demo's own ledger is not cloned: it is only read.
+    """
     made: list[str] = []
 
     def make(ledger: str, store: str, reports: Path | None = None, **given: Any) -> Site:
@@ -142,11 +146,15 @@ def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
         story.operations_file(folder).write_text(story.operations(), "utf-8")
         if reports is not None:
             shutil.copytree(reports, folder / "reports")
+        names = {}
         for kind, template in (("ledger", ledger), ("store", store)):
-            made.append(f"{kind}{WORKER}_{number}")
+            names[kind] = f"{kind}{WORKER}_{number}"
+            if template == DEMO_LEDGER:
+                names[kind] = template
+                continue
+            made.append(names[kind])
             server.clone(made[-1], template)
-        ledger, store = made[-2:]
-        return Site(server, ledger, store, folder / "reports", folder, given)
+        return Site(server, names["ledger"], names["store"], folder / "reports", folder, given)
 
     yield make
     for name in made:
@@ -157,6 +165,12 @@ def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
 def site(demo: Demo, make_site: Callable[..., Site]) -> Site:
     """The demo as it stands at its end, free to be changed."""
     return make_site("ledger_template", "reporting_template", demo.reports)
+
+
+@pytest.fixture
+def closed_site(demo: Demo, make_site: Callable[..., Site]) -> Site:
+    """The same for tests that leave the ledger alone: a third of a second cheaper."""
+    return make_site(DEMO_LEDGER, "reporting_template", demo.reports)
 
 
 @pytest.fixture

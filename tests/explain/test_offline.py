@@ -7,9 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +16,9 @@ from reporting.model import Money
 from reporting.page import Document
 from reporting.pipeline import Opened, Service, explain, open_report
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..line import site
+from ..line.site import ROOT
+
 SAMPLE = ROOT / "reports" / "sample"
 DAILY = SAMPLE / "daily" / "2025-12-05" / "r1"
 
@@ -31,13 +31,9 @@ def opened(folder: Path) -> Opened:
     return open_report(str(folder), no_service)
 
 
-def command(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+def command(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Nothing is configured and no folder of ours is near."""
-    return subprocess.run(
-        [sys.executable, "-m", "reporting", "explain", *words],
-        capture_output=True, text=True, encoding="utf-8", check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}, **more,
-    )  # fmt: skip
+    return site.command("explain", *words, cwd=cwd, env={**os.environ, "COLUMNS": "100"})
 
 
 def test_a_figure_of_a_folder() -> None:

@@ -1,4 +1,4 @@
-"""The command line as a person or a scheduler meets it: real processes, real causes."""
+"""The command line as a person or a scheduler meets it: real causes, and processes for some."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reporting import __version__
 from reporting.demo import metrics
 from reporting.sources.ledger import ADDS, optional_views
 
-from .site import CLOSED, CLOSED_DATABASE, ROOT, SECRET, Demo, Site, files_of
+from .site import CLOSED, CLOSED_DATABASE, ROOT, SECRET, Demo, Site, command, files_of
 
 VERBS = ("close", "build", "issue", "verify", "status", "doctor", "demo")
 NOW = ("--now", "2025-12-08T12:00:00Z")
@@ -38,11 +38,7 @@ def one_object(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_shows_an_example(tmp_path: Path, verb: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "reporting", verb, "--help"],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
-    )  # fmt: skip
+    done = command(verb, "--help", cwd=tmp_path, env={**os.environ, "COLUMNS": "100"})
     assert done.returncode == 0
     assert f"reporting {verb}" in done.stdout.split("Example", 1)[1]
 
@@ -97,7 +93,7 @@ def test_a_day_from_close_to_status(site: Site, prometheus: str) -> None:
     assert one_object(site.command(*issue).stdout)["outcome"] == "regenerated"
     checked = one_object(site.command("verify", found["folder"], "--json").stdout)
     assert (checked["ok"], checked["problems"]) == (True, [])
-    state = one_object(site.command("status", "--json").stdout)
+    state = one_object(site.process("status", "--json").stdout)
     assert (state["last_day"], state["sealed_days"]) == ("2025-12-08", 98)
     assert len(state["reports"]) == 4
 
@@ -176,7 +172,7 @@ def test_every_failure_has_its_code_and_says_what_to_do(site: Site, cause: str) 
 @pytest.mark.parametrize("cause", ["a holiday", "a ledger that is away"])
 def test_without_json_the_same_words_go_to_standard_error(site: Site, cause: str) -> None:
     words, settings, code, expected = CAUSES[cause]
-    done = site.command(*words, **settings)
+    done = site.process(*words, **settings)
     assert (done.returncode, done.stdout) == (code, "")
     message = " ".join(done.stderr.split())
     assert message.startswith("error:") and SECRET not in message
@@ -316,12 +312,12 @@ def test_a_terminated_demo_leaves_no_server_behind(demo: Demo, tmp_path: Path) -
     shutil.copy(demo.var / "tsdb.stamp", var)
     (var / "metrics").mkdir()
     shutil.copy(demo.var / "metrics" / metrics.TRUTH_FILE, var / "metrics")
-    command = [sys.executable, "-m", "reporting", "demo", "--var-dir", str(var),
+    started = [sys.executable, "-m", "reporting", "demo", "--var-dir", str(var),
                "--reports-dir", str(tmp_path / "reports")]  # fmt: skip
     output = tmp_path / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command,
+            started,
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=file,

@@ -73,7 +73,7 @@ def test_a_flash_is_replaced_by_the_final_report(site: Site, prometheus: str) ->
     with pytest.raises(UsageError, match="sealed already"):
         pipeline.close(service, DAY, AFTERNOON, flash=True)
 
-    second = pipeline.issue(service, "daily", DAY, after(LAST, 1)).document
+    second = pipeline.draft(service, "daily", DAY, after(LAST, 1))
     assert (second.revision, second.status) == (2, Status.FINAL)
     assert (second.supersedes, second.reason) == (issued.document.id, "final after flash")
     changed = {d.figure for d in second.differences}

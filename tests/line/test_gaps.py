@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reporting import pipeline
+from reporting import pipeline, render
 from reporting.demo.prometheus import running_prometheus
 from reporting.demo.story import closing_time
 from reporting.errors import NotReady, SourceUnavailable, UsageError
@@ -107,7 +107,7 @@ def test_a_gap_is_sealed_printed_and_filled(site: Site, prometheus: str) -> None
     results = pipeline.close(site.service(prometheus_url=prometheus), day, after(LAST, 1))
     assert {c.day: (c.outcome, c.revision) for c in results}[day] == ("revised", 2)
     assert facts(site.store, day) == right
-    second = pipeline.issue(site.service(), "daily", day, after(LAST, 2)).document
+    second = pipeline.draft(site.service(), "daily", day, after(LAST, 2))
     assert (second.revision, second.status, second.gaps) == (2, Status.RESTATED, ())
 
 
@@ -176,16 +176,16 @@ def test_a_session_of_an_empty_ledger_is_missing_and_not_zero(fresh: Site) -> No
     pipeline.close(fresh.service(), FIRST, closing_time(FIRST), allow_gaps=True)
     found = facts(fresh.store, FIRST)
     assert {why(found[name]) for name in BOOKED} == {"source empty"}
-    document = pipeline.issue(fresh.service(), "daily", FIRST, after(FIRST, 1)).document
+    document = pipeline.draft(fresh.service(), "daily", FIRST, after(FIRST, 1))
     assert document.status == Status.INCOMPLETE
     assert all(f.value.kind == "missing" for f in document.headline)
 
 
 def test_a_session_without_trades_is_printed_as_such(site: Site) -> None:
-    issued = pipeline.issue(site.service(), "daily", date(2025, 10, 13), after(LAST, 1))
-    html = (issued.folder / "report.html").read_text("utf-8").lower()
+    document = pipeline.draft(site.service(), "daily", date(2025, 10, 13), after(LAST, 1))
+    html = render.render_html(document).decode().lower()
     assert "no trades" in html and "no orders" in html
-    figures = {f.id: f.value for s in issued.document.sections for f in s.figures}
+    figures = {f.id: f.value for s in document.sections for f in s.figures}
     assert figures["pnl.fills"].value == 0
     assert not any(
         getattr(value, "denominator", None) == 0 and value.kind != "missing"
@@ -201,9 +201,9 @@ def test_an_instrument_that_was_never_marked_is_left_out_and_named(fresh: Site) 
     assert unmarked == {"ALDR"}
     held = [h for h in pnl["holdings"] if h["instrument"] == "ALDR"]
     assert held and all(h["value_close"] is None for h in held)
-    issued = pipeline.issue(fresh.service(), "daily", FIRST, after(FIRST, 1))
-    assert issued.document.status == Status.INCOMPLETE, issued.document.gaps
-    assert any("Alder Systems" in a.text for a in issued.document.attention)
+    document = pipeline.draft(fresh.service(), "daily", FIRST, after(FIRST, 1))
+    assert document.status == Status.INCOMPLETE, document.gaps
+    assert any("Alder Systems" in a.text for a in document.attention)
 
 
 # --- days that can not be asked for --------------------------------------------------------------

@@ -14,6 +14,7 @@ from reporting import render
 from reporting.page import Document, Kind
 from reporting.signing import Signed, sign
 
+from ..line.site import Site
 from .authority import Authority, running
 
 
@@ -53,3 +54,9 @@ def small(documents: ModuleType) -> bytes:
 @pytest.fixture(scope="session")
 def signed(authority: Authority, small: bytes, now: datetime) -> Signed:
     return sign(small, authority.credentials(), now)
+
+
+@pytest.fixture
+def site(closed_site: Site) -> Site:
+    """The demo as it stands at its end; its ledger is only read."""
+    return closed_site

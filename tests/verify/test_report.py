@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from reporting.seal import (
     read_proof,
 )
 
+from ..line import site
 from ..signing.authority import Authority
 from .conftest import ORIGIN, Log, Report
 
@@ -174,8 +174,8 @@ def accepted(report: Report, pdf: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     Rendering again comes last and only where nothing was wrong: it need not be repeated here.
     """
-    files = {"report.pdf": report.files["report.pdf"][: report.made.rendered_bytes]}
-    monkeypatch.setattr("reporting.pipeline.verifying.files_of", lambda document: files)
+    digests = {"report.pdf": report.made.files["report.pdf"]}
+    monkeypatch.setattr("reporting.pipeline.verifying._rendered", lambda facts, templates: digests)
     pdf.with_name("provenance.json").unlink()  # it knows the file's digest, and would say so first
 
     def judged(body: bytes) -> bool:
@@ -314,14 +314,7 @@ def test_what_the_signature_adds_is_only_itself(
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reporting", "verify", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-        env={k: v for k, v in os.environ.items() if not k.startswith("REPORTING_")},
-    )
+    return site.command("verify", *words, cwd=site.ROOT, env=os.environ)
 
 
 def test_the_command_and_its_exit_codes(report: Report, pdf: Path, log: Log) -> None:
