@@ -163,7 +163,7 @@ def one_close(url: str, store: str, engine: str, profile: bool) -> dict[str, Any
         engine,
         "profile" if profile else "",
     ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -256,6 +256,7 @@ def main() -> None:
     for _ in range(arguments.runs):
         floors.append(floor(url))
         server.drop_database("book_store")
+        (BENCH / "audit-witness.jsonl").unlink(missing_ok=True)  # of the store that is gone
         closes.append(
             one_close(url, server.database_url("book_store"), arguments.engine, arguments.profile)
         )
