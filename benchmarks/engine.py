@@ -8,6 +8,10 @@ process (the closing process itself) and by the engine, from dividing to adding 
 workers are there already, since a close calls them once. Both come to the same book and the same
 executions, which is checked. Aim: two processes on two cores 1.7 times as fast as one, or more.
 
+Beside it stands what the machine itself gives: two whole runs at the same time, each by a process of
+its own that shares nothing with the other, against one alone. On two cores that do nothing else it is
+2 less what the cores take from each other: caches, memory, clock.
+
 A part's cost is measured alone: seconds of the processor to make it, to work it out and to unpack
 and add up what comes of it, and bytes sent and sent back. docs/scale.md reckons with these.
 """
@@ -59,6 +63,11 @@ def costs(session: Any, divided: Any) -> dict[str, float]:
     return {"parts": len(rows), "divide_s": first["make_s"] - typical["make_s"], **typical}
 
 
+def alone(work: Callable[[], Any], _: int) -> float:
+    """Seconds on the wall that ``work`` takes, whatever comes of it."""
+    return measured(work)[0]
+
+
 def main() -> None:
     """Measure one process and the engine in turn, then a part alone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -74,7 +83,7 @@ def main() -> None:
     from reporting.book import EMPTY_BOOK
     from reporting.book.execution import market_of
     from reporting.book.parts import Session, Sources, parts, worked_through
-    from reporting.engine import engine
+    from reporting.engine import engine, forked
     from reporting.periods import trading_day
     from reporting.postgres import database
     from reporting.sources.ledger import Ledger
@@ -88,9 +97,12 @@ def main() -> None:
     workers = engine(arguments.engine)
     list(workers.map(abs, range(16)))  # they come
     through = partial(worked_through, day, EMPTY_BOOK, sources, market, size=size)
-    ones, twos = [], []
+    ones, twos, beside = [], [], []
     for _ in range(arguments.runs):
         one_s, one_cpu, one = measured(partial(through, run=map))
+        # As many forks as there are cores, for one thing each.
+        cores = range(len(os.sched_getaffinity(0)))
+        beside.append(max(forked(partial(alone, partial(through, run=map)), cores)))
         two_s, two_cpu, two = measured(partial(through, run=workers.map))
         assert one[0] == two[0] and one[1].day == two[1].day
         ones.append((one_s, one_cpu))
@@ -106,6 +118,7 @@ def main() -> None:
         "one_s": round(one_s, 2),
         "engine_s": round(two_s, 2),
         "ratio": round(one_s / two_s, 2),
+        "machine": round(len(cores) * one_s / min(beside), 2),
         "one_cpu_s": round(min(s for _, s in ones), 2),
         "driver_cpu_s": round(min(s for _, s in twos), 2),
         "load": round(os.getloadavg()[0], 1),
@@ -116,9 +129,10 @@ def main() -> None:
         return
     print(
         f"{result['parts']} parts of {size:,} fills: {one_s:.2f} s by one process, {two_s:.2f} s "
-        f"by {arguments.engine}; ratio {result['ratio']} (aim with two: 1.7 or above); the closing "
-        f"process itself then needs {result['driver_cpu_s']} s of the processor; machine's load "
-        f"{result['load']}"
+        f"by {arguments.engine}; ratio {result['ratio']} (aim with two: 1.7 or above), and "
+        f"{result['machine']} of whole runs beside each other; the one process needs "
+        f"{result['one_cpu_s']} s of the processor, the closing process with workers "
+        f"{result['driver_cpu_s']}; machine's load {result['load']}"
     )
     print(
         f"a part: {part['make_s']:.3f} s to make and pack, {part['work_s']:.3f} s to work out, "

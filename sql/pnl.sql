@@ -263,7 +263,9 @@ select
     f.fee, f.fee_currency, f.executed_at, f.kind,
     later.fill_id as replaced_by, later.kind as replaced_as
 from ledger.fills f
-join ledger.fills later on later.refers_to = f.fill_id and later.recorded_at <= :known_at
+join ledger.fills later
+  -- Not null by the equality alone; said, an index of the few that refer can be used for it.
+  on later.refers_to is not null and later.refers_to = f.fill_id and later.recorded_at <= :known_at
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at
   and f.kind is distinct from 'bust'

@@ -65,7 +65,9 @@ def match_fifo(
         return match_fifo_reference(keys, quantity, price, excess)
     # Quantities are summed too, whatever their price.
     prices = np.maximum(np.abs(price), 1).astype(np.float64)
-    turnover = np.abs(quantity).astype(np.float64) @ prices + sum(map(abs, excess.values()))
+    # Not a product of vectors: OpenBLAS would wake its threads for it, and they then take every
+    # core for 30 ms and more, waiting for another one, from whoever works beside.
+    turnover = float((np.abs(quantity) * prices).sum()) + sum(map(abs, excess.values()))
     if turnover >= INT64_SAFE:
         return match_fifo_reference(keys, quantity, price, excess)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections import deque
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from reporting import book
 from reporting.book.fifo import INT64_SAFE, ints, match_fifo, match_fifo_reference, rescale
 
 Row = tuple[int, int, int]  # key, signed quantity, price
@@ -163,3 +166,15 @@ def test_rescale_leaves_64_bits_for_python_integers() -> None:
     assert grown.dtype == object
     assert grown.tolist() == [9 * 10**20]
     assert rescale(ints([]), 5).tolist() == []
+
+
+#: What numpy hands to OpenBLAS.
+BLAS = {"dot", "vdot", "inner", "outer", "matmul", "tensordot", "einsum", "linalg", "corrcoef", "cov"}
+
+
+def test_no_thread_of_openblas_is_woken_by_the_book() -> None:
+    """They go on spinning for 30 ms and more, on the cores on which other parts are worked out."""
+    for path in sorted(Path(*book.__path__).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            found = isinstance(node, ast.MatMult) or getattr(node, "attr", "") in BLAS
+            assert not found, f"{path.name}: {ast.unparse(node)}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 
 def squared(number: int) -> int:
@@ -18,6 +21,14 @@ def whose(_: int) -> int:
     """The process that does it; slow enough for each to get some."""
     time.sleep(0.05)
     return os.getpid()
+
+
+def page_faults(_: int) -> int:
+    """How often the system gave a page, while 80 MB were made, filled and freed again."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    made = [np.ones(1_000_000) for _ in range(10)]
+    del made
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def failing(number: int) -> int:

@@ -6,6 +6,7 @@ The scheduler and its workers are real, and a worker that dies is killed (SIGKIL
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from reporting.pipeline.health import doctor
 from reporting.settings import load
 
 from ..line.site import CLOSED, ROOT, WORKER, Server, Site
-from .engine_work import dying, dying_once, failing, squared, waiting, whose
+from .engine_work import dying, dying_once, failing, page_faults, squared, waiting, whose
 
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
 END = datetime.fromisoformat("2026-03-04T12:00+00:00")
@@ -291,6 +292,13 @@ def test_few_things_are_made_ahead(local: Engine) -> None:
 
     for n, _ in enumerate(local.map(squared, things())):
         assert len(asked) <= n + 1 + AHEAD * 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library does as it likes")
+def test_a_worker_keeps_the_memory_that_the_next_part_needs(either: Engine) -> None:
+    faults = list(either.map(page_faults, range(12)))
+    # 20,000 pages of 4 KiB; each worker is given them once.
+    assert sum(n > 2000 for n in faults) <= 2, faults
 
 
 def test_one_thing_alone_is_done_here(local: Engine) -> None:

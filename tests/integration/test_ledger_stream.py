@@ -314,3 +314,21 @@ def test_what_the_server_refuses_is_raised_where_it_was_asked(url: str) -> None:
                 postgres.Query("broken", "select 1 / (n - 900) from generate_series(1, 1000) n")
             )
         )
+
+
+@pytest.mark.parametrize(
+    "query", ["fills", "fills_control", "replaced_fills", "correcting_fills", "earlier_fills"]
+)
+def test_what_refers_to_a_fill_is_found_by_the_index_of_the_few(url: str, query: str) -> None:
+    """A firm's index holds those that refer to a fill; without it all fills would be hashed."""
+    named: dict[str, Any] = {"start": START, "end": KNOWN_AT, "known_at": KNOWN_AT}
+    sql = Ledger(database(url, "ledger"), "USD")._queries[query].sql
+    with connected(url) as cursor:
+        cursor.execute(
+            "create index if not exists refers on fills (refers_to) where refers_to is not null"
+        )
+        cursor.execute("set enable_seqscan = off")  # few rows: a scan would be chosen for them
+        cursor.execute(f"explain (format json) {sql}", {**named, "order_ids": ["O1"]})
+        (plan,) = cursor.fetchone()
+        cursor.execute("drop index refers")
+    assert '"refers"' in str(plan).replace("'", '"'), plan
