@@ -117,6 +117,12 @@ def merged(figure: str, dimension: str = "", *, scale: str = "", where: str = ""
     )
 
 
+def share(figure: str, name: str) -> str:
+    """A column with a ratio of one figure among several, from the sums of its parts."""
+    only = f"filter (where figure = '{figure}')"
+    return f"  sum(numerator) {only}\n    / nullif(sum(denominator) {only}, 0) as {name}"
+
+
 def total(figure: str, where: str = "") -> Json:
     """A sum over the range; none where no day has a value."""
     return sql(
@@ -193,9 +199,10 @@ def stat(
     steps: Sequence[Json] = PLAIN,
     decimals: int | None = None,
     mappings: Sequence[Json] = (),
+    each_row: bool = False,
     width: int = 4,
 ) -> Json:
-    """One number, or one a series."""
+    """One number, or one a series or, of a table, one a row."""
     defaults: Json = {
         "unit": unit,
         "noValue": NO_DATA,
@@ -218,7 +225,7 @@ def stat(
             "orientation": "auto",
             "textMode": "auto",
             "wideLayout": True,
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": each_row},
         },
         width=width,
         height=5,
@@ -267,7 +274,7 @@ def states(title: str, targets: Sequence[Json], *, about: str) -> Json:
             "color": {"mode": "thresholds"},
             "thresholds": {"mode": "absolute", "steps": above(1)},
             "mappings": UP_DOWN,
-            "custom": {"fillOpacity": 80, "lineWidth": 0, "spanNulls": False},
+            "custom": {"fillOpacity": 80, "lineWidth": 0},
         },
         {
             "alignValue": "left",
@@ -451,7 +458,8 @@ def agents() -> Json:
             stat("Up", [prom(f"min by (job) (up{{{AGENT}}})", "{{job}}")], steps=above(1),
                  mappings=UP_DOWN, about="Whether each agent answers its last scrape.", width=6),
             stat("Accuracy, last hour",
-                 [prom(f'sum by (job) (rate(agent_predictions_total{{{AGENT},outcome="correct"}}[1h]))'
+                 [prom("sum by (job) (rate("
+                       f'agent_predictions_total{{{AGENT},outcome="correct"}}[1h]))'
                        f"\n/ sum by (job) (rate(agent_predictions_total{{{AGENT}}}[1h]))",
                        "{{job}}")],
                  "percentunit", steps=above(PROMISES["strategic_accuracy"]), decimals=1, width=9,
@@ -524,9 +532,7 @@ def agents() -> Json:
                        "  sum(value) filter (where figure = 'pnl.net') as net,\n"
                        "  sum(value) filter (where figure = 'pnl.fees') as fees,\n"
                        "  sum(value) filter (where figure = 'pnl.fills') as fills,\n"
-                       "  sum(numerator) filter (where figure = 'fill_rate.full')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'fill_rate.full'), 0)\n"
-                       "    as filled_in_full\n"
+                       f"{share('fill_rate.full', 'filled_in_full')}\n"
                        "from dashboard.figure\n"
                        f"where $__timeFilter(at) and dimension = 'agent'{OF_AGENT}\n"
                        "group by label order by label", table=True)],
@@ -534,12 +540,8 @@ def agents() -> Json:
                   about=MERGED),
             table("Objectives over the chosen days",
                   [sql("select title as objective,\n"
-                       "  sum(numerator) filter (where figure = 'level.good')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'level.good'), 0)"
-                       " as good,\n"
-                       "  sum(numerator) filter (where figure = 'level.unknown')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'level.unknown'), 0)"
-                       " as without_data,\n"
+                       f"{share('level.good', 'good')},\n"
+                       f"{share('level.unknown', 'without_data')},\n"
                        "  count(*) filter (where figure = 'level.good' and value is null)"
                        " as days_missing\n"
                        "from dashboard.figure\n"
@@ -806,14 +808,14 @@ def trading() -> Json:
             stat("Orders filled in full", [merged("fill_rate.full")], "percentunit", decimals=2,
                  steps=above(full), about="Promised: more than 95 %. " + MERGED),
             stat("Slippage",
-                 [sql("select substring(unit from '...$') as currency,\n"
+                 [sql("select right(unit, 3) as currency,\n"
                       "  sum(numerator) / nullif(sum(denominator), 0) as value\n"
                       "from dashboard.figure\n"
                       "where $__timeFilter(at) and figure = 'slippage.arrival'"
                       " and dimension = ''\n"
                       "  and value is not null\n"
                       "group by 1 order by 1", table=True)],
-                 "short", decimals=2, steps=below(bps), width=6,
+                 "short", decimals=2, steps=below(bps), width=6, each_row=True,
                  about="Basis points against arrival, by the notional's currency. Promised: less "
                  "than 2. " + MERGED),
             stat("Sessions without a result",
@@ -852,9 +854,7 @@ def trading() -> Json:
                        "  sum(value) filter (where figure = 'pnl.gross') as gross,\n"
                        "  sum(value) filter (where figure = 'pnl.fees') as fees,\n"
                        "  sum(value) filter (where figure = 'pnl.fills') as fills,\n"
-                       "  sum(numerator) filter (where figure = 'fill_rate.full')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'fill_rate.full'), 0)\n"
-                       "    as filled_in_full,\n"
+                       f"{share('fill_rate.full', 'filled_in_full')},\n"
                        "  count(*) filter (where figure = 'pnl.net' and value is null)"
                        " as sessions_missing\n"
                        "from dashboard.figure\n"
@@ -865,12 +865,8 @@ def trading() -> Json:
                   about=MERGED),
             table("Objectives over the chosen days",
                   [sql("select title as objective,\n"
-                       "  sum(numerator) filter (where figure = 'level.good')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'level.good'), 0)"
-                       " as good,\n"
-                       "  sum(numerator) filter (where figure = 'level.unknown')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'level.unknown'), 0)"
-                       " as without_data\n"
+                       f"{share('level.good', 'good')},\n"
+                       f"{share('level.unknown', 'without_data')}\n"
                        "from dashboard.figure\n"
                        "where $__timeFilter(at) and dimension = 'objective' and label in (\n"
                        "  'order_latency', 'execution_error_rate', 'ingestion', 'data_ingestion',\n"
@@ -1030,7 +1026,7 @@ def database_infrastructure() -> Json:
             about=f"Of the busiest host. Promised: less than {limit:g} %, 99 % of the time.",
         )  # fmt: skip
 
-    def capacity(title: str, expr: str, name: str, unit: str, words: str) -> Json:
+    def capacity(title: str, expr: str, name: str, words: str) -> Json:
         return stat(
             title, [prom(f"{expr} / {PROMISES[name]:g}", "used")], "percentunit", decimals=1,
             steps=below(0.9), width=6,
@@ -1050,13 +1046,13 @@ def database_infrastructure() -> Json:
                  steps=above(1), mappings=UP_DOWN, width=24,
                  about="Whether each answers."),
             capacity("Cores in use", "instance:node_cpu_cores_used:rate1m", "capacity_cpu",
-                     "cores", "8 cores"),
+                     "8 cores"),
             capacity("Memory in use", "1e-9 * instance:node_memory_used_bytes:sum",
-                     "capacity_memory", "GB", "16 GB"),
+                     "capacity_memory", "16 GB"),
             capacity("Storage in use", "1e-9 * instance:node_filesystem_used_bytes:sum",
-                     "capacity_storage", "GB", "500 GB"),
+                     "capacity_storage", "500 GB"),
             capacity("Network in use", "8e-9 * instance:node_network_bytes:rate1m",
-                     "capacity_network", "Gbit/s", "1 Gbit/s"),
+                     "capacity_network", "1 Gbit/s"),
             usage("Processor", "cpu", "cpu"),
             usage("Memory", "memory", "memory"),
             usage("Disk", "filesystem", "disk"),
@@ -1107,12 +1103,8 @@ def database_infrastructure() -> Json:
                    about="The line is at 25 hours: a day was missed."),
             table("Objectives over the chosen days",
                   [sql("select title as objective,\n"
-                       "  sum(numerator) filter (where figure = 'level.good')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'level.good'), 0)"
-                       " as good,\n"
-                       "  sum(numerator) filter (where figure = 'level.unknown')\n"
-                       "    / nullif(sum(denominator) filter (where figure = 'level.unknown'), 0)"
-                       " as without_data,\n"
+                       f"{share('level.good', 'good')},\n"
+                       f"{share('level.unknown', 'without_data')},\n"
                        "  max(value) filter (where figure = 'level.highest') as highest\n"
                        "from dashboard.figure\n"
                        "where $__timeFilter(at) and dimension = 'objective' and label in (\n"

@@ -624,19 +624,21 @@ create view dashboard.day as
 comment on view dashboard.day is 'the newest revision of every sealed day';
 
 create view dashboard.figure as
-    select r.day, (r.day + time '12:00') at time zone 'UTC' as at, r.revision, r.figure, r.dimension,
+    select day, (day + time '12:00') at time zone 'UTC' as at, revision, r.figure, r.dimension,
            r.label, r.title, r.unit, r.numerator, r.upper, r.denominator, r.value, r.missing, r.detail
     from dashboard.day_row r
-    where r.revision = (select max(d.revision) from reporting.sealed_day d where d.day = r.day);
+    join (select day, max(revision) as revision from reporting.sealed_day group by day) newest
+        using (day, revision);
 comment on view dashboard.figure is
     'figures of the newest revision of every day; ratios: sum(numerator) / sum(denominator)';
 
 create view dashboard.incident as
     select distinct on (i.source, i.id) i.source, i.id, i.priority, i.alert, i.target, i.opened_at,
-           i.acknowledged_at, i.resolved_at, i.level, i.false_positive, i.day as as_of
+           i.acknowledged_at, i.resolved_at, i.level, i.false_positive, day as as_of
     from dashboard.incident_row i
-    where i.revision = (select max(d.revision) from reporting.sealed_day d where d.day = i.day)
-    order by i.source, i.id, i.day desc;
+    join (select day, max(revision) as revision from reporting.sealed_day group by day) newest
+        using (day, revision)
+    order by i.source, i.id, day desc;
 comment on view dashboard.incident is 'every incident as the last sealed day knows it';
 
 -- Each session's result beside the VaR of the session before it, as first told of that close once it
@@ -693,13 +695,13 @@ create view dashboard.report as
 comment on view dashboard.report is 'every revision of every issued report';
 
 create view dashboard.report_figure as
-    select r.kind, r.period, r.revision, h.last as day,
+    select kind, period, revision, h.last as day,
            (h.last + time '12:00') at time zone 'UTC' as at, r.section, r.figure, r.title, r.unit,
            r.value, r.upper, r.words, r.missing, r.detail, r.comparator, r.target, r.target_unit,
            r.verdict, r.position
     from dashboard.report_row r join dashboard.report_head h using (kind, period, revision)
-    where r.revision = (select max(i.revision) from reporting.issued_report i
-                        where (i.kind, i.period) = (r.kind, r.period));
+    join (select kind, period, max(revision) as revision from reporting.issued_report
+          group by kind, period) newest using (kind, period, revision);
 comment on view dashboard.report_figure is
     'headline figures of the newest revision of every report, with target and verdict';
 
