@@ -6,7 +6,7 @@ is what the caller's clock says, and every moment that is printed is recorded wh
 
 from .closing import Closed, close
 from .explaining import Explanation, Opened, explain, open_report
-from .health import Check, doctor, status
+from .health import Check, doctor, in_clear, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
 from .service import Progress, Service, silent
 from .verifying import Against, Verified, against, verify, verify_folder, verify_pdf, worth
@@ -27,6 +27,7 @@ __all__ = [
     "draft",
     "explain",
     "files_of",
+    "in_clear",
     "issue",
     "open_report",
     "period_of",

@@ -147,7 +147,10 @@ def unfit(value: Any, hint: Any, path: str) -> Iterator[str]:
     """Values that are not of the type that Grafana's models declare for them."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if hint in (Any, object) or isinstance(hint, typing.TypeVar):
-        return
+        if not hasattr(value, "to_json"):
+            return
+        hint = type(value)  # a panel's options: of the panel's own kind
+        origin = None
     if hint is type(None) or value is None:
         if value is not None:
             yield f"{path}: {value!r} is not none"

@@ -14,7 +14,10 @@ begin
     -- Roles belong to the whole server: another database's migration may be making them right now.
     begin
         if not exists (select from pg_roles where rolname = 'reporting_dashboard') then
-            create role reporting_dashboard login connection limit 20;
+            create role reporting_dashboard login;
+        end if;
+        if not exists (select from pg_db_role_setting s join pg_roles r on r.oid = s.setrole
+                       where r.rolname = 'reporting_dashboard' and s.setdatabase = 0) then
             alter role reporting_dashboard set default_transaction_read_only = on;
             alter role reporting_dashboard set statement_timeout = '30s';
         end if;
