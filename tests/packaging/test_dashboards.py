@@ -507,3 +507,69 @@ def test_the_role_sees_the_views_and_nothing_else(demo: Demo, sealed_name: str) 
     ):
         allowed = f"select has_function_privilege('{ROLE}', '{function}', 'execute')"
         assert server.run(allowed, sealed_name) == [(False,)]
+
+
+# ---- kept up to date ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh_store(server: Server, empty_store: str) -> Iterator[str]:
+    name = f"dashboards_fresh{WORKER}"
+    server.clone(name, empty_store)
+    yield name
+    server.drop(name)
+
+
+def seal(server: Server, store: str, revision: int, facts: Any) -> None:
+    """A day's revision, added by the service's own role; facts None: a body that is no JSON."""
+    body = {
+        "session": True,
+        "flash": False,
+        "window": {"start": "2025-11-03T05:00:00Z", "end": "2025-11-04T05:00:00Z"},
+        "facts": facts,
+        "findings": [],
+    }
+    text = "no JSON" if facts is None else json.dumps(body)
+    with connected(server.database(store, "reporting_app")) as cursor:
+        cursor.execute(
+            "insert into reporting.sealed_day (day, revision, digest, body, known_at, sealed_at,"
+            " reason) values ('2025-11-03', %s, %s, %s, now(), now(), '')",
+            (revision, str(revision), text.encode()),
+        )
+
+
+def test_a_day_is_on_the_dashboards_once_it_is_sealed(server: Server, fresh_store: str) -> None:
+    absent = {"kind": "missing", "why": "no mark", "detail": "of ALDR"}
+
+    def shown(text: str) -> list[Any]:
+        return server.run(text, fresh_store, ROLE)
+
+    net = "select revision, value, missing, detail from dashboard.figure where figure = 'pnl.net'"
+    seal(server, fresh_store, 1, {"pnl": absent})
+    assert shown(net) == [(1, None, "no mark", "of ALDR")]
+    flat = {"base": "USD", "cells": [], "fx": [], "marks": []}
+    seal(server, fresh_store, 2, {"pnl": flat})
+    assert shown(net) == [(2, 0, None, None)]
+    assert shown("select revision, session, problem from dashboard.day") == [(2, True, None)]
+
+    # What can't be read is sealed all the same, and is not shown as something that it is not.
+    for revision, facts in ((3, None), (4, {"pnl": {**flat, "cells": [{"fills": "many"}]}})):
+        seal(server, fresh_store, revision, facts)
+        assert shown(net) == []
+        ((problem,),) = shown("select problem from dashboard.day")
+        assert problem
+    assert server.run("select count(*) from reporting.sealed_day", fresh_store) == [(4,)]
+
+
+def test_a_purged_day_leaves_nothing_on_the_dashboards(server: Server, fresh_store: str) -> None:
+    seal(server, fresh_store, 1, {"pnl": {"base": "USD", "cells": [], "fx": [], "marks": []}})
+    server.run(
+        "insert into reporting.purged (record, name, digest, reason, class, until, person)"
+        " values ('sealed_day', '2025-11-03/r1', '1', 'old', 'x', '2025-12-01', 'somebody');"
+        "update reporting.sealed_day set body = ''",
+        fresh_store,
+    )
+    for view in ("figure", "incident", "drawdown", "backtest"):
+        assert server.run(f"select count(*) from dashboard.{view}", fresh_store, ROLE) == [(0,)]
+    assert server.run("select session from dashboard.day", fresh_store, ROLE) == [(None,)]
+    assert server.run("select count(*) from dashboard.day_row", fresh_store) == [(0,)]

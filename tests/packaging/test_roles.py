@@ -126,7 +126,7 @@ def test_each_role_has_what_it_needs(server: str, tmp_path: Path) -> None:
         reports_dir=tmp_path,
     )
     service = Service(settings)
-    assert service.store.check() is None and not service.store.may_rewrite()
+    assert not service.store.check() and not service.store.may_rewrite()
     assert service.store.day_index() == [] and not service.ledger.check()
     with connected(as_role(server, "reporting_monitor")) as cursor:
         cursor.execute("select count(*) from pg_stat_activity where query is not null")
@@ -151,7 +151,7 @@ def answering(context: ssl.SSLContext | None) -> Iterator[int]:
     The embedded server is built without TLS, so the client's half is all there is to try here. The
     handshake is real; after it the connection ends.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("localhost", 0)) as listener:
 
         def serve() -> None:
             while True:
@@ -193,7 +193,9 @@ def test_a_server_that_can_not_prove_who_it_is_gets_no_password(
     with answering(context) as port:
         # The certificate is for localhost too: TLS is made, and the server has its word.
         assert "hello" in failure(port, "localhost", verified)
-        assert "does not match host name" in failure(port, "127.0.0.2", verified)
+        assert "does not match host name" in failure(
+            port, "db.example", f"{verified}&hostaddr=127.0.0.1"
+        )
         (tmp_path / "other").mkdir()
         subprocess.run(
             [ROOT / "deploy/secrets.sh", tmp_path / "other"], check=True, capture_output=True
