@@ -343,7 +343,7 @@ def test_systemd_accepts_the_unit_and_finds_little_to_expose(tmp_path: Path) -> 
         pytest.skip("systemd-analyze is not on this machine")
     unit = tmp_path / UNIT.name
     # The only thing that a machine without an installation lacks is the program.
-    unit.write_text(UNIT.read_text().replace("/opt/reporting/bin/reporting", "/bin/true"))
+    unit.write_text(UNIT.read_text().replace("/usr/local/lib/reporting/bin/reporting", "/bin/true"))
     checked = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)],
         capture_output=True, text=True, check=False,

@@ -1,4 +1,4 @@
-"""What dashboards read: tidy rows of sealed days and issued reports, and a role that sees no more."""
+"""What dashboards read: tidy rows of what is sealed and issued, and a role that sees no more."""
 
 from pathlib import Path
 
