@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check report verify sample bench lock clean
+.PHONY: help setup demo test slow check report verify sample bench dashboards lock clean
 
 PY := .venv/bin/python
 # The command line with the settings of .env; where nothing is set at all, with the demo's.
@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/var/tools/usr/bin:$(PATH)
 export KIND DATE REASON
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make report KIND=daily|weekly|monthly|quarterly DATE=YYYY-MM-DD [REASON=\"why it is issued again\"]"
 	@echo "  make test ARGS=\"tests/measures -k pnl\""
@@ -65,6 +65,9 @@ sample: setup ## compare reports/sample with what the demo makes now; FORCE=1 re
 
 bench: setup ## measure each speed claim; every benchmark prints a ratio
 	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) "$$file" || exit; done
+
+dashboards: setup ## write deploy/grafana/dashboards from deploy/grafana/generate.py
+	@$(PY) deploy/grafana/generate.py
 
 lock: ## pin all dependencies anew, with hashes
 	@deploy/lock.sh

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +370,32 @@ def database(
         connect_args={"application_name": f"reporting {label}", **arguments},
     )
     return Database(engine, label)
+
+
+def unverified_host(url: str) -> str | None:
+    """The host of a URL beyond this machine whose certificate would not be verified, else None.
+
+    libpq verifies neither name nor issuer with any ``sslmode`` but ``verify-full``, and by default
+    goes on in clear where the server offers no TLS.
+    """
+    parsed = make_url(url)
+    query = {k: v if isinstance(v, str) else ",".join(v) for k, v in parsed.query.items()}
+    hosts = [h for h in (parsed.host or query.get("host", "")).split(",") if h]
+    hosts += [h for h in query.get("hostaddr", "").split(",") if h]
+    if query.get("sslmode") == "verify-full" or all(map(is_here, hosts)):
+        return None
+    return next(h for h in hosts if not is_here(h))
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, by what is written and asking nobody: a socket's folder,
+    ``localhost``, a loopback address."""
+    if host.startswith("/") or host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def migrate(target: Database) -> str:

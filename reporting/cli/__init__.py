@@ -284,12 +284,13 @@ def doctor(
         if url is not None:
             migrate(database(url, "store"))
     checks = pipeline.doctor(service, as_of("").date())
-    bad = [c for c in checks if not c.ok]
+    bad = [c for c in checks if not c.ok and c.required]
     if as_json:
         print_json(ok=not bad, checks=[vars(c) for c in checks])
     else:
         for c in checks:
-            out.print(f"{'[green]✔[/]' if c.ok else '[red]✘[/]'} {c.what}: {plain(c.detail)}")
+            sign = "[green]✔[/]" if c.ok else "[red]✘[/]" if c.required else "[yellow]![/]"
+            out.print(f"{sign} {c.what}: {plain(c.detail)}")
             if not c.ok and c.mend:
                 out.print(f"    mend: {plain(c.mend)}", style="yellow")
     if bad:

@@ -8,7 +8,7 @@ from .auditing import catch_up_witness
 from .closing import Closed, close
 from .delivering import Delivered, arrived, deliver, for_class, resend
 from .explaining import Explanation, Opened, explain, open_report
-from .health import Check, doctor, status
+from .health import Check, doctor, in_clear, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
 from .observing import not_ready, snapshot
 from .service import Progress, Service, silent
@@ -40,6 +40,7 @@ __all__ = [
     "explain",
     "files_of",
     "for_class",
+    "in_clear",
     "issue",
     "not_ready",
     "open_report",

@@ -13,10 +13,13 @@ import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import typer
 import yaml
 
+from reporting.cli import app
 from reporting.demo.prometheus import child, find_binary, free_port, wait_ready
 from reporting.settings import Settings
 
@@ -25,6 +28,7 @@ from .alertmanager import needs_its_texts
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text().replace("\\\n", " ")
+GRAFANA = ROOT / "deploy" / "grafana" / "provisioning"
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PINNED = re.compile(r"^[\w/.-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$")
 
@@ -32,7 +36,7 @@ PINNED = re.compile(r"^[\w/.-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$")
 def test_every_image_is_pinned() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
     images += re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
-    assert len(images) == 8
+    assert len(images) == 10
     assert [image for image in images if not PINNED.match(image)] == []
 
 
@@ -52,15 +56,102 @@ def test_every_mounted_file_and_volume_exists() -> None:
     assert used == set(COMPOSE["volumes"])
 
 
-def test_every_dependency_has_a_healthcheck() -> None:
+#: Ends by itself, so that others wait for its success and not for its health.
+ONCE = {"migrate"}
+#: Settings of the service that come with other parts of it.
+COMING = {
+    f"REPORTING_{name}"
+    for name in (
+        *("HTTP_ADDRESS", "HTTP_PORT", "SMTP_HOST", "SMTP_PORT", "SMTP_SECURITY", "SMTP_CA_FILE"),
+        *("SMTP_SENDER", "SMTP_USERNAME", "SMTP_PASSWORD_FILE"),
+    )
+}
+
+
+def test_every_dependency_is_waited_for_as_it_can_be() -> None:
     for service in SERVICES.values():
-        for other in service.get("depends_on", {}):
-            assert "healthcheck" in SERVICES[other]
+        for other, how in service.get("depends_on", {}).items():
+            if other in ONCE:
+                assert how == {"condition": "service_completed_successfully"}
+            else:
+                assert how == {"condition": "service_healthy"}
+                assert "healthcheck" in SERVICES[other]
 
 
-def test_the_service_gets_only_settings_that_exist() -> None:
-    known = {f"REPORTING_{name.upper()}" for name in Settings.model_fields}
-    assert set(SERVICES["reporting"]["environment"]) <= known
+@pytest.mark.parametrize("name", ["reporting", "migrate"])
+def test_the_service_gets_only_settings_that_exist(name: str) -> None:
+    known = {f"REPORTING_{field.upper()}" for field in Settings.model_fields} | COMING
+    assert set(SERVICES[name]["environment"]) <= known | {"PGPASSFILE"}
+
+
+def test_what_the_service_is_told_to_do_it_knows() -> None:
+    """Every command of the image is one of the command line, with the options it has."""
+    commands: Any = typer.main.get_command(app)
+    told = [SERVICES[name]["command"] for name in ("reporting", "migrate")]
+    told += [json.loads(re.findall(r"^CMD (.+)$", DOCKERFILE, flags=re.MULTILINE)[-1])]
+    for name, *options in told:
+        if name == "serve" and name not in commands.commands:
+            continue  # comes with the scheduler
+        known = {o for p in commands.commands[name].params for o in (*p.opts, *p.secondary_opts)}
+        assert set(options) <= known
+
+
+def test_each_connection_to_the_database_is_verified_and_as_the_least_of_roles() -> None:
+    of = {
+        (name, key): urlsplit(value)
+        for name in ("reporting", "migrate")
+        for key, value in SERVICES[name]["environment"].items()
+        if value.startswith("postgresql:")
+    }
+    for url in of.values():
+        assert parse_qs(url.query) == {
+            "sslmode": ["verify-full"],
+            "sslrootcert": ["/run/secrets/ca"],
+        }
+        assert url.password is None
+    users = {f"{name} {key}": url.username for (name, key), url in of.items()}
+    assert users == {
+        "reporting REPORTING_STORE_URL": "reporting_app",
+        "reporting REPORTING_LEDGER_URL": "reporting_ledger",
+        "migrate REPORTING_STORE_URL": "reporting_app",
+        "migrate REPORTING_LEDGER_URL": "reporting_ledger",
+        "migrate REPORTING_STORE_ADMIN_URL": "postgres",
+    }
+    exporter = SERVICES["postgres_exporter"]["environment"]
+    assert exporter["DATA_SOURCE_USER"] == "reporting_monitor"
+    assert "sslmode=verify-full" in exporter["DATA_SOURCE_URI"]
+    assert SERVICES["grafana"]["environment"]["DASHBOARD_DB_SSLMODE"] == "verify-full"
+    # Only the migration can become the superuser.
+    assert [n for n, s in SERVICES.items() if "pgpass_admin" in s.get("secrets", ())] == ["migrate"]
+
+
+def test_no_secret_is_in_an_environment_and_each_is_read_by_somebody() -> None:
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            if re.search(r"PASS|SECRET|TOKEN|KEY", key):
+                assert value.startswith("/run/secrets/"), f"{name}: {key}"
+                assert value.removeprefix("/run/secrets/") in service["secrets"], f"{name}: {key}"
+    assert "$" not in re.sub(r"\$\{(SECRETS_DIR|HOST_GATEWAY):-", "", json.dumps(COMPOSE))
+    used = {secret for service in SERVICES.values() for secret in service.get("secrets", ())}
+    assert used == set(COMPOSE["secrets"])
+    for name, secret in COMPOSE["secrets"].items():
+        assert secret["file"].endswith(f"/{name}")
+    texts = json.dumps(COMPOSE["services"]) + (GRAFANA / "datasources/reporting.yml").read_text()
+    for path in ("20-roles.sh",):
+        texts += (ROOT / "deploy/postgres" / path).read_text()
+    own = used - set(SERVICES["alertmanager"]["secrets"])
+    assert {name for name in own if f"/run/secrets/{name}" not in texts} == set()
+
+
+def test_grafana_finds_what_it_is_given() -> None:
+    service = SERVICES["grafana"]
+    given = {mount.split(":")[1] for mount in service["volumes"]}
+    provider = yaml.safe_load((GRAFANA / "dashboards/reporting.yml").read_text())
+    assert provider["providers"][0]["options"]["path"] in given
+    text = (GRAFANA / "datasources/reporting.yml").read_text()
+    assert set(re.findall(r"\$(\w+)", text)) - {"__file"} <= set(service["environment"])
+    secrets = set(re.findall(r"/run/secrets/(\w+)", text))
+    assert secrets <= set(service["secrets"])
 
 
 def test_the_service_owns_nothing_but_its_folders() -> None:
@@ -73,7 +164,12 @@ def test_the_service_owns_nothing_but_its_folders() -> None:
     assert written == {settings["REPORTING_REPORTS_DIR"], settings["REPORTING_VAR_DIR"]}
     last_user = re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)[-1]
     assert int(last_user) > 0
-    assert re.search(r"^HEALTHCHECK ", DOCKERFILE, flags=re.MULTILINE)
+    # The image asks as compose does.
+    (asked,) = re.findall(r"^HEALTHCHECK .*? CMD (\[.+\])$", DOCKERFILE, flags=re.MULTILINE)
+    words = [word.replace("'", '"') for word in json.loads(asked)]
+    assert ["CMD", *words] == service["healthcheck"]["test"]
+    compile(words[-1], "healthcheck", "exec")
+    assert f":{settings['REPORTING_HTTP_PORT']}/readyz" in words[-1]
 
 
 def test_nothing_but_the_database_may_write_outside_its_volumes() -> None:
@@ -84,19 +180,26 @@ def test_nothing_but_the_database_may_write_outside_its_volumes() -> None:
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
-def test_every_server_has_a_healthcheck() -> None:
-    # The reporting image brings its own.
-    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {
-        "reporting"
-    }
+def test_every_server_has_a_healthcheck_and_comes_back() -> None:
+    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == ONCE
+    for name, service in SERVICES.items():
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
+
+
+def test_nobody_is_root_but_who_has_to_begin_as_root() -> None:
+    """The images of Prometheus bring a user of their own (65534), as does ours."""
+    own = {"prometheus", "alertmanager", "blackbox_exporter", "node_exporter", "postgres_exporter"}
+    for name, service in SERVICES.items():
+        if name in own or service["image"] == "reporting:local":
+            assert "user" not in service
+        elif name != "postgres":  # hands its folder to its user, then becomes that user
+            assert int(service["user"].split(":")[0]) > 0
 
 
 def test_alertmanager_gets_the_secrets_that_it_reads() -> None:
     text = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
     read = set(re.findall(r"/run/secrets/(\w+)", text))
-    assert read == set(SERVICES["alertmanager"]["secrets"]) == set(COMPOSE["secrets"])
-    for name, secret in COMPOSE["secrets"].items():
-        assert secret["file"].endswith(f"/{name}")
+    assert read | {"deadmans_switch_token"} == set(SERVICES["alertmanager"]["secrets"])
 
 
 def test_prometheus_can_resolve_what_compose_runs() -> None:
@@ -136,10 +239,12 @@ def test_the_commands_of_compose_start(name: str, binary: str, tmp_path: Path) -
     command = [on_this_machine(flag, service, tmp_path) for flag in service.get("command", ())]
     command = [flag for flag in command if not flag.startswith("--web.listen-address=")]
     command = [str(find_binary(binary, ROOT / "var")), *command]
-    environment = {
-        key: re.sub(r"\$\{\w+:\?[^}]*\}", "secret", value)
-        for key, value in service.get("environment", {}).items()
-    }
+    environment = {}
+    for key, value in service.get("environment", {}).items():
+        secret = re.sub(r"^/run/secrets/", f"{tmp_path}/", value)
+        if secret != value:
+            Path(secret).write_text("secret")
+        environment[key] = secret
     settings = [f"{key}={value}" for key, value in environment.items()]
     check = service["healthcheck"]["test"]
     if check[1] == "wget":
@@ -225,3 +330,39 @@ def test_the_image_and_the_checkout_run_the_same_versions() -> None:
         for lock in ("requirements.lock", "requirements-dev.lock")
     )
     assert service < everything
+
+
+# ---- systemd ------------------------------------------------------------------------------------
+
+UNIT = ROOT / "deploy" / "systemd" / "reporting.service"
+
+
+def test_systemd_accepts_the_unit_and_finds_little_to_expose(tmp_path: Path) -> None:
+    """By systemd's own checks, offline: it is not started here."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not on this machine")
+    unit = tmp_path / UNIT.name
+    # The only thing that a machine without an installation lacks is the program.
+    unit.write_text(UNIT.read_text().replace("/usr/local/lib/reporting/bin/reporting", "/bin/true"))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0 and not checked.stderr, checked.stderr
+    graded = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert graded.returncode == 0, graded.stdout[-2000:]
+
+
+def test_the_unit_gives_settings_that_exist_and_secrets_as_files() -> None:
+    text = UNIT.read_text()
+    known = {f"REPORTING_{field.upper()}" for field in Settings.model_fields} | COMING
+    given = re.findall(r"^#? ?Environment=(\w+)=(\S+)", text, flags=re.MULTILINE)
+    assert given
+    for name, value in given:
+        assert name in known | {"PGPASSFILE", "MPLCONFIGDIR"}
+        if name.endswith(("PASSFILE", "_FILE")):
+            assert value.startswith("%d/")
+            assert f"LoadCredential={value.removeprefix('%d/')}:" in text
