@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reporting.errors import UsageError, ValidationFailed
+from reporting.pipeline import Service
 from reporting.policy.schedule import (
     After,
     Run,
@@ -29,6 +30,7 @@ from reporting.policy.schedule import (
     horizon,
     parse_schedule,
 )
+from reporting.settings import load
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "config" / "schedule.toml").read_text("utf-8")
@@ -623,3 +625,24 @@ def test_reports_of_one_name_and_text_that_is_no_toml() -> None:
         schedule(report() + report())
     with pytest.raises(ValidationFailed, match=r"not TOML.*line 2"):
         schedule("\ncatch_up = \n")
+
+
+def test_the_service_names_the_file_that_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+
+    def service() -> Service:
+        return Service(load(schedule_file=file, calendar="XNYS", zone=NEW_YORK))
+
+    with pytest.raises(UsageError, match=r"can't be read.*REPORTING_SCHEDULE_FILE is .*mine\.toml"):
+        _ = service().schedule
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"can't be read.*REPORTING_SCHEDULE_FILE"):
+        _ = service().calendar
+    file.write_text("catch_up = 1")
+    with pytest.raises(ValidationFailed, match=r"mine\.toml: catch_up.*REPORTING_SCHEDULE_FILE"):
+        _ = service().schedule
+    file.write_text(WHOLE)
+    assert service().calendar == "XNYS except 2026-12-28 closed, 2026-12-30 early 13:00"
+    assert service().trading_day(date(2026, 12, 30)).note == "early close at 13:00"
+    with pytest.raises(UsageError, match=r"REPORTING_CALENDAR: .*REPORTING_SCHEDULE_FILE"):
+        load(calendar="XNYS except 2026-12-28 closed")

@@ -157,7 +157,7 @@ class Client:
                 answer = self.query("count_over_time(vector(1)[2s:1s])", 1_000_000_000_000)
             except QueryFailed as error:  # as simple as can be: it may not fail
                 raise self._unavailable(str(error)) from error
-            self._closed = bool(answer) and int(answer[0].value[0]) == 3
+            self._closed = bool(answer) and bool(answer[0].value[0] == 3)
         return self._closed
 
     def check(self) -> Server:
