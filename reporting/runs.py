@@ -259,7 +259,7 @@ class Runs:
                 because=because,
                 state=state or run.state,
                 seen=run.seen if seen is None else seen,
-                uncounted=0 if counted else 1,
+                failures=1 if counted else 0,
             )
         return back == 1
 

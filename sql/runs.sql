@@ -61,7 +61,7 @@ with picked as (
     order by due_at, key limit 1
     for update skip locked)
 update reporting.run r
-set fence = r.fence + 1, holder = :holder, attempts = r.attempts + 1,
+set fence = r.fence + 1, holder = :holder,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where r.key = picked.key
 returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
@@ -88,7 +88,7 @@ where key = :key and fence = :fence and leased_until > clock_timestamp();
 -- For later: what it waits for, or what failed.
 update reporting.run
 set state = :state, next_at = clock_timestamp() + make_interval(secs => :after_s), holder = '',
-    leased_until = null, because = :because, seen = :seen, attempts = attempts - :uncounted
+    leased_until = null, because = :because, seen = :seen, attempts = attempts + :failures
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
 -- name: take_lease

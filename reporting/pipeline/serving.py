@@ -140,24 +140,24 @@ def work(service: Service, runs: Runs) -> Worked | None:
     except NotReady as error:
         return _back(runs, run, str(error), counted=False)
     except SourceUnavailable as error:
-        return _back(runs, run, str(error), counted=False, after_s=_after_s(run.attempts))
+        return _back(runs, run, str(error), counted=False, after_s=_after_s(run.attempts + 1))
     except Exception as error:
         # A report that can't be made stops no other; a bug of ours shows as a failed run.
         words = str(error) if isinstance(error, ReportingError) else repr(error)
         usage = isinstance(error, UsageError)
-        failed = run.attempts >= ATTEMPTS or usage
+        failed = run.attempts + 1 >= ATTEMPTS or usage
         if failed:
             with service.store.writing() as writer:
                 writer.log("run failed", {"run": run.key, "because": words[:500]})
         state = "failed" if failed else None
-        back = _back(runs, run, words[:500], after_s=_after_s(run.attempts), state=state)
+        back = _back(runs, run, words[:500], after_s=_after_s(run.attempts + 1), state=state)
         if not isinstance(error, ReportingError):
             raise
         return back
 
 
 def _after_s(attempts: int) -> float:
-    return min(RETRY_S * 2.0 ** (max(attempts, 1) - 1), RETRY_AT_MOST_S)
+    return min(RETRY_S * 2.0 ** (attempts - 1), RETRY_AT_MOST_S)
 
 
 def _back(

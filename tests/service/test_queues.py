@@ -58,7 +58,7 @@ def test_a_run_is_written_down_once_and_taken_by_one(make_runs: Callable[..., Ru
     assert write(one, expected()) == [True]
     assert write(two, expected()) == [False]
     taken = one.take()
-    assert taken is not None and taken.fence == 1 and taken.attempts == 1
+    assert taken is not None and taken.fence == 1 and taken.attempts == 0
     assert two.take() is None
 
 
