@@ -69,7 +69,8 @@ def test_it_issues_mails_answers_and_ends(site: Site, tmp_path: Path) -> None:
             )  # fmt: skip
             assert asked.returncode == 0, asked.stderr
             within(90, lambda: len(relay.arrived) == 2)
-            within(30, lambda: 'reporting_outbox_mails{state="sent"} 2.0' in get(f"{url}/metrics")[1])
+            sent = 'reporting_outbox_mails{state="sent"} 2.0'
+            within(30, lambda: sent in get(f"{url}/metrics")[1])
             assert get(f"{url}/livez")[0] == 200
             (worker,) = _children(serving.pid)
             os.kill(worker, signal.SIGKILL)

@@ -173,6 +173,37 @@ def test_one_bad_address_harms_nobody_else(serving: Callable[..., Service], rela
     assert pipeline.deliver(service, runs) == []  # it rests for a minute
 
 
+def test_outsiders_get_pseudonyms_or_nothing(
+    serving: Callable[..., Service], relay: Post, tmp_path: Path
+) -> None:
+    """Without a key their mail fails, and is never sent in clear; with one no name is in it."""
+    file = tmp_path / "external.toml"
+    file.write_text(SCHEDULE.replace('class = "internal"', 'class = "external"', 1), "utf-8")
+    service = serving(schedule_file=file)
+    document = queued(service, "weekly", "weekly", "2025-W49")
+    (failed,) = pipeline.deliver(service, runs_of(service))
+    assert failed.state == "failed" and "REPORTING_PSEUDONYM_KEY_FILE" in failed.words
+    assert relay.arrived == []
+    key = tmp_path / "key"
+    key.write_bytes(b"0123456789abcdef")
+    service = serving(schedule_file=file, pseudonym_key_file=key)
+    pipeline.resend(service, runs_of(service), "weekly/2025-W49", "desk", "there is a key now")
+    (sent,) = pipeline.deliver(service, runs_of(service))
+    assert sent.state == "sent"
+    (mail,) = relay.to("desk@example.com")
+    assert "names masked" in str(mail["Subject"]) + text_of(mail)
+    accounts = {
+        str(row[0])
+        for section in document.sections
+        for table in section.tables
+        for row in table.rows
+        if table.columns[0].key == "account"
+    }
+    whole = mail.as_string()
+    assert accounts and not [name for name in accounts if name in whole]
+    assert str(service.settings.reports_dir) not in text_of(mail)
+
+
 def test_retries_end(serving: Callable[..., Service], relay: Post, site: Site) -> None:
     """A relay that says "later" until the time is up: failed, listed, logged."""
     service = serving()
