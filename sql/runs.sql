@@ -53,15 +53,21 @@ where r.state = 'issued' and r.due_at > :since and exists (
     where d.day between r.first and r.last and d.revision > 1 and d.sealed_at > r.issued_at);
 
 -- name: take_run
--- The run that has been due for longest and that nobody works on.
+-- The run that has been due for longest and that nobody works on; of one report in order, so that a
+-- later one is not begun before an earlier one is done. One at which its workers died again and again
+-- comes after all others.
 with picked as (
-    select key from reporting.run
+    select key from reporting.run r
     where state in ('expected', 'incomplete') and next_at <= clock_timestamp()
       and (leased_until is null or leased_until < clock_timestamp())
-    order by due_at, key limit 1
+      and not exists (
+          select from reporting.run e
+          where e.report = r.report and e.due_at < r.due_at and e.state in ('expected', 'incomplete')
+            and e.leased_until > clock_timestamp())
+    order by takes > 3, due_at, key limit 1
     for update skip locked)
 update reporting.run r
-set fence = r.fence + 1, holder = :holder,
+set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where r.key = picked.key
 returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
@@ -79,7 +85,7 @@ where key = :key and fence = :fence and leased_until > clock_timestamp() for upd
 -- name: finish_run!
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
-    holder = '', leased_until = null, because = :because, attempts = 0,
+    holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
     closes = closes + (:closing_s > 0)::integer, closing_s = closing_s + :closing_s,
     issues = issues + 1, issuing_s = issuing_s + :issuing_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
@@ -88,7 +94,8 @@ where key = :key and fence = :fence and leased_until > clock_timestamp();
 -- For later: what it waits for, or what failed.
 update reporting.run
 set state = :state, next_at = clock_timestamp() + make_interval(secs => :after_s), holder = '',
-    leased_until = null, because = :because, seen = :seen, attempts = attempts + :failures
+    leased_until = null, because = :because, seen = :seen, takes = 0,
+    attempts = attempts + :failures
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
 -- name: take_lease

@@ -46,7 +46,7 @@ class Relay:
             self.drawn[fault] = self.drawn.get(fault, 0) + 1
         return happens
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's names
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address.startswith("nobody"):
@@ -56,7 +56,7 @@ class Relay:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(  # noqa: N802
+    async def handle_DATA(
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         if self.draws("data_4xx"):
@@ -166,7 +166,7 @@ async def main(record: Path, port: int, seed: int) -> None:
             answer["cut"] = line.cut()
         if "record" in command:  # another round
             relay.record.close()
-            relay.record = Path(command["record"]).open("ab", buffering=0)  # noqa: ASYNC230
+            relay.record = Path(command["record"]).open("ab", buffering=0)
         if "count" in command:
             answer["drawn"] = relay.drawn
         print(json.dumps(answer), flush=True)
