@@ -141,6 +141,13 @@ def prepare(fills: int) -> tuple[str, Any]:
     return url, server
 
 
+def fresh_store(server: Any, name: str) -> str:
+    """The URL of an empty store; nothing is left of the one before."""
+    server.drop_database(name)
+    (BENCH / "audit-witness.jsonl").unlink(missing_ok=True)
+    return str(server.database_url(name))
+
+
 def server_s() -> float:
     """The processor's seconds so far of the server's backends that have ended."""
     postmaster = (BENCH / "postgres" / "postmaster.pid").read_text().split()[0]
@@ -282,11 +289,8 @@ def main() -> None:
         before = server_s()
         floors.append(floor(url))
         copy_cpu.append(server_s() - before)
-        server.drop_database("book_store")
-        (BENCH / "audit-witness.jsonl").unlink(missing_ok=True)  # of the store that is gone
-        closes.append(
-            one_close(url, server.database_url("book_store"), arguments.engine, arguments.profile)
-        )
+        store = fresh_store(server, "book_store")
+        closes.append(one_close(url, store, arguments.engine, arguments.profile))
         floors.append(floor(url))
     low = statistics.median(sum(f) for f in floors)
     taken = statistics.median(c["seconds"] for c in closes)
