@@ -128,8 +128,8 @@ def in_clear(settings: Settings) -> list[str]:
         parts = urlsplit(getattr(settings, name) or "")
         if parts.scheme == "http" and not is_here(parts.hostname or ""):
             found.append(f"REPORTING_{name.upper()} to {parts.hostname} by http")
-    host = getattr(settings, "smtp_host", None)
-    if host and getattr(settings, "smtp_security", "") == "none" and not is_here(host):
+    host = settings.smtp_host
+    if host and settings.smtp_security == "none" and not is_here(host):
         found.append(f"REPORTING_SMTP_HOST to {host} without TLS")
     return found
 
