@@ -74,6 +74,7 @@ returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r
     r.state, r.mails, r.attempts, r.fence, r.seen, r.revision;
 
 -- name: renew_run!
+-- For as long again, while it is still ours.
 update reporting.run set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
@@ -83,6 +84,7 @@ select key from reporting.run
 where key = :key and fence = :fence and leased_until > clock_timestamp() for update;
 
 -- name: finish_run!
+-- Issued, in full or with gaps.
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
     holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
@@ -99,6 +101,7 @@ set state = :state, next_at = clock_timestamp() + make_interval(secs => :after_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
 -- name: take_lease
+-- A right that only one has; whoever has it already gets it anew.
 insert into reporting.lease (name, fence, holder, leased_until)
 values (:name, 1, :holder, clock_timestamp() + make_interval(secs => :lease_s))
 on conflict (name) do update
@@ -107,14 +110,17 @@ where lease.leased_until < clock_timestamp() or lease.holder = excluded.holder
 returning fence;
 
 -- name: renew_lease!
+-- For as long again, while it is still ours.
 update reporting.lease set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 where name = :name and fence = :fence and leased_until > clock_timestamp();
 
 -- name: hold_lease
+-- Nobody else gets it until this transaction ends.
 select name from reporting.lease
 where name = :name and fence = :fence and leased_until > clock_timestamp() for update;
 
 -- name: leave_lease!
+-- Others may have it.
 update reporting.lease set leased_until = clock_timestamp()
 where name = :name and fence = :fence and leased_until > clock_timestamp();
 
@@ -124,10 +130,12 @@ update reporting.run set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
 -- name: abandon_mails!
+-- The same for mails; one that was being sent is settled as unknown.
 update reporting.outbox set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
 -- name: abandon_leases!
+-- The same for rights.
 update reporting.lease set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
@@ -237,6 +245,7 @@ select extract(epoch from min(at) - clock_timestamp())::float8 as after_s from (
         where state in ('queued', 'sending')) w;
 
 -- name: seen!
+-- A replica's sign of life.
 insert into reporting.replica (name, started_at, seen_at)
 values (:name, clock_timestamp(), clock_timestamp())
 on conflict (name) do update set seen_at = excluded.seen_at;

@@ -163,7 +163,7 @@ def doctor(service: Service, today: date) -> list[Check]:
         return str(service.prometheus.check())
 
     def calendar_known() -> str:
-        if ends := horizon(service.schedule, datetime.combine(today, time(0), UTC)):
+        if ends := horizon(service.schedule, datetime.combine(today, time(12), UTC)):
             raise ValidationFailed("; ".join(ends))
         ahead = next_session(today + AHEAD, service.calendar)
         return f"{service.calendar} is known for {AHEAD.days} days ahead (next: {ahead})"
