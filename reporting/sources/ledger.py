@@ -664,8 +664,8 @@ def optional_columns() -> frozenset[tuple[str, str]]:
 
 def contract() -> Mapping[str, list[tuple[str, str]]]:
     """Columns and types of every contract view, read from sql/ledger/contract.sql."""
-    names = {"text": "text", "numeric": "numeric", "smallint": "smallint", "integer": "integer"}
-    names["timestamptz"] = "timestamp with time zone"
+    same = ("text", "numeric", "smallint", "integer", "bigint", "date")
+    names = {**dict(zip(same, same, strict=True)), "timestamptz": "timestamp with time zone"}
     views: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []
     for line in (resource("sql") / "ledger" / "contract.sql").read_text("utf-8").splitlines():

@@ -251,7 +251,7 @@ def test_the_commands_of_compose_start(name: str, binary: str, tmp_path: Path) -
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=5) as got:
                 groups = json.load(got)["data"]["groups"]
             files = {Path(group["file"]).name for group in groups}
-            assert files == {"alerts.yml", "recording.yml"}
+            assert files == {"alerts.yml", "recording.yml", "reporting.yml"}
 
 
 def on_this_machine(flag: str, service: dict[str, Any], folder: Path) -> str:
