@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from .checker import Round, Verdict, check
 from .failpoints import note, read_lines
-from .sealing import days_between, seal, settings_of
+from .sealing import days_between, seal, settings_of, warm
 from .world import ROOT, ZONE, Postgres, make_ledger, yesterday
 
 LIBFAKETIME = [
@@ -34,7 +34,7 @@ LIBFAKETIME = [
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done in a round. Rates are chances a hit, a letter, or a tenth of a second."""
+    """What is done in a round. Rates are chances a hit or a letter."""
 
     kills: int = 500
     periods: int = 3  # days that have reports, the newest of which may still have to be closed
@@ -46,14 +46,14 @@ class Plan:
     fresh: float = 0.5
     lease_s: float = 3.0
     workers: int = 2
-    random_kills: float = 0.05
+    random_kills: float = 0.15  # for each that died at a point
     crashes: int = 2
     cuts: int = 4
     freezes: int = 2
     full_disks: int = 1
     steps: int = 2
     bug: str = ""
-    freeze_at: tuple[str, ...] = ()
+    freeze_at: tuple[str, ...] = ("commit.after:runs.take", "commit.after:runs.begin_mail")
     kill_at: tuple[str, ...] = ()
     remember: bool = True
     drain_s: float = 120.0
@@ -122,8 +122,25 @@ class World:
         return self.folder / "offset"
 
 
+#: Only what is done on purpose: one is frozen past its lease, or killed, at a place of our choice.
+CALM = {"rate": 0.0, "fresh": 0.0, "random_kills": 0.0, "crashes": 0, "cuts": 0, "freezes": 0,
+        "full_disks": 0, "steps": 0, "kills": 10**9, "periods": 1, "too_old": 0, "audiences": 1,
+        "recipients": 3, "mail": {}, "freeze_at": ()}  # fmt: skip
+#: Bugs that a checker has to catch: what is done, and the words of what it has to find.
+BUGS: dict[str, tuple[dict[str, Any], str]] = {
+    "lease without fence": ({"freeze_at": ("commit.after:runs.take",)}, "after it was issued"),
+    "send before commit": ({"kill_at": ("smtp.reply.after",)}, "and its policy is hold"),
+}
+
+
+def bugged(bug: str, *, planted: bool = True) -> Plan:
+    """The round in which ``bug`` shows; without it planted nothing may be found."""
+    how, _ = BUGS[bug]
+    return Plan(**{**CALM, **how, "bug": bug if planted else ""})
+
+
 @contextmanager
-def world(days: int = 12, with_steps: bool = True) -> Iterator[World]:
+def world(days: int = 12, warmed: int = 3, with_steps: bool = True) -> Iterator[World]:
     """Make all of it, and take it away."""
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     folder.chmod(0o755)
@@ -157,6 +174,7 @@ def world(days: int = 12, with_steps: bool = True) -> Iterator[World]:
         make_ledger(postgres, "ledger", yesterday(days), yesterday(1))
         seal(postgres, folder, days_between(yesterday(days), yesterday(1)))
         (folder / "memory").mkdir()
+        warm(postgres, folder, days_between(yesterday(warmed), yesterday(1)))
         ports = json.loads(surroundings.answer())
         for each in (launcher, faked):
             if each is not None:
@@ -376,9 +394,9 @@ def _torment(trial: Trial, say: Any) -> None:
         killed = len(trial.kills)
         if todo and killed >= pace * (len(acts) and (1 + _done(trial))):
             acts[todo.pop()](trial)
-        if plan.random_kills and draw.random() < plan.random_kills:
+        if killed * plan.random_kills > trial.counts["random"]:
             _kill_somebody(trial)
-        if killed >= plan.kills and not todo:
+        if killed >= plan.kills and not todo and not trial.disk_until:
             return
         if time.monotonic() - looked > 1.0:
             looked = time.monotonic()
@@ -439,9 +457,9 @@ def _kill_somebody(trial: Trial) -> None:
     if not alive:
         return
     one = trial.random.choice(alive)
-    # Written first: who dies of something else in between is counted once, as that.
     with suppress(ProcessLookupError):
         os.kill(one["pid"], signal.SIGKILL)
+        trial.counts["random"] += 1
         line = {"holder": one["holder"], "point": "at random"}
         note(trial.folder / "kills.jsonl", **line)
 

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from reporting import pipeline
+from reporting import pipeline, render
 from reporting.periods import trading_day
+from reporting.pipeline.issuing import draft
 from reporting.pipeline.service import Service, sealed_day
 from reporting.postgres import database, migrate
 from reporting.seal import SealedDay, canonical, digest
 from reporting.settings import load
 from reporting.store import SealedRow
 
+from .memory import kept_pdf
 from .world import CALENDAR, ZONE, Postgres
 
 #: Days before today that one of the two stores has not sealed: the service closes them itself.
@@ -98,6 +100,16 @@ def seal(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
                 writer.add_day(SealedRow(day, 1, digest(body), body, now, now, ""))
     for name in ("first", "empty"):
         postgres.run(f"drop database {name}")
+
+
+def warm(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
+    """Render the reports of ``days`` for :mod:`memory`, which nobody would live long enough for."""
+    given = {**settings_of(postgres, "sealed", folder), "reports_dir": str(folder / "warm")}
+    service = Service(load(**given))
+    pdf_of = kept_pdf(folder / "memory")
+    for day in days:
+        document = draft(service, "daily", day, datetime.now(UTC), allow_gaps=True)
+        pdf_of(render.render_html(document), document)
 
 
 def _again(first: SealedDay, day: date) -> SealedDay:
