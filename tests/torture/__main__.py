@@ -1,4 +1,4 @@
-"""``make torture``: rounds until enough processes were killed and the database crashed often enough.
+"""``make torture``: rounds until enough processes were killed and databases crashed.
 
     python -m tests.torture [--kills 10000] [--crashes 100] [--minutes 600] [--seed 1]
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import reporting.postgres
+import reporting.runs
+import reporting.store
 
 ROOT = str(Path(reporting.postgres.__file__).parent)
 #: The point's own frames, which say nothing about who came by.
@@ -216,9 +218,6 @@ def _without_fence() -> None:
                 sql = sql.replace("and leased_until > clock_timestamp()", "")
             without[key] = reporting.postgres.Query(query.name, sql)
         return without
-
-    import reporting.runs  # noqa: PLC0415
-    import reporting.store  # noqa: PLC0415
 
     reporting.runs.queries = queries  # type: ignore[attr-defined]
     reporting.store.queries = queries  # type: ignore[attr-defined]

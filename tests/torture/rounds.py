@@ -168,9 +168,7 @@ def world(days: int = 12, warmed: int = 3, with_steps: bool = True) -> Iterator[
         postgres.init()
         postgres.start()
         record = folder / "nothing.jsonl"
-        surroundings = start(
-            ["tests.torture.surroundings", str(record), str(postgres.port), "1"]
-        )
+        surroundings = start(["tests.torture.surroundings", str(record), str(postgres.port), "1"])
         make_ledger(postgres, "ledger", yesterday(days), yesterday(1))
         seal(postgres, folder, days_between(yesterday(days), yesterday(1)))
         (folder / "memory").mkdir()

@@ -42,7 +42,8 @@ declare
     o jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
 begin
     insert into torture.history
-        (queue, key, was, state, fence, holder, leased_before, leased_until, holder_before, revision)
+        (queue, key, was, state, fence, holder, leased_before, leased_until, holder_before,
+         revision)
     values (tg_table_name, coalesce(n ->> 'key', n ->> 'id', n ->> 'name'), o ->> 'state',
         coalesce(n ->> 'state', ''), (n ->> 'fence')::bigint, n ->> 'holder',
         (o ->> 'leased_until')::timestamptz, (n ->> 'leased_until')::timestamptz,
@@ -73,8 +74,8 @@ def settings_of(postgres: Postgres, store: str, folder: Path) -> dict[str, str]:
     }
 
 
-def seal(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
-    """Database ``sealed`` with ``days``, and ``open``, where the last :data:`OPEN` are to close."""
+def seal(postgres: Postgres, folder: Path, days: Sequence[date], unsealed: int = OPEN) -> None:
+    """Database ``sealed`` with ``days``, and ``open``, which lacks the last ``unsealed``."""
     for name in ("objectives", "var", "reports"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "schedule.toml").touch()
@@ -90,7 +91,7 @@ def seal(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
     book = closing.store.book(first.closing_book)
     assert book is not None
     postgres.run(HISTORY, "empty")
-    for name, mine in (("sealed", days), ("open", days[:-OPEN])):
+    for name, mine in (("sealed", days), ("open", days[:-unsealed])):
         postgres.run(f"create database {name} template empty")
         service = Service(load(**settings_of(postgres, name, folder)))
         with service.store.writing() as writer:
