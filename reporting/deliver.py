@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from .errors import UsageError
+from .errors import DeliveryFailed, UsageError
 
 Security = Literal["starttls", "tls", "none"]
 #: The port of each kind of line where none is set: submission, submissions (RFC 8314), plain.
@@ -328,6 +328,19 @@ class Connection:
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 self._line.quit()
             self._drop()
+
+    def check(self) -> str:
+        """Open the line as for a letter, logging in; what the relay says to NOOP.
+
+        Raises :class:`DeliveryFailed` where a letter would not go either.
+        """
+        try:
+            code, said = (self._line or self._open()).noop()
+        except _Refused as refused:
+            raise DeliveryFailed(refused.outcome.words) from None
+        except (OSError, smtplib.SMTPException) as broken:
+            raise DeliveryFailed(_broken("asking the relay", broken).words) from None
+        return f"{code} {_said(said)}"
 
     def send(
         self, message: bytes, sender: str, recipient: str, before_data: Callable[[], None]

@@ -150,9 +150,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         try:
             return super().format(record)
         except Exception as error:
-            record.msg, record.args = f"a line could not be made: {type(error).__name__}", ()
-            record.exc_info = None
-            return super().format(record)
+            words = f"a line could not be made: {type(error).__name__}"
+            where = (record.name, record.levelno, record.pathname, record.lineno)
+            return super().format(logging.LogRecord(*where, words, None, None))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Standard logging would print the record's arguments here, secrets and all."""
@@ -179,9 +179,8 @@ class _Fields:
             "process.pid": event.pop("process"),
             "process.thread.name": event.pop("thread_name"),
             **self._about,
-            **{name: event.pop(name) for name in tuple(event) if "." in name},
+            **{name: value for name, value in event.items() if "." in name},
         }
-        labels.update(event)  # what other users of structlog gave by names of their own
         if isinstance(error, BaseException):
             fields["error.type"] = type(error).__name__
             fields["error.message"] = str(error)
@@ -201,7 +200,8 @@ _SECRET_NAME = re.compile(
 #: `password=…`, `"token": "…"`. No repetition is open on both sides: hostile text costs no time.
 _NAMED = re.compile(
     rf"({_SECRET_NAME.pattern}"
-    r"""\\?["']?\s{0,9}[=:]\s{0,9})(?:"[^"]{0,999}"|'[^']{0,999}'|[^\s,;&)}\]]+)""",
+    r"""\\{0,9}["']?\s{0,9}[=:]\s{0,9})"""
+    r"""(?:\\{0,9}"[^"]{0,999}"|\\{0,9}'[^']{0,999}'|[^\s,;&)}\]]+)""",
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"\b(bearer|basic)\s{1,9}[\w.~+/=-]{6,}", re.IGNORECASE)

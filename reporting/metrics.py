@@ -12,6 +12,7 @@ after a moment, or a frozen database would look like a dead service.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ T = TypeVar("T")
 RUN_STATES = ("expected", "working", "incomplete", "issued", "missed", "failed")
 MAIL_STATES = ("queued", "sending", "sent", "failed", "unknown")
 SEND_OUTCOMES = ("sent", "temporary", "permanent", "unknown")
-STAGES = ("close", "build", "render", "sign", "deliver")
+STAGES = ("close", "issue")
 
 #: Seconds that a scrape waits for the store: less than the scrape's own timeout.
 SCRAPE_WAIT_S = 4.0
@@ -50,6 +51,9 @@ HEALTH_WAIT_S = 0.25
 FRESH_S = 1.0
 #: What was known of readiness so long ago is no longer an answer.
 STALE_S = 15.0
+
+#: Seconds that a thread computes before another one gets the interpreter.
+SWITCH_S = 0.001
 
 
 # ---- what the store knows -----------------------------------------------------------------------
@@ -74,7 +78,7 @@ class Scheduled:
     #: Seconds since the oldest due instant for which nothing was issued; 0 where nothing is due.
     #: What was given up (``missed``, ``failed``) no longer counts.
     overdue_s: float = 0.0
-    #: Runs whose deadline has passed with nothing issued, and that are not given up.
+    #: Runs whose deadline has passed with nothing issued: ``failed`` ones too, ``missed`` ones not.
     past_deadline: int = 0
     #: Runs by state (:data:`RUN_STATES`) as they are now: one that was made up for has moved on.
     runs: Mapping[str, int] = field(default_factory=dict)
@@ -123,9 +127,8 @@ class _Asked(Generic[T]):
     A question must end by itself some time: until it does, no other is asked.
     """
 
-    def __init__(self, ask: Callable[[], T], fresh_s: float = FRESH_S) -> None:
+    def __init__(self, ask: Callable[[], T]) -> None:
         self._ask = ask
-        self._fresh_s = fresh_s
         self._last: _Answer[T] | None = None
         self._since: float | None = None  # when the open question was asked
         self._changed = threading.Condition()
@@ -138,12 +141,12 @@ class _Asked(Generic[T]):
             return self._last is not None and self._last.at >= moment
 
         with self._changed:
-            if not since(begun - self._fresh_s):
+            if not since(begun - FRESH_S):
                 if self._since is None:
                     threading.Thread(target=self._work, name="asking", daemon=True).start()
                     self._since = begun
                 self._changed.wait_for(lambda: since(begun), wait_s)
-            if self._last is not None and since(begun - max(stale_s, self._fresh_s)):
+            if self._last is not None and since(begun - max(stale_s, FRESH_S)):
                 return self._last
             waited_s = monotonic() - (self._since or begun)
         return _Answer(None, f"no answer for {waited_s:.1f} s", monotonic())
@@ -248,7 +251,7 @@ def _of_reports(reports: tuple[Scheduled, ...]) -> Iterator[Metric]:
     )
     late = GaugeMetricFamily(
         "reporting_runs_past_deadline",
-        "Runs whose deadline has passed with nothing issued and that are not given up.",
+        "Runs whose deadline has passed with nothing issued, failed ones too, missed ones not.",
         labels=["report"],
     )
     runs = GaugeMetricFamily("reporting_runs", "Runs by state.", labels=["report", "state"])
@@ -343,6 +346,10 @@ def serve_http(
         {"registry": registry, "checks": {"/livez": _Asked(live), "/readyz": _Asked(ready)}},
     )
     server = _Server((address, port), handler)
+    # A request gets the interpreter some ten times from whoever computes in this process, and waits
+    # this long for it each time; 5 ms is the default.
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True
     )
@@ -353,6 +360,7 @@ def serve_http(
         server.shutdown()
         server.server_close()
         thread.join()
+        sys.setswitchinterval(interval_s)
 
 
 class _Server(ThreadingHTTPServer):

@@ -275,6 +275,12 @@ class Runs:
             rows = queue.rows("take_mails", holder=self.holder, lease_s=self.lease_s, most=most)
         return [Mail(**{("class_" if k == "class" else k): v for k, v in r.items()}) for r in rows]
 
+    def renew_mails(self, mails: Sequence[Mail]) -> bool:
+        """Whether any of them is still ours and to be sent, then for as long again."""
+        of = {"ids": [mail.id for mail in mails], "fences": [mail.fence for mail in mails]}
+        with self.writing() as queue:
+            return queue.run("renew_mails", **of, holder=self.holder, lease_s=self.lease_s) > 0
+
     def begin_mail(self, mail: Mail, lease_s: float) -> None:
         """From now on it may have arrived; :class:`LeaseLost` where it is not ours any more."""
         with self.writing() as queue:

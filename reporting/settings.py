@@ -86,17 +86,6 @@ class Settings(BaseSettings):
     http_port: int = Field(9464, ge=0, le=65535)
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    smtp_host: str | None = Field(None, description="the relay that takes our mail")
-    smtp_port: int = Field(0, ge=0, le=65535, description="0: the usual one of smtp_security")
-    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    smtp_username: str | None = None
-    smtp_password_file: Path | None = None
-    smtp_ca_file: Path | None = None
-    smtp_timeout_s: float = Field(30.0, gt=0, le=600)
-    smtp_sender: str | None = Field(None, description='an address, or "Name <address>"')
-    mail_max_bytes: int = Field(10_000_000, ge=100_000, description="of a whole mail, encoded")
-    mail_domain: str = Field("reporting.invalid", description="stands in Message-IDs")
-    mask_key_file: Path | None = Field(None, description="masks names for external recipients")
     reports_url: str | None = Field(None, description="where people find reports_dir")
     pagerduty_token_file: Path | None = Field(None, description="for `reporting incidents pull`")
     smtp_host: str | None = Field(None, description="the relay that takes our mail")
@@ -110,6 +99,7 @@ class Settings(BaseSettings):
     smtp_timeout_s: int = Field(30, ge=1, description="for one answer of the relay")
     smtp_sender: str | None = Field(None, description="an address, or Name <address>")
     mail_domain: str | None = Field(None, description="of Message-IDs; the sender's by default")
+    pseudonym_key_file: Path | None = Field(None, description="of names masked for recipients")
     mail_max_bytes: int = Field(10_000_000, ge=1_000_000, description="a mail, as it is sent")
 
     @field_validator("zone")

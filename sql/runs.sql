@@ -152,6 +152,12 @@ from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
     o.unknown, o.attach, o.duplicate, o.attempts, o.give_up_at, o.fence;
 
+-- name: renew_mails!
+-- What is still to be sent of those that were taken together.
+update reporting.outbox set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
+where id = any(:ids) and fence = any(:fences) and holder = :holder and state = 'queued'
+  and leased_until > clock_timestamp();
+
 -- name: begin_mail!
 -- Committed before DATA: from now on the mail may have arrived.
 update reporting.outbox
@@ -179,6 +185,13 @@ set state = 'queued', duplicate = duplicate or state in ('sent', 'unknown'), att
 where kind = :kind and period = :period and revision = :revision and recipient = :recipient
   and state in ('sent', 'failed', 'unknown')
 returning id, message_id, duplicate;
+
+-- name: arrived
+-- By hand: what was unknown did arrive.
+update reporting.outbox set state = 'sent', settled_at = clock_timestamp()
+where kind = :kind and period = :period and revision = :revision and recipient = :recipient
+  and state = 'unknown'
+returning id, message_id;
 
 -- name: mails
 -- Every mail of one report's revision, or of all.
@@ -234,7 +247,7 @@ select report, kind,
     max(issued_at) filter (where state = 'issued') as last_complete_at,
     coalesce(extract(epoch from clock_timestamp() - min(due_at)
         filter (where state = 'expected' and revision is null)), 0)::float8 as overdue_s,
-    count(*) filter (where state = 'expected' and revision is null
+    count(*) filter (where state in ('expected', 'failed') and revision is null
         and deadline_at < clock_timestamp()) as past_deadline,
     sum(closes)::bigint as closes, sum(closing_s) as closing_s,
     sum(issues)::bigint as issues, sum(issuing_s) as issuing_s

@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from time import monotonic
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -36,6 +38,10 @@ DELIVER_EXAMPLES = (
 #: A worker ends after so many works, and another takes its place: libraries keep what they load.
 WORKS = 500
 GRACE_S = 30.0
+#: No question of a scrape or a health check to the store takes longer.
+ASKED_S = 3.0
+#: What is only logged (mails) gets a checkpoint at least so often.
+CHECKPOINT_S = 3600.0
 OUTCOMES: dict[str, logs.Outcome] = {"sent": "success", "unknown": "unknown"}
 
 
@@ -87,8 +93,8 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
         logs.log("not ready", level="error", action="start", outcome="failure", because=problem)
         raise SourceUnavailable(f"not ready to serve: {problem}; `reporting doctor` says more")
     observed = Observed(__version__, replica)
-    # Scrapes ask in threads of their own, so they have a service of their own.
-    asked = open_service()
+    # Scrapes ask in threads of their own and give up soon, so they have a service of their own.
+    asked = replace(open_service(), store_timeout_s=ASKED_S)
     observed.collector(lambda: pipeline.snapshot(asked, pipeline.runs_of(asked, "scrape")))
 
     def died(name: str, code: int) -> None:
@@ -97,9 +103,14 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
         with suppress(SourceUnavailable):  # its leases run out by themselves
             runs.abandon(name)
 
+    witnessed_at: list[float] = []
+
     def tick() -> None:
         try:
             _look(service, runs, replica)
+            if not witnessed_at or monotonic() - witnessed_at[-1] > CHECKPOINT_S:
+                witnessed_at[:] = [monotonic()]
+                pipeline.catch_up_witness(service)
         except Exception as error:
             observed.ticked(as_of(""), ok=False)
             logs.log("the schedule could not be looked at", level="error", action="tick",
@@ -165,10 +176,11 @@ def _worker(service: pipeline.Service, name: str) -> None:
     parent = os.getppid()
     with _stopped_by_signals() as stop:
         try:
-            for _ in range(WORKS):
-                if stop.is_set() or os.getppid() != parent:
-                    break
-                if not _one(service, runs, delivery):
+            works = 0
+            while works < WORKS and not stop.is_set() and os.getppid() == parent:
+                if _one(service, runs, delivery):
+                    works += 1
+                else:
                     stop.wait(_rest_s(runs))
         finally:
             delivery.close()
@@ -323,6 +335,9 @@ def backfill(
 def deliver(
     to: Annotated[
         str, typer.Option("--resend", metavar="NAME", help="To this recipient again.")
+    ] = "",
+    arrived: Annotated[
+        str, typer.Option("--arrived", metavar="NAME", help="They have it: it is not unknown.")
     ] = "",
     report: Annotated[str, typer.Option("--report", help="daily/2025-12-05, or …/r2.")] = "",
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is logged.")] = "",

@@ -4,8 +4,9 @@ The only package that sees both the sources and the pure core. Time comes in as 
 is what the caller's clock says, and every moment that is printed is recorded when it happens.
 """
 
+from .auditing import catch_up_witness
 from .closing import Closed, close
-from .delivering import Delivered, deliver, for_class, resend
+from .delivering import Delivered, arrived, deliver, for_class, resend
 from .explaining import Explanation, Opened, explain, open_report
 from .health import Check, doctor, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
@@ -29,7 +30,9 @@ __all__ = [
     "Verified",
     "Worked",
     "against",
+    "arrived",
     "backfill",
+    "catch_up_witness",
     "close",
     "deliver",
     "doctor",

@@ -207,6 +207,14 @@ def witnessed(service: Service) -> int | None:
         return None
 
 
+def catch_up_witness(service: Service) -> bool:
+    """A checkpoint where the witness file does not know of all entries; whether one was needed."""
+    behind = witnessed(service) != service.store.log_size()
+    if behind:
+        checkpoint_now(service)
+    return behind
+
+
 # ---- what is logged -----------------------------------------------------------------------------
 
 

@@ -7,13 +7,15 @@ leaves a mark: nobody knows what became of that mail, and it is not sent again i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from .. import render
 from ..deliver import (
+    PORTS,
     Attachment,
     Connection,
     Letter,
@@ -34,7 +36,7 @@ from ..settings import bytes_of, secret_of
 from ..store import ReportRow
 from .issuing import rewrite
 from .service import Service, document_of
-from .serving import MAIL_S
+from .serving import MAIL_S, kept, mail_domain
 from .signatures import PDF
 from .signoff import report_named
 
@@ -86,14 +88,14 @@ class Delivery:
             )
         return Relay(
             host=s.smtp_host,
-            port=s.smtp_port,
+            port=s.smtp_port or PORTS[s.smtp_security],
             security=s.smtp_security,
             ca_file=s.smtp_ca_file,
             username=s.smtp_username,
             password=secret_of(s.smtp_password_file),
             timeout_s=s.smtp_timeout_s,
             sender=s.smtp_sender,
-            domain=s.mail_domain,
+            domain=mail_domain(self.service),
         )
 
     @cached_property
@@ -104,6 +106,12 @@ class Delivery:
     def some(self) -> list[Delivered]:
         """Send some mails that are due, all of one report; empty where none is."""
         mails = self.runs.take_mails(BATCH)
+        if not mails:
+            return []
+        with kept(self.runs, partial(self.runs.renew_mails, mails)):
+            return self._each(mails)
+
+    def _each(self, mails: Sequence[Mail]) -> list[Delivered]:
         found: list[Delivered] = []
         stopped = ""
         for mail in mails:
@@ -241,7 +249,9 @@ class Delivery:
         return _Made(body_, attachments)
 
     def _place(self, mail: Mail) -> str:
-        """Where the report itself is, for people."""
+        """Where the report itself is, for people; others have to ask."""
+        if mail.class_ != "internal":
+            return f"with {self.service.settings.issuer}"
         if url := self.service.settings.reports_url:
             return f"{url.rstrip('/')}/{mail.report}/report.html"
         return str(self.service.settings.reports_dir / mail.report)
@@ -279,17 +289,14 @@ def for_class(service: Service, document: Document, class_: str) -> Document:
     """
     if class_ == "internal":
         return document
-    key = service.settings.mask_key_file
+    key = service.settings.pseudonym_key_file
     if key is None:
         raise UsageError(
             f"{document.id} has {class_} recipients, from whom names are kept, and no key to mask "
-            "them with; set REPORTING_MASK_KEY_FILE, or make the recipients internal"
+            "them with; set REPORTING_PSEUDONYM_KEY_FILE, or make the recipients internal"
         )
     register = service.policy.compliance.personal
-    made = masked(document, "external", register, bytes_of(key).strip())
-    return made.model_copy(
-        update={"signed": False, "unsigned_because": "names are masked in this copy"}
-    )
+    return masked(document, "external", register, bytes_of(key).strip())
 
 
 def deliver(service: Service, runs: Runs) -> list[Delivered]:
@@ -319,7 +326,7 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
     with service.store.writing() as writer:
         until = writer.queue.clock() + MAIL_S
         again = writer.queue.resend(**of, recipient=recipient, give_up_at=until)
-        identity = message_id(row.name, recipient, service.settings.mail_domain)
+        identity = message_id(row.name, recipient, mail_domain(service))
         if not again:
             new = writer.queue.add_mail(
                 **of,
@@ -340,3 +347,18 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
             {"report": row.name, "recipient": recipient, "message_id": identity, "reason": reason},
         )
     return identity
+
+
+def arrived(service: Service, report: str, recipient: str, reason: str) -> None:
+    """A mail of unknown outcome did reach its recipient; the log says who says so."""
+    row = report_named(service, report)
+    of = {"kind": row.kind, "period": row.period, "revision": row.revision}
+    with service.store.writing() as writer:
+        found = writer.queue.rows("arrived", **of, recipient=recipient)
+        if not found:
+            raise UsageError(
+                f"the mail of {row.name} to {recipient!r} is not unknown; `reporting status` lists "
+                "those that are"
+            )
+        about = {"report": row.name, "recipient": recipient, "reason": reason}
+        writer.log("mail arrived", {**about, "message_id": found[0]["message_id"]})

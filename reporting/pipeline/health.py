@@ -15,6 +15,7 @@ from ..periods import (
 )
 from ..policy.schedule import AHEAD, horizon
 from ..sources.ledger import ADDS
+from .delivering import Delivery
 from .observing import next_due
 from .service import Service, sealed_day
 from .serving import runs_of
@@ -149,6 +150,24 @@ def doctor(service: Service, today: date) -> list[Check]:
                 )
         return f"{len(written)} written down, none against what is sealed"
 
+    def mails() -> str:
+        people = service.schedule.recipients
+        if not people:
+            return "the schedule has no recipients: nothing is mailed"
+        delivery = Delivery(service, runs_of(service, "doctor"))
+        external = [r.name for r in people if r.class_ != "internal"]
+        if external and service.settings.pseudonym_key_file is None:
+            raise ValidationFailed(
+                f"{', '.join(external)} may not read names, and REPORTING_PSEUDONYM_KEY_FILE is "
+                "not set"
+            )
+        try:
+            return (
+                f"{delivery.relay.host} takes mail for {len(people)}: {delivery.connection.check()}"
+            )
+        finally:
+            delivery.close()
+
     def bound() -> str:
         if service.store.may_rewrite():
             raise ValidationFailed("the role of REPORTING_STORE_URL may change what is sealed")
@@ -163,5 +182,6 @@ def doctor(service: Service, today: date) -> list[Check]:
         attempt("engine", lambda: service.engine.check(), "see REPORTING_ENGINE in docs/scale.md"),
         attempt("prometheus", metrics, "set REPORTING_PROMETHEUS_URL to a server that answers"),
         attempt("calendar", calendar_known, "update exchange-calendars"),
+        attempt("mail relay", mails, "see docs/mail.md; REPORTING_SMTP_HOST and _SENDER"),
         attempt("closures", closures_sealed, "reporting close --date DAY --reason WHY"),
     ]

@@ -22,7 +22,13 @@ from ..document import (
     history_from,
     lookback,
 )
-from ..errors import NotReady, SigningFailed, UsageError, ValidationFailed
+from ..errors import (
+    NotReady,
+    SigningFailed,
+    SourceUnavailable,
+    UsageError,
+    ValidationFailed,
+)
 from ..page import Document, Kind, Status
 from ..periods import (
     Span,
@@ -400,13 +406,22 @@ def _regenerate(
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write every file, each whole or not at all, flushed to disk."""
-    for name, body in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+    """Write every file, each whole or not at all, flushed to disk.
+
+    :class:`SourceUnavailable` where it can't: a full disk has room again some time.
+    """
+    try:
+        for name, body in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            with partial.open("wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    except OSError as error:
+        raise SourceUnavailable(
+            f"{error.filename or folder} can't be written ({error.strerror}): nothing is issued; "
+            "mend it and try again (REPORTING_REPORTS_DIR)"
+        ) from error

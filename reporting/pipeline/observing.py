@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from ..errors import UsageError
 from ..metrics import Duration, Scheduled, Snapshot
 from ..periods import LAST_YEAR
 from ..policy.schedule import expected
@@ -41,10 +43,11 @@ def snapshot(service: Service, runs: Runs) -> Snapshot:
 
 
 def next_due(service: Service, now: datetime) -> dict[str, datetime]:
-    """When each scheduled report is due next."""
+    """When each scheduled report is due next; nothing where the calendar ends before."""
     found: dict[str, datetime] = {}
-    for run in expected(service.schedule, now, now + AHEAD):
-        found.setdefault(run.name, run.due_at)
+    with suppress(UsageError):  # what lies beyond the known years nobody can tell
+        for run in expected(service.schedule, now, now + AHEAD):
+            found.setdefault(run.name, run.due_at)
     return found
 
 

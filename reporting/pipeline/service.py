@@ -52,6 +52,7 @@ class Service:
 
     settings: Settings
     open_embedded: Callable[[Path], Embedded] = start_embedded
+    store_timeout_s: float | None = None  # of a statement, for whoever must not wait
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -68,10 +69,10 @@ class Service:
         """Where the store lives; the embedded one is entered as the role that can't rewrite."""
         url = self.settings.url_of_store
         if url is not None:
-            return database(url, "store")
+            return database(url, "store", timeout_s=self.store_timeout_s)
         own = self.embedded.database_url("reporting")
         migrate(database(own, "store"))
-        return database(own, "store", role=APP_ROLE)
+        return database(own, "store", role=APP_ROLE, timeout_s=self.store_timeout_s)
 
     @cached_property
     def purging_store(self) -> Store:

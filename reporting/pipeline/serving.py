@@ -8,10 +8,12 @@ whoever takes the run after the lease has ended.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from email.utils import parseaddr
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -131,7 +133,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
     lease = Lease(run.key, run.fence, True)
     stages: dict[str, float] = {}
     try:
-        with kept(runs, lease):
+        with kept(runs, partial(runs.renew, lease)):
             return _do(service, runs, run, lease, stages)
     except LeaseLost as error:
         return Worked(run.key, "lost", str(error))
@@ -189,7 +191,7 @@ def _do(service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str
         closing = runs.close_lease()
         if closing is None:
             return _back(runs, run, "another run is closing days", counted=False, after_s=1.0)
-        with kept(runs, closing):
+        with kept(runs, partial(runs.renew, closing)):
             now = runs.clock()
             closed = close(service, run.last, now, allow_gaps=late, lease=closing)
         runs.leave(closing)
@@ -271,6 +273,7 @@ def queue_mails(
     """One row for each recipient of the scheduled report named ``report``; how many are new."""
     scheduled = scheduled_named(service, report)
     people = {r.name: r for r in service.schedule.recipients}
+    domain = mail_domain(service)
     added = 0
     for name in scheduled.recipients:
         added += queue.add_mail(
@@ -280,12 +283,19 @@ def queue_mails(
             recipient=name,
             address=people[name].address,
             class_=people[name].class_,
-            message_id=message_id(document.id, name, service.settings.mail_domain),
+            message_id=message_id(document.id, name, domain),
             unknown=scheduled.unknown,
             attach=scheduled.attach,
             give_up_at=max(deadline_at, now + MAIL_S),
         )
     return added
+
+
+def mail_domain(service: Service) -> str:
+    """What follows the @ in Message-IDs: as set, or the sender's."""
+    settings = service.settings
+    sender = parseaddr(settings.smtp_sender or "")[1].rpartition("@")[2]
+    return settings.mail_domain or sender or "reporting.invalid"
 
 
 def scheduled_named(service: Service, name: str) -> Scheduled:
@@ -300,7 +310,7 @@ def scheduled_named(service: Service, name: str) -> Scheduled:
 
 
 @contextmanager
-def kept(runs: Runs, lease: Lease) -> Iterator[None]:
+def kept(runs: Runs, renewed: Callable[[], bool]) -> Iterator[None]:
     """Renew a lease while something is worked on; a thread, since rendering takes its time.
 
     Losing it is noticed by the write that shows it: nothing here interrupts the work.
@@ -310,12 +320,12 @@ def kept(runs: Runs, lease: Lease) -> Iterator[None]:
     def renew() -> None:
         while not done.wait(runs.lease_s / 3):
             try:
-                if not runs.renew(lease):
+                if not renewed():
                     return
             except SourceUnavailable:
                 continue  # the next one may reach it; until then the lease runs down
 
-    thread = threading.Thread(target=renew, name=f"lease of {lease.name}", daemon=True)
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()
     try:
         yield

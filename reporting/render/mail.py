@@ -169,7 +169,7 @@ def _brief(figure: Figure) -> str:
 
 def one_line(text: str) -> str:
     """``text`` as one line that does nothing: no line end, no control or reversing sign."""
-    return " ".join(drawable(text).split())
+    return drawable(" ".join(text.split()))
 
 
 def _typed(text: str) -> str:

@@ -34,6 +34,7 @@ class Received:
     """What came over the line: senders that were announced, letters, passwords that were tried."""
 
     sessions: int = 0
+    ended: int = 0
     senders: list[str] = field(default_factory=list)
     letters: list[tuple[str, bytes]] = field(default_factory=list)
     logins: list[bytes] = field(default_factory=list)
@@ -110,6 +111,10 @@ class Relay(SMTP):
     def connection_made(self, transport: Any) -> None:
         self.event_handler.received.sessions += 1
         super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.event_handler.received.ended += 1
+        super().connection_lost(error)
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str) -> None:

@@ -23,6 +23,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reporting.deliver import (
     Attachment,
@@ -260,6 +262,20 @@ def test_hostile_words_do_nothing_but_stand_there(daily: Document) -> None:
         "Content-ID",
     }
     assert [a.addr_spec for a in message["To"].addresses] == ["ann@there.example"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(), st.text(), st.text(), st.text(), st.text())
+def test_no_words_begin_a_header_or_a_part(a: str, b: str, c: str, d: str, words: str) -> None:
+    file = Attachment(d, "application/pdf", b"x")
+    small = MailBody(a, words, words, ())
+    raw = compose(letter(small, to_name=b, report_id=c, attachments=(file,)), RELAY, DATE)
+    message = parsed(raw)
+    kinds = [part.get_content_type() for part in message.walk() if not part.is_multipart()]
+    assert kinds == ["text/plain", "text/html", "application/pdf"]
+    assert len(message.keys()) == 10 == len(set(message.keys()))
+    assert [to.addr_spec for to in message["To"].addresses] == ["ann@there.example"]
+    assert plain(raw).split() == words.split()
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

@@ -31,7 +31,8 @@ FILE = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 CONFIG: dict[str, Any] = yaml.safe_load(FILE.read_text())
 RULES: dict[str, dict[str, Any]] = {
     rule["alert"]: rule
-    for group in yaml.safe_load((ROOT / "deploy/prometheus/rules/alerts.yml").read_text())["groups"]
+    for name in ("alerts.yml", "reporting.yml")
+    for group in yaml.safe_load((ROOT / "deploy/prometheus/rules" / name).read_text())["groups"]
     for rule in group["rules"]
 }
 
@@ -41,6 +42,7 @@ CHANNELS = {
     "warning": {"slack"},
     "level_2_team_lead": {"email", "slack"},
     "level_3_engineering_manager": {"pagerduty", "email", "slack"},
+    "deadmans_switch": {"webhook"},
 }
 RECEIVER = {
     "TradingEngineDown": "critical",
@@ -53,6 +55,19 @@ RECEIVER = {
     "ModelDrift": "warning",
     "DataQuality": "warning",
     "PerformanceDegradation": "warning",
+    "ReportingDown": "critical",
+    "ReportingStoreDown": "critical",
+    "ReportingStuck": "critical",
+    "ReportMissing": "critical",
+    "ReportLate": "warning",
+    "ReportMissed": "warning",
+    "ReportFailed": "warning",
+    "MailFailed": "warning",
+    "MailUnknown": "warning",
+    "MailQueueStuck": "warning",
+    "AuditNotWitnessed": "warning",
+    "CalendarEndsSoon": "warning",
+    "Watchdog": "deadmans_switch",
     "EscalationLevel2": "level_2_team_lead",
     "EscalationLevel3": "level_3_engineering_manager",
 }
@@ -68,7 +83,7 @@ def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_amtool_accepts_the_configuration() -> None:
     done = amtool("check-config", str(FILE))
     assert done.returncode == 0, done.stderr
-    assert "4 receivers" in done.stdout
+    assert "5 receivers" in done.stdout
 
 
 @pytest.mark.parametrize("alert", RULES)
@@ -107,7 +122,7 @@ def test_no_secret_is_written_in_the_file() -> None:
                 yield from walk(value)
 
     found = [(name, value) for name, value in walk(CONFIG) if secret.search(name)]
-    assert len(found) == 4
+    assert len(found) == 5
     for name, value in found:
         assert name.endswith("_file") and value.startswith("/run/secrets/"), name
 
@@ -138,6 +153,8 @@ def test_a_real_alertmanager_tells_them(tmp_path: Path) -> None:
         log = tmp_path / "alertmanager.log"
         with child(command, log) as process:
             assert wait_ready(f"{url}/-/ready", process, 10), log.read_text()
+            post(url, alert("Watchdog"))
+            ((switch, heartbeat),) = collect(inbox, 1)
             begun = time.monotonic()
             post(url, alert("TradingEngineDown", job="execution_engine"))
             told = collect(inbox, 2)
@@ -152,6 +169,10 @@ def test_a_real_alertmanager_tells_them(tmp_path: Path) -> None:
             escalated = collect(inbox, 5)
             with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
                 known = json.load(answer)
+
+    # The service outside hears of it, and knows by the token that it is ours.
+    assert switch == "deadmans_switch with the deadmans_switch_token"
+    assert [one["labels"]["alertname"] for one in heartbeat["alerts"]] == ["Watchdog"]
 
     assert sorted(channel for channel, _ in told) == ["pagerduty", "slack"]
     page = dict(told)["pagerduty"]
@@ -220,13 +241,21 @@ def on_loopback(folder: Path, receivers: int, smtp: int) -> Path:
     """The deployed configuration; only the other side of each channel is ours."""
     secrets = folder / "secrets"
     secrets.mkdir()
-    for name in ("pagerduty_routing_key", "pagerduty_emergency_key", "smtp_password"):
+    for name in (
+        "pagerduty_routing_key",
+        "pagerduty_emergency_key",
+        "smtp_password",
+        "deadmans_switch_token",
+    ):
         (secrets / name).write_text(f"the {name}")
     (secrets / "slack_webhook_url").write_text(f"http://127.0.0.1:{receivers}/slack")
     text = FILE.read_text().replace("/run/secrets/", f"{secrets}/")
     changes = {
         "smtp_smarthost: smtp.example.com:587": f"smtp_smarthost: 127.0.0.1:{smtp}",
         "smtp_require_tls: true": "smtp_require_tls: false",
+        "https://deadmans-switch.example.com/reporting": (
+            f"http://127.0.0.1:{receivers}/deadmans_switch"
+        ),
         "global:\n": f"global:\n  pagerduty_url: http://127.0.0.1:{receivers}/pagerduty\n",
     }
     for old, new in changes.items():
@@ -244,7 +273,9 @@ def web(inbox: queue.Queue[Message]) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            inbox.put((self.path.strip("/"), json.loads(body)))
+            bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            who = self.path.strip("/") + (f" with {bearer}" if bearer else "")
+            inbox.put((who, json.loads(body)))
             self.send_response(202 if "pagerduty" in self.path else 200)
             self.end_headers()
             self.wfile.write(b"ok")

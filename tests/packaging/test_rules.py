@@ -22,6 +22,7 @@ import yaml
 from reporting.demo.prometheus import child, find_binary, free_port, running_prometheus, wait_ready
 
 from ..line.site import Server
+from ..service.snapshots import whole
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "prometheus"
@@ -61,6 +62,21 @@ PROMISED = {
     "ModelDrift": ("warning", 900, "strategic"),
     "DataQuality": ("warning", 1200, "data_pipeline"),
     "PerformanceDegradation": ("warning", 1800, "blackbox"),
+}
+#: The same of the service's own, in deploy/prometheus/rules/reporting.yml.
+OURS = {
+    "ReportingDown": ("critical", 120, "reporting"),
+    "ReportingStoreDown": ("critical", 120, "reporting"),
+    "ReportingStuck": ("critical", 120, "reporting"),
+    "ReportMissing": ("critical", 600, "reporting"),
+    "ReportLate": ("warning", 300, "reporting"),
+    "ReportMissed": ("warning", 300, "reporting"),
+    "ReportFailed": ("warning", 300, "reporting"),
+    "MailFailed": ("warning", 300, "reporting"),
+    "MailUnknown": ("warning", 300, "reporting"),
+    "MailQueueStuck": ("warning", 300, "reporting"),
+    "AuditNotWitnessed": ("warning", 90_000, "reporting"),
+    "CalendarEndsSoon": ("warning", 300, "reporting"),
 }
 #: Every component of the availability table, by how it is seen.
 UP = (
@@ -105,7 +121,7 @@ def seconds(text: str) -> int:
 
 
 def test_promtool_accepts_rules_and_finds_no_duplicates() -> None:
-    assert len(RULES) == 2
+    assert len(RULES) == 3
     promtool("check", "rules", "--lint=all", "--lint-fatal", *map(str, RULES))
 
 
@@ -125,25 +141,29 @@ def test_every_rule_has_a_test() -> None:
                 for sample in case["exp_samples"]:
                     expected[True].update(re.findall(r'alertname="(\w+)', sample["labels"]))
     assert set(ALERTS) | set(RECORDED) <= expected[True], "must be seen"
-    assert set(PROMISED) <= expected[False], "must be seen not to fire"
+    assert set(PROMISED) | set(OURS) <= expected[False], "must be seen not to fire"
 
 
 # ---- the promises -------------------------------------------------------------------------------
 
 
 def test_the_ten_alerts_are_there_with_their_severity() -> None:
-    conditions = {name for name, (group, _) in ALERTS.items() if group["name"] != "escalation"}
-    assert conditions == set(PROMISED)
-    for name, (severity, response_s, _) in PROMISED.items():
+    of_group: dict[str, set[str]] = {}
+    for name, (group, _) in ALERTS.items():
+        of_group.setdefault(group["name"], set()).add(name)
+    assert of_group.pop("reporting") == {*OURS, "Watchdog"}
+    assert of_group.pop("escalation") == {"EscalationLevel2", "EscalationLevel3"}
+    assert set().union(*of_group.values()) == set(PROMISED)
+    for name, (severity, response_s, _) in {**PROMISED, **OURS}.items():
         rule = ALERTS[name][1]
         assert rule["labels"]["severity"] == severity
         assert rule["labels"]["escalation"] == "level_1"
         assert rule["annotations"]["response"] == f"{response_s}s"
 
 
-@pytest.mark.parametrize("name", PROMISED)
+@pytest.mark.parametrize("name", [*PROMISED, *OURS])
 def test_the_first_notification_comes_in_time(name: str) -> None:
-    severity, response_s, job = PROMISED[name]
+    severity, response_s, job = {**PROMISED, **OURS}[name]
     group, rule = ALERTS[name]
     scrape = JOBS[job]
     timeout = scrape.get("scrape_timeout", CONFIG["global"]["scrape_timeout"])
@@ -165,10 +185,11 @@ def test_the_first_notification_comes_in_time(name: str) -> None:
         seconds(rule.get("for", "0s")),
         max(waits),
     ]
-    assert len(recorded) == (1 if severity == "warning" else 0)
+    assert len(recorded) == (1 if severity == "warning" and name in PROMISED else 0)
     assert sum(parts) <= response_s
     # The comment above the alert is this sum.
-    text = (DEPLOY / "rules" / "alerts.yml").read_text()
+    file = "alerts.yml" if name in PROMISED else "reporting.yml"
+    text = (DEPLOY / "rules" / file).read_text()
     comment = text.split(f"- alert: {name}\n")[0].rsplit("\n\n", 1)[-1]
     assert f"# {' + '.join(map(str, parts))} = {sum(parts)} of {response_s} s" in comment
 
@@ -244,6 +265,25 @@ def test_rules_read_series_that_somebody_makes() -> None:
             for jobs in re.findall(r'\bjob=~?"([^"]+)"', rule["expr"]):
                 for job in jobs.split("|"):
                     assert job in {labels["job"] for labels in static_labels()} | set(PROBED), job
+
+
+def test_rules_read_what_the_service_says() -> None:
+    """Every metric that its alerts name is one that a whole snapshot makes."""
+    read = set(re.findall(r"\breporting_\w+", (DEPLOY / "rules" / "reporting.yml").read_text()))
+    said = {sample.name for family in whole().registry.collect() for sample in family.samples}
+    assert read and read <= said
+
+
+def test_every_alert_of_ours_has_a_first_step() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    explained = re.findall(r"^\| `([A-Z]\w+)` \| [^|]+ \| [^|]+ \|$", text, flags=re.MULTILINE)
+    assert explained == [*OURS, "Watchdog"]
+
+
+def test_the_watchdog_always_barks() -> None:
+    rule = ALERTS["Watchdog"][1]
+    assert (rule["expr"], rule.get("for")) == ("vector(1)", None)
+    assert rule["labels"]["severity"] == "none"  # no escalation, no report counts it
 
 
 def test_real_exporters_give_what_the_rules_read(server: Server, tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
 from decimal import Decimal as D
+from io import BytesIO
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 from reporting import charts
+from reporting.charts.raster import png
 from reporting.model import Missing, Why
 from reporting.page import (
     BarsChart,
@@ -20,6 +23,8 @@ from reporting.page import (
     CalendarRow,
     Chart,
     Document,
+    HeatChart,
+    HeatRow,
     Line,
     LinesChart,
     Point,
@@ -355,3 +360,39 @@ def test_what_is_deeper_than_the_floor_is_drawn_on_it() -> None:
 
     assert any("2 k" in words for words in ticks(None))
     assert not any("k" in words for words in ticks(D(-100)))
+
+
+# --- pictures ------------------------------------------------------------------------------
+
+
+def test_every_kind_of_chart_becomes_a_picture(sample: ModuleType) -> None:
+    kinds = {c.kind: c for s in sample.document().sections for c in s.charts}
+    row = HeatRow(label="a", values=(D("98.5"), None))
+    heat = HeatChart(id="h", title="h", alt="h", unit="%", labels=("9", "10"), rows=(row,))
+    for chart in (*kinds.values(), heat):
+        narrow = replace(charts.LIGHT, width=300)
+        body = charts.chart_png(chart, narrow, 1.5)
+        assert body.startswith(b"\x89PNG")
+        assert int.from_bytes(body[16:20]) == 450
+        assert body == charts.chart_png(chart, narrow, 1.5)
+        assert body != charts.chart_png(chart, charts.DARK, 1.5)
+
+
+def test_a_picture_shows_what_the_figure_says() -> None:
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">'
+        '<g transform="translate(10 0)"><rect width="10" height="20" fill="#ff0000"/></g>'
+        '<path d="M30 0H40V20H30z" fill="#0000ff"/></svg>'
+    )
+    drawn = Image.open(BytesIO(png(svg, 2, "#ffffff"))).convert("RGB")
+    at = [drawn.getpixel((x, 20)) for x in (10, 30, 50, 70)]
+    assert at == [(255, 255, 255), (255, 0, 0), (255, 255, 255), (0, 0, 255)]
+
+
+@pytest.mark.parametrize(
+    "shape", ['<ellipse rx="1"/>', '<path d="M0 0A1 1 0 0 1 2 2"/>', '<g transform="scale(2)"/>']
+)
+def test_a_shape_that_can_not_be_drawn_is_not_lost(shape: str) -> None:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{shape}</svg>'
+    with pytest.raises(ValueError, match="figure"):
+        png(svg, 1, "#ffffff")

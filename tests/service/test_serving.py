@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
 from reporting import pipeline
 from reporting.errors import UsageError
+from reporting.page import Document
 from reporting.pipeline import Service
+from reporting.pipeline.serving import queue_mails
 from reporting.runs import Runs
 
 from ..line.site import Site
@@ -48,7 +50,6 @@ name = "risk"
 address = "risk@example.com"
 class = "internal"
 """
-FIRST, LAST = date(2025, 12, 3), date(2025, 12, 5)
 
 
 @pytest.fixture
@@ -92,38 +93,67 @@ def work_all(service: Service, runs: Runs) -> list[str]:
     return found
 
 
-def test_a_backfill_is_issued_in_order_and_mailed_when_told(
+def queued(service: Service, report: str, kind: str, period: str) -> Document:
+    """The mails of an issued report, as issuing it by schedule queues them."""
+    row = service.store.report(kind, period)
+    assert row is not None
+    document = Document.model_validate_json(row.body)
+    with service.store.writing() as writer:
+        now = writer.queue.clock()
+        queue_mails(service, writer.queue, report, document, now, now)
+    return document
+
+
+def text_of(mail: EmailMessage) -> str:
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return " ".join(str(body.get_content()).split())
+
+
+def test_a_backfill_is_issued_and_mails_nobody_unless_told(
     serving: Callable[..., Service], relay: Post
 ) -> None:
-    """Nothing happens on a dry run; nobody is mailed unless told; the mail has the numbers."""
+    """A dry run writes nothing; what was asked for by hand is not given up for its age."""
     service = serving()
     runs = runs_of(service)
-    planned = pipeline.backfill(service, FIRST, LAST, "missing", kind="daily", dry_run=True)
-    assert [f.key for f in planned] == ["daily/XNYS/2025-12-03", "daily/XNYS/2025-12-04"]
+    first, last = date(2025, 12, 4), date(2025, 12, 5)
+    planned = pipeline.backfill(service, first, last, "missing", kind="daily", dry_run=True)
+    assert [f.key for f in planned] == ["daily/XNYS/2025-12-04"]
     assert runs.take() is None
-    pipeline.backfill(service, FIRST, LAST, "missing", kind="daily")
-    pipeline.reconcile(service, runs)  # what was asked for by hand is not given up for its age
-    assert work_all(service, runs) == [
-        "daily/XNYS/2025-12-03 issued",
-        "daily/XNYS/2025-12-04 issued",
-    ]
+    pipeline.backfill(service, first, last, "missing", kind="daily")
+    assert pipeline.reconcile(service, runs).missed == ()
+    assert work_all(service, runs) == ["daily/XNYS/2025-12-04 issued"]
     assert pipeline.deliver(service, runs) == [] and relay.arrived == []
-    assert pipeline.backfill(service, FIRST, LAST, "missing", kind="daily") == []
+    assert pipeline.backfill(service, first, last, "missing", kind="daily") == []
+    everything = pipeline.backfill(service, first, last, "all", kind="daily", dry_run=True)
+    assert [(f.key, f.state) for f in everything] == [
+        ("daily/XNYS/2025-12-04", "issued"),
+        ("daily/XNYS/2025-12-05", "never"),
+    ]
+    with pytest.raises(UsageError, match="--to 2025-12-04 is before --from 2025-12-05"):
+        pipeline.backfill(service, last, first, "all")
 
-    again = pipeline.backfill(service, LAST, LAST, "all", kind="daily", mail=True)
-    assert [f.key for f in again] == ["daily/XNYS/2025-12-05"]
-    assert work_all(service, runs) == ["daily/XNYS/2025-12-05 issued"]
-    sent = pipeline.deliver(service, runs)
+
+def test_the_mail_has_the_numbers_and_the_pdf_that_was_issued(
+    serving: Callable[..., Service], relay: Post
+) -> None:
+    """To each recipient one mail of their own, with the same bytes that lie in the folder."""
+    service = serving()
+    document = queued(service, "daily", "daily", "2025-12-05")
+    sent = pipeline.deliver(service, runs_of(service))
     assert {(s.recipient, s.state) for s in sent} == {("desk", "sent"), ("risk", "sent")}
     (mail,) = relay.to("desk@example.com")
-    folder = service.settings.reports_dir / "daily/2025-12-05/r1"
-    document = json.loads((folder / "facts.json").read_bytes())
-    text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    assert document["answer"].split(":")[0][:30] in " ".join(text.split())
+    assert str(mail["To"]) == "Trading desk <desk@example.com>"
+    assert document.answer.split(":")[0][:30] in text_of(mail)
     (pdf,) = list(mail.iter_attachments())
-    issued = (folder / "report.pdf").read_bytes()
-    assert pdf.get_content() == issued and pdf.get_filename() == "daily-2025-12-05-r1.pdf"
-    assert pipeline.verify(service)[-1].ok
+    issued = service.settings.reports_dir / "daily/2025-12-05/r1/report.pdf"
+    assert pdf.get_content() == issued.read_bytes()
+    assert pdf.get_filename() == "daily-2025-12-05-r1.pdf"
+    # Queued again, it is the same mail: nobody gets it twice.
+    queued(service, "daily", "daily", "2025-12-05")
+    assert pipeline.deliver(service, runs_of(service)) == []
+    events = [e.entry for e in service.store.log() if b'"mail sent"' in e.entry]
+    assert len(events) == 2 and b"example.com>" in events[0] and b"desk@" not in events[0]
 
 
 def test_one_bad_address_harms_nobody_else(serving: Callable[..., Service], relay: Post) -> None:
@@ -131,8 +161,7 @@ def test_one_bad_address_harms_nobody_else(serving: Callable[..., Service], rela
     service = serving()
     runs = runs_of(service)
     relay.replies["risk@example.com"] = lambda: "550 5.1.1 no such person"
-    pipeline.backfill(service, LAST, LAST, "all", kind="daily", mail=True)
-    work_all(service, runs)
+    queued(service, "daily", "daily", "2025-12-05")
     states = {s.recipient: (s.state, s.code) for s in pipeline.deliver(service, runs)}
     assert states == {"desk": ("sent", 250), "risk": ("failed", 550)}
     relay.replies["risk@example.com"] = lambda: "451 4.7.1 come back later"
@@ -144,45 +173,71 @@ def test_one_bad_address_harms_nobody_else(serving: Callable[..., Service], rela
     assert pipeline.deliver(service, runs) == []  # it rests for a minute
 
 
+def test_retries_end(serving: Callable[..., Service], relay: Post, site: Site) -> None:
+    """A relay that says "later" until the time is up: failed, listed, logged."""
+    service = serving()
+    relay.replies["desk@example.com"] = lambda: "451 4.7.1 come back later"
+    queued(service, "weekly", "weekly", "2025-W49")
+    site.store_sql("update reporting.outbox set give_up_at = now() + interval '10 s'")
+    (failed,) = pipeline.deliver(service, runs_of(service))
+    assert (failed.state, failed.code) == ("failed", 451)
+    (listed,) = pipeline.status(service)["service"]["undelivered"]
+    assert listed["report"] == "weekly/2025-W49/r1" and "come back later" in listed["because"]
+    assert any(b'"mail failed"' in e.entry for e in service.store.log())
+
+
+def test_a_relay_that_is_not_there_stops_no_report(serving: Callable[..., Service]) -> None:
+    """All mails rest; the first one's words are everybody's."""
+    service = serving(smtp_port=1)
+    queued(service, "daily", "daily", "2025-12-05")
+    found = pipeline.deliver(service, runs_of(service))
+    assert [s.state for s in found] == ["queued", "queued"]
+    assert len({s.words for s in found}) == 1
+
+
 def test_an_unknown_outcome_is_held_or_sent_again_as_policy_says(
     serving: Callable[..., Service], relay: Post
 ) -> None:
     """The connection broke after the mail was handed over: it may have arrived, and did."""
     service = serving()
     runs = runs_of(service)
-    for address in ("desk@example.com", "risk@example.com"):
-        relay.replies[address] = lambda: "cut after accepting"
-    pipeline.backfill(service, FIRST, LAST, "all", mail=True)
-    assert len(work_all(service, runs)) == 4
-    assert {s.state for s in pipeline.deliver(service, runs)} == {"unknown"}
-    held = [m for m in runs.mails() if m["kind"] == "daily"]
-    assert [m["state"] for m in held] == ["unknown"] * 6
+    relay.replies["desk@example.com"] = lambda: "cut after accepting"
+    queued(service, "daily", "daily", "2025-12-05")
+    queued(service, "weekly", "weekly", "2025-W49")
+    states = {(s.report[:5], s.recipient): s.state for s in pipeline.deliver(service, runs)}
+    assert states == {
+        ("daily", "desk"): "unknown",
+        ("daily", "risk"): "queued",  # the line is cut: the next one waits for a better one
+        ("weekl", "desk"): "unknown",
+    }
     relay.replies.clear()
-    arrived = len(relay.arrived)
-    found = pipeline.reconcile(service, runs)
-    assert [m.split()[0] for m in found.resent] == ["weekly/2025-W49"]
+    assert len(relay.arrived) == 2
+    assert pipeline.reconcile(service, runs).resent == ("weekly/2025-W49 to desk",)
     (again,) = pipeline.deliver(service, runs)
     assert (again.report, again.state) == ("weekly/2025-W49/r1", "sent")
-    assert len(relay.arrived) == arrived + 1
-    first, second = (m for m in relay.to("desk@example.com") if "week" in str(m["Subject"]).lower())
+    *_, first, second = (m for m in relay.to("desk@example.com") if "Week" in str(m["Subject"]))
     assert first["Message-ID"] == second["Message-ID"]
-    assert "may have reached you before" in second.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    # What is held is sent again by hand alone, and says the same.
+    assert "may have reached you before" in text_of(second)
+    assert "may have reached you before" not in text_of(first)
+    # What is held is sent again by hand alone, or is said to have arrived.
     assert pipeline.reconcile(service, runs).resent == ()
     with pytest.raises(UsageError, match="no recipient 'nobody'; it has desk, risk"):
         pipeline.resend(service, runs, "daily/2025-12-05", "nobody", "")
-    pipeline.resend(service, runs, "daily/2025-12-05", "risk", "they did not get it")
-    assert [s.state for s in pipeline.deliver(service, runs)] == ["sent"]
+    with pytest.raises(UsageError, match="on its way already"):
+        pipeline.resend(service, runs, "daily/2025-12-05", "risk", "they did not get it")
+    pipeline.arrived(service, "daily/2025-12-05", "desk", "they have it")
+    assert pipeline.status(service)["service"]["undelivered"] == []
+    with pytest.raises(UsageError, match="is not unknown"):
+        pipeline.arrived(service, "daily/2025-12-05", "desk", "they have it")
 
 
 def test_whoever_dies_between_sending_and_the_answer_leaves_a_mark(
     serving: Callable[..., Service], relay: Post
 ) -> None:
     """A mail that was begun is unknown once its lease ends, and not sent again in silence."""
-    service = serving(lease_s=1)
+    service = serving()
     dead = runs_of(service, "dead")
-    pipeline.backfill(service, LAST, LAST, "all", kind="daily", mail=True)
-    work_all(service, dead)
+    queued(service, "daily", "daily", "2025-12-05")
     mails = dead.take_mails(1)
     dead.begin_mail(mails[0], 0.2)
     other = runs_of(service, "other")
@@ -235,7 +290,7 @@ def test_too_old_is_missed_and_seen(serving: Callable[..., Service], site: Site)
     service = serving()
     runs = runs_of(service)
     pipeline.reconcile(service, runs)
-    site.store_sql("update reporting.reconciled set until = now() - interval '62 days'")
+    site.store_sql("update reporting.reconciled set until = now() - interval '70 days'")
     found = pipeline.reconcile(service, runs)
     assert found.missed and found.expected
     assert pipeline.reconcile(service, runs).expected == ()

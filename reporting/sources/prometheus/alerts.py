@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median_low
 
+import numpy as np
 import pandas as pd
 
 from ...model import Coverage, Frame, Missing, Why, Window
 from ...policy.operations import Alert
-from .client import Client, QueryFailed, Series
+from .client import LAST_MS, MAX_COUNT, Client, QueryFailed, Series
 
 #: Rules are evaluated at least this often; samples further apart are not of one stretch.
 MAX_INTERVAL_MS = 300_000
@@ -208,7 +209,8 @@ def _lives(states: Sequence[Series], since: Sequence[Series]) -> list[_Life]:
         known = lives.get(_canonical(labels))
         if known is not None:
             for at, value in zip(series.at_ms.tolist(), series.value.tolist(), strict=True):
-                known.since[at] = round(value) * 1000
+                if abs(value) < LAST_MS / 1000:  # else no time
+                    known.since[at] = round(value) * 1000
     return [lives[key] for key in sorted(lives)]
 
 
@@ -234,7 +236,8 @@ def _notifications(client: Client, rules: Sequence[Alert], window: Window) -> Fr
     last: dict[str, int] = {}
     for each in series:
         channel = each.labels.get("integration", "")
-        at, value = each.at_ms.tolist(), [round(v) for v in each.value.tolist()]
+        counts = np.abs(each.value) < MAX_COUNT
+        at, value = each.at_ms[counts].tolist(), [round(v) for v in each.value[counts].tolist()]
         if not at:
             continue
         last[channel] = max(last.get(channel, 0), at[-1])

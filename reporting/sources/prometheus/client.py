@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -39,6 +39,10 @@ BACKOFF_S = 0.2
 #: After so many queries that timed out at every try, further ones are tried only once: a slow
 #: server may cost a close minutes but not hours.
 PATIENCE = 3
+#: Counts up to this are exact as floats.
+MAX_COUNT = 2.0**53
+#: No sample is as late as the year 10000.
+LAST_MS = 253_402_300_800_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -292,16 +296,24 @@ class _Answer(requests.Response):
     def json(self, **kwargs: Any) -> Any:
         try:
             return {"data": {"result": decode(self.content)}}
-        except (ValueError, KeyError, TypeError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             what = "an answer that is none of Prometheus"
             raise _Failed(what, _short(f"{type(error).__name__}: {error}"), slow=False) from error
 
 
 def decode(body: bytes) -> list[Series]:
-    """The series of an answer of ``/api/v1/query`` or ``/api/v1/query_range``.
+    """The series, with at least one sample, of an answer of ``query`` or ``query_range``.
 
     Samples are most of an answer's bytes: they are cut out, read as one table of numbers, and the
-    rest is read as JSON. Raises ValueError, KeyError or TypeError where it is no such answer.
+    rest is read as JSON. What is no such answer raises whatever its reading stumbles over, and
+    ValueError where that would be nothing.
     """
     skeleton: list[bytes] = []
     blocks: list[bytes] = []
@@ -322,17 +334,38 @@ def decode(body: bytes) -> list[Series]:
     lengths = [block.count(b"],[") + 1 for block in blocks]
     at_ms, value = _numbers(blocks)
     ends = np.cumsum(lengths, dtype=np.int64)
+    if len(at_ms) != sum(lengths):
+        raise ValueError("samples that are no pairs of a time and a value")
     found = []
+    seen = 0
     for item in data["result"]:
         given = item.get("values", [item["value"]] if "value" in item else [])
         if isinstance(given, int):
+            if given != seen or seen == len(blocks):  # a number of the server's, not ours
+                raise ValueError(f"values are {given}; expected pairs of a time and a value")
+            seen += 1
             cut = slice(int(ends[given]) - lengths[given], int(ends[given]))
-            found.append(Series(item["metric"], at_ms[cut], value[cut]))
+            found.append(_series(item["metric"], at_ms[cut], value[cut]))
         else:  # an instant vector, or a server that puts spaces into its JSON
-            times = np.array([round(float(t) * 1000) for t, _ in given], dtype=np.int64)
+            times = np.array([_ms(t) for t, _ in given], dtype=np.int64)
             values = np.array([float(v) for _, v in given], dtype=np.float64)
-            found.append(Series(item["metric"], times, values))
-    return found
+            found.append(_series(item["metric"], times, values))
+    return [series for series in found if len(series.at_ms)]
+
+
+def counted(series: Iterable[Series]) -> int:
+    """The sum of what a server counted; a value that is no count adds nothing."""
+    return sum(int(s.value[np.abs(s.value) < MAX_COUNT].sum()) for s in series)
+
+
+def _series(
+    labels: Mapping[str, str], at_ms: npt.NDArray[np.int64], value: npt.NDArray[np.float64]
+) -> Series:
+    if not all(isinstance(text, str) for text in labels.values()):
+        raise TypeError(f"labels are {labels!r}; expected texts")
+    if (at_ms[1:] < at_ms[:-1]).any():
+        raise ValueError("samples that are not in order of time")
+    return Series(labels, at_ms, value)
 
 
 def _numbers(
@@ -351,8 +384,17 @@ def _numbers(
         ),
     )
     # Decimal seconds, read as a float, back to the exact millisecond.
-    at_ms = np.rint(table["at"].to_numpy() * 1000).astype(np.int64)
-    return at_ms, table["value"].to_numpy()
+    at = np.rint(table["at"].to_numpy() * 1000)
+    if not (np.abs(at) < LAST_MS).all():
+        raise ValueError("a time that is none")
+    return at.astype(np.int64), table["value"].to_numpy()
+
+
+def _ms(seconds: Any) -> int:
+    at = round(float(seconds) * 1000)
+    if abs(at) >= LAST_MS:
+        raise ValueError("a time that is none")
+    return at
 
 
 def _words(answer: requests.Response) -> str:

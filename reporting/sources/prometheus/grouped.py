@@ -160,9 +160,13 @@ class Grouped:
 
         def ask(group: Sequence[Item]) -> None:
             parts = merge(group)
+            by_number = {str(number): part for number, part in enumerate(parts)}
             text = _joined(form, parts)
             for series in send(text):
-                part = parts[int(series.labels.get(PART_LABEL, "0"))]
+                number = series.labels.get(PART_LABEL, "0")
+                if number not in by_number:
+                    raise QueryFailed(f"an answer to another question: {PART_LABEL} {number!r}")
+                part = by_number[number]
                 for item in part.of(series.labels):
                     answers.setdefault(item.id, {})[key_of(series.labels)] = series
             self.texts.append(text)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from ...policy.indicators import (
     Threshold,
     Timeslices,
 )
-from .client import Client, QueryFailed, Series
+from .client import LAST_MS, Client, QueryFailed, Series, counted
 from .grouped import Grouped, Item, Key, key_of, with_values
 from .states import (
     MARGIN_MS,
@@ -295,7 +296,7 @@ def _read_steady(
             # Without a sample in any slice there is nothing to be read.
             read.done = not series and read.id not in asked.failed
             control["series_screened"] += len(series)
-            control["samples_in_slices"] += sum(int(s.value.sum()) for s in series.values())
+            control["samples_in_slices"] += counted(series.values())
             intervals = {key: steady_interval(marks, slice_ms, s) for key, s in series.items()}
             usual = set(intervals.values()) - {0}
             if len(usual) == 1:
@@ -338,6 +339,8 @@ def _read_edges(asked: Grouped, reads: Sequence[_Read], interval: int) -> None:
                 seen = of_time.get(key)
                 if key not in read.steady or seen is None or len(seen.at_ms) != len(series.at_ms):
                     continue
+                if not (np.abs(seen.value) < LAST_MS / 1000).all():
+                    continue  # no times
                 at_ms = np.rint(seen.value * 1000).astype(np.int64)
                 at_ms, first = np.unique(at_ms, return_index=True)
                 if at_ms[0] <= edge < at_ms[-1] and 2 * (at_ms[1] - at_ms[0]) < 3 * interval:
@@ -401,12 +404,12 @@ def _read_raw(
             _take(read, answers.get(read.id, {}).values(), asked.failed.get(read.id))
         judged = [read for read in group if read.done]
         form = f"count_over_time({{}}[{span}ms])"
-        counted = asked.instant(form, _items(judged), end_ms + MARGIN_MS)
+        counts = asked.instant(form, _items(judged), end_ms + MARGIN_MS)
         for read in judged:
             if read.id in asked.failed:
                 continue
             here = sum(len(s.at_ms) for s in answers.get(read.id, {}).values())
-            there = sum(int(s.value[0]) for s in counted.get(read.id, {}).values())
+            there = counted(counts.get(read.id, {}).values())
             control["samples_read"] += here
             control["samples_counted"] += there
             if here != there:
@@ -509,7 +512,9 @@ def _increases(
         form = _increase_form(start_ms, end_ms)
         answers = Grouped(client, texts).instant(form, _items(group), end_ms)
         for name, series in answers.items():
-            found[name] = repr(sum(float(one.value[0]) for one in series.values()))
+            increase = sum(float(one.value[0]) for one in series.values())
+            if isfinite(increase):
+                found[name] = repr(increase)
     return found
 
 

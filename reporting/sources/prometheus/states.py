@@ -20,7 +20,7 @@ import pandas as pd
 from ...model import Coverage, Finding, Frame, Missing, Why, Window
 from ...periods import calendar_day
 from ...policy.indicators import Objective, State
-from .client import MAX_POINTS, Client, QueryFailed, Series
+from .client import MAX_POINTS, Client, QueryFailed, Series, counted
 from .grouped import Answers, Grouped, Item
 
 #: Samples further apart than this do not describe a state (Prometheus' own lookback), so that
@@ -194,8 +194,8 @@ def _screen(client: Client, targets: Sequence[Target]) -> Coverage | None:
             count, up_sum = _only(counts, target), _only(sums, target)
             if count is None or up_sum is None:
                 continue
-            total += int(count.value.sum())
-            up += int(up_sum.value.sum())
+            total += counted([count])
+            up += counted([up_sum])
             wanted = count.value if target.success else np.zeros_like(count.value)
             if not np.array_equal(up_sum.value, wanted):
                 continue
@@ -306,7 +306,7 @@ def _fail(target: Target, error: QueryFailed, findings: list[Finding]) -> None:
 def _control(client: Client, targets: Sequence[Target], findings: list[Finding]) -> int:
     """The server's own count of what was just read, to reconcile with."""
     wanted = [t for t in targets if not t.ambiguous]
-    counted = 0
+    total = 0
     for (start_ms, end_ms), group in _by_window(wanted):
         asked = Grouped(client, [])
         items = [Item(t.id, t.query) for t in group]
@@ -317,11 +317,11 @@ def _control(client: Client, targets: Sequence[Target], findings: list[Finding])
                 findings.append(_uncounted(target, asked.failed[target.id]))
                 continue
             found = answers.get(target.id, {}).values()
-            there = sum(int(series.value[0]) for series in found)
-            counted += there
+            there = counted(found)
+            total += there
             if there != target.read:
                 findings.append(_control_total(target, there))
-    return counted
+    return total
 
 
 def _mark_seen_before(
@@ -386,7 +386,7 @@ def steady_interval(marks: Sequence[int], slice_ms: int, count: Series) -> int:
     """The scrape interval (ms) that gives each slice its number of samples, else 0."""
     if len(count.at_ms) != len(marks) - 1:
         return 0
-    n = int(count.value[0])
+    n = counted([count]) // len(count.at_ms)
     if n < 1 or slice_ms % n or not (count.value == n).all():
         return 0
     interval = slice_ms // n
@@ -400,7 +400,7 @@ def steady_phase(lasts: Sequence[tuple[int, Series | None]], interval: int) -> b
     """
     before: list[int] = []
     for mark, last in lasts:
-        if last is None:
+        if last is None or not np.isfinite(last.value[0]):
             return False
         before.append(mark - round(float(last.value[0]) * 1000))
     return max(before) < interval and all(abs(b - a) <= interval // 10 for a, b in pairwise(before))
