@@ -200,7 +200,7 @@ class Delivery:
             if s.kind == mail.kind and mail.recipient in s.recipients
         ]
         first, most = min(waits, default=(timedelta(minutes=1), timedelta(minutes=15)))
-        doubled: float = first.total_seconds() * 2.0 ** min(mail.attempts - 1, 20)
+        doubled: float = first.total_seconds() * 2.0 ** min(mail.attempts, 20)
         return min(doubled, most.total_seconds())
 
     def _letter(self, mail: Mail) -> Letter:

@@ -74,6 +74,7 @@ class Asked:
     """A process that answers a line of JSON for each that it is sent."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        self.log = log
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("ab"),
             text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
@@ -89,14 +90,19 @@ class Asked:
     def ask(self, **command: Any) -> str:
         """One command, one line."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            ended = f"{self.process.args!r} ended with {self.process.poll()}"
+            raise AssertionError(f"{ended}: {self.log.read_text()[-1500:]}") from None
         return self.answer()
 
     def stop(self) -> None:
         """No more commands."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:

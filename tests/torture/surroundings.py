@@ -164,8 +164,7 @@ async def main(record: Path, port: int, seed: int) -> None:
         if "cut" in command:
             answer["cut"] = line.cut()
         if "record" in command:  # another round
-            relay.record.close()
-            relay.record = Path(command["record"]).open("ab", buffering=0)
+            relay.record = Path(command["record"])
         if "count" in command:
             answer["drawn"] = relay.drawn
         print(json.dumps(answer), flush=True)
