@@ -79,10 +79,23 @@ class Fuse:
         note(self.folder / name, holder=self.holder, point=point)
 
 
+def started(pid: int) -> int:
+    """When a process was started, 0 where it is gone: numbers are given again, with this they last.
+
+    In ticks since the machine's start; one that is dead and not reaped counts as gone.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if stat[0] in "ZX" else int(stat[19])
+
+
 def note(path: Path, **of: Any) -> None:
     """Append a line: when, by the clock that nobody sets, which process, and what."""
     cpu_s = round(time.process_time(), 3)
-    line = {"at": time.monotonic(), "pid": os.getpid(), "cpu_s": cpu_s, **of}
+    pid = os.getpid()
+    line = {"at": time.monotonic(), "pid": pid, "started": started(pid), "cpu_s": cpu_s, **of}
     out = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.write(out, json.dumps(line).encode() + b"\n")
     os.close(out)

@@ -22,7 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from .checker import Round, Verdict, check
-from .failpoints import note, read_lines
+from .failpoints import note, read_lines, started
 from .sealing import days_between, seal, settings_of, warm
 from .world import ROOT, ZONE, Postgres, make_ledger, yesterday
 
@@ -198,6 +198,7 @@ class Replica:
     number: int
     launcher: Asked
     pid: int = 0
+    started: int = 0
 
 
 @dataclass
@@ -214,7 +215,7 @@ class Trial:
     replicas: list[Replica] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     began: float = 0.0
-    frozen: dict[int, float] = field(default_factory=dict)  # pid, when to wake it
+    frozen: dict[tuple[int, int], float] = field(default_factory=dict)  # who, when to wake it
     disk_until: float = 0.0
     down_until: float = 0.0
     mounted: bool = False
@@ -422,7 +423,7 @@ def _keep_up(trial: Trial) -> None:
     """Start whoever is gone, wake whoever has slept long enough, and end what lasts a while."""
     now = time.monotonic()
     for replica in trial.replicas:
-        if not replica.pid or not Path(f"/proc/{replica.pid}").exists():
+        if not replica.pid or started(replica.pid) != replica.started:
             trial.counts["restarts"] += bool(replica.pid)
             replica.pid = int(
                 replica.launcher.ask(
@@ -431,15 +432,17 @@ def _keep_up(trial: Trial) -> None:
                     replica=f"r{replica.number}",
                 )
             )
+            replica.started = started(replica.pid)
     for line in read_lines(trial.folder / "frozen.jsonl"):
-        if line["pid"] not in trial.frozen:
+        who = (line["pid"], line["started"])
+        if who not in trial.frozen:
             trial.counts["freezes"] += 1
-            trial.frozen[line["pid"]] = line["at"] + trial.plan.lease_s + 1.0
-    for pid, wake in trial.frozen.items():
+            trial.frozen[who] = line["at"] + trial.plan.lease_s + 1.0
+    for who, wake in trial.frozen.items():
         if 0 < wake <= now:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-            trial.frozen[pid] = 0.0
+            if started(who[0]) == who[1]:
+                os.kill(who[0], signal.SIGCONT)
+            trial.frozen[who] = 0.0
     if trial.disk_until and now >= trial.disk_until:
         trial.disk_until = 0.0
         (trial.folder / "reports" / ".filler").unlink(missing_ok=True)
@@ -452,7 +455,7 @@ def _processes(trial: Trial) -> list[dict[str, Any]]:
     return [
         line
         for line in read_lines(trial.folder / "processes.jsonl")
-        if Path(f"/proc/{line['pid']}/stat").exists()
+        if started(line["pid"]) == line["started"]
     ]
 
 
@@ -476,7 +479,7 @@ def _freeze(trial: Trial) -> None:
     with suppress(ProcessLookupError):
         os.kill(one["pid"], signal.SIGSTOP)
         trial.counts["freezes"] += 1
-        trial.frozen[one["pid"]] = time.monotonic() + trial.plan.lease_s + 1.5
+        trial.frozen[one["pid"], one["started"]] = time.monotonic() + trial.plan.lease_s + 1.5
 
 
 def _crash(trial: Trial) -> None:
@@ -538,12 +541,14 @@ def _drain(trial: Trial) -> bool:
 
 def _stop(trial: Trial) -> None:
     """Ask them to end, as an operator does; those that do not are killed and counted."""
-    pids = [replica.pid for replica in trial.replicas]
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+
+    def alive() -> list[int]:
+        return [r.pid for r in trial.replicas if r.started and started(r.pid) == r.started]
+
+    for pid in alive():
+        os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + 15
-    while time.monotonic() < until and any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while time.monotonic() < until and alive():
         time.sleep(0.1)
 
 
