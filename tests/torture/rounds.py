@@ -392,12 +392,14 @@ def _torment(trial: Trial, say: Any) -> None:
     ]
     draw.shuffle(todo)
     acts = {"crash": _crash, "cut": _cut, "freeze": _freeze, "full disk": _fill, "step": _step}
-    pace = max(plan.kills / (len(todo) + 1), 1.0)
-    looked, said = 0.0, time.monotonic()
+    pace = 1.0 / (len(todo) + 1)  # spread over the kills, or over the time where kills are slow
+    looked, said, done = 0.0, time.monotonic(), 0
     while time.monotonic() < until:
         _keep_up(trial)
         killed = len(trial.kills)
-        if todo and killed >= pace * (len(acts) and (1 + _done(trial))):
+        gone = max(killed / plan.kills, (time.monotonic() - trial.began) / plan.at_most_s)
+        if todo and gone >= pace * (1 + done):
+            done += 1
             acts[todo.pop()](trial)
         if killed * plan.random_kills > trial.counts["random"]:
             _kill_somebody(trial)
@@ -412,11 +414,6 @@ def _torment(trial: Trial, say: Any) -> None:
             say(f"  {said - trial.began:.0f} s: {killed} kills, {len(todo)} faults to come, "
                 f"{_open_work(trial)} to do")  # fmt: skip
         time.sleep(0.1)
-
-
-def _done(trial: Trial) -> int:
-    names = ("crashes", "cuts", "freezes", "full_disks", "steps")
-    return sum(trial.counts[name] for name in names)
 
 
 def _keep_up(trial: Trial) -> None:
