@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check report verify sample bench dashboards lock clean
+.PHONY: help setup demo test slow torture check report verify sample bench dashboards lock clean
 
 PY := .venv/bin/python
 # The command line with the settings of .env; where nothing is set at all, with the demo's.
@@ -37,6 +37,9 @@ test: setup ## run every test, against real PostgreSQL and real Prometheus
 
 slow: setup ## the tests that try more places of the same: some minutes more
 	@$(PY) -m pytest -m slow -n 3 --dist worksteal
+
+torture: setup ## the service under fire until KILLS=10000 and CRASHES=100: hours; docs/torture.md
+	@$(PY) -W ignore -m tests.torture --kills $(or $(KILLS),10000) --crashes $(or $(CRASHES),100)
 
 check: setup ## lint, types and the import contract
 	@$(PY) -m ruff check .

@@ -31,7 +31,7 @@ returning key, due_at;
 -- Mails that were being sent by somebody whose lease ended: nobody knows what became of them.
 update reporting.outbox
 set state = 'unknown', holder = '', leased_until = null, settled_at = clock_timestamp(),
-    lost = lost + 1,
+    lost = lost + 1, attempts = attempts + 1,
     words = 'whoever sent it stopped before the answer was known'
 where state = 'sending' and leased_until < clock_timestamp()
 returning id, kind, period, revision, recipient, message_id, code, words;
@@ -161,7 +161,7 @@ with due as (
     order by o.class, o.id limit :most
     for update of o skip locked)
 update reporting.outbox o
-set fence = o.fence + 1, holder = :holder, attempts = o.attempts + 1,
+set fence = o.fence + 1, holder = :holder,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
@@ -185,6 +185,7 @@ where id = :id and fence = :fence and state = 'queued' and leased_until > clock_
 update reporting.outbox
 set state = :state, code = :code, words = :words, holder = '', leased_until = null,
     settled_at = case when :state in ('sent', 'failed', 'unknown') then clock_timestamp() end,
+    attempts = attempts + 1,
     sent = sent + (:outcome = 'sent')::integer,
     temporary = temporary + (:outcome = 'temporary')::integer,
     permanent = permanent + (:outcome = 'permanent')::integer,
