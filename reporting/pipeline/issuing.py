@@ -58,7 +58,7 @@ from .signoff import signoffs_before
 
 @dataclass(frozen=True)
 class Issued:
-    """One issued report; ``outcome`` is issued, regenerated or, for a dry run, would-issue."""
+    """One issued report; ``outcome`` is issued, regenerated, unchanged or would-issue."""
 
     document: Document
     folder: Path
@@ -198,7 +198,8 @@ def issue(
     """Issue a report, or write again, byte for byte, the one whose content has not changed.
 
     ``also`` is done in the transaction that issues it, or that says that it was written again: all
-    of it happens or nothing.
+    of it happens or nothing. Whoever gives it wants the report to be there and no proof of its
+    bytes: where every file is as it was issued, nothing is rendered.
     """
     check_policy(service)
     if not dry_run:
@@ -212,6 +213,10 @@ def issue(
         again = bool(reason) and signs(service) and not issued.signed
         if content(issued) == content(document) and not again:
             folder = _folder(service, issued)
+            if also is not None and _intact(folder, last.provenance):
+                with service.store.writing() as writer:
+                    also(writer, issued)
+                return Issued(issued, folder, "unchanged")
             if not dry_run:
                 progress(f"writing {issued.id} again")
                 _regenerate(service, issued, last.provenance, folder, also)
@@ -403,6 +408,16 @@ def _regenerate(
             "report regenerated", {"report": document.id, "facts": digest(files["facts.json"])}
         )
     checkpoint_now(service)
+
+
+def _intact(folder: Path, provenance: bytes) -> bool:
+    """Whether every file of an issued report lies there as it was issued."""
+    made = attested(provenance).made
+    wanted = {**made.files, **made.signed_files, "provenance.json": digest(provenance)}
+    try:
+        return all(digest((folder / n).read_bytes()) == want for n, want in wanted.items())
+    except OSError:
+        return False
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

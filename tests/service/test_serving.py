@@ -130,6 +130,15 @@ def test_a_backfill_is_issued_and_mails_nobody_unless_told(
         ("daily/XNYS/2025-12-04", "issued"),
         ("daily/XNYS/2025-12-05", "never"),
     ]
+    # Expected again, it is found as it was issued: nothing is rendered, nothing is written again.
+    pipeline.backfill(service, first, first, "all", kind="daily")
+    assert work_all(service, runs) == ["daily/XNYS/2025-12-04 issued"]
+    assert not any(b'"report regenerated"' in e.entry for e in service.store.log())
+    page = service.settings.reports_dir / "daily/2025-12-04/r1/report.html"
+    page.write_bytes(b"changed")
+    pipeline.backfill(service, first, first, "all", kind="daily")
+    work_all(service, runs)
+    assert page.stat().st_size > 10_000
     with pytest.raises(UsageError, match="--to 2025-12-04 is before --from 2025-12-05"):
         pipeline.backfill(service, last, first, "all")
 
