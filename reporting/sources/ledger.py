@@ -664,8 +664,7 @@ def optional_columns() -> frozenset[tuple[str, str]]:
 
 def contract() -> Mapping[str, list[tuple[str, str]]]:
     """Columns and types of every contract view, read from sql/ledger/contract.sql."""
-    names = {"text": "text", "numeric": "numeric", "smallint": "smallint", "integer": "integer"}
-    names["timestamptz"] = "timestamp with time zone"
+    names = {"timestamptz": "timestamp with time zone"}  # the others are called as they are written
     views: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []
     for line in (resource("sql") / "ledger" / "contract.sql").read_text("utf-8").splitlines():
@@ -673,5 +672,6 @@ def contract() -> Mapping[str, list[tuple[str, str]]]:
         if line.startswith("create or replace view ledger."):
             current = views.setdefault(words[4].removeprefix("ledger."), [])
         elif words and words[0].startswith("null::"):
-            current.append((words[2].rstrip(","), names[words[0].removeprefix("null::")]))
+            kind = words[0].removeprefix("null::")
+            current.append((words[2].rstrip(","), names.get(kind, kind)))
     return views
