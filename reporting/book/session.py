@@ -167,7 +167,7 @@ def _all_held_are_known(opening: Book, known: Container[str]) -> None:
 
 def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, list[Finding]]:
     """Fills that can be booked at all; the others are counted, and make the day incomplete."""
-    table = _said(table, ("strategy", "agent", "fee_currency"))
+    table = without_nulls(table, ("strategy", "agent", "fee_currency"))
     strange = [i for i in table["instrument_id"].cat.categories if i not in known]
     bad = table["instrument_id"].isin(strange) | (table["quantity"] <= 0)
     bad |= ~table["side"].isin([-1, 1])
@@ -201,7 +201,7 @@ def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, 
     return table.loc[~bad], [*findings, finding]
 
 
-def _said(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def without_nulls(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The table with nulls of the categorical columns ``names`` as empty words."""
     silent = [name for name in names if table[name].isna().any()]
     for name in silent:

@@ -89,6 +89,8 @@ NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 TIDY = 16
 #: Digits that 128 bits hold.
 WORDS_HOLD = 38
+#: A number of more characters is none: no sum of such products would come out exactly.
+LONGEST_NUMBER = 90
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -519,7 +521,7 @@ class _Streamed:
                 integers, scale, known = _integers(values)
                 column.add(integers, scale, known)
                 if np.count_nonzero(known) < len(values) - values.null_count:
-                    self._note(name, values, batch)
+                    self._note(name, pc.and_(values.is_valid(), pc.invert(pa.array(known))), batch)
             elif isinstance(column, Whole):
                 none = -1 if name.endswith("_us") else 0
                 column.add(values.cast(pa.int64()).fill_null(none).to_numpy())
@@ -530,9 +532,9 @@ class _Streamed:
         if self._blocks % TIDY == 0:
             pa.default_memory_pool().release_unused()
 
-    def _note(self, name: str, values: pa.StringArray, batch: pa.Table) -> None:
+    def _note(self, name: str, which: pa.BooleanArray, batch: pa.Table) -> None:
         known_as = next(n for n in ("fill_id", "order_id", "instrument_id") if n in self._columns)
-        bad = batch.filter(pc.is_in(values, pa.array(NO_NUMBERS)))
+        bad = batch.filter(which)
         found = bad[known_as].to_pylist()
         if known_as == "instrument_id":  # of several rows: the time tells which one
             when = next(n for n in self._columns if n.endswith("_us"))
@@ -603,8 +605,10 @@ def _integers(texts: pa.StringArray) -> tuple[npt.NDArray[Any], int, npt.NDArray
 def _python_integers(
     texts: pa.StringArray, known: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
-    """The same one by one, of any size; what is NaN or infinite is no number."""
-    finite = np.array([text not in NO_NUMBERS for text in texts.to_pylist()])
+    """The same one by one; what is NaN, infinite or far too long is no number."""
+    finite = np.array(
+        [len(text) <= LONGEST_NUMBER and text not in NO_NUMBERS for text in texts.to_pylist()]
+    )
     parts = [
         text.partition(".") if is_number else ("0", "", "")
         for text, is_number in zip(texts.to_pylist(), finite, strict=True)
