@@ -31,7 +31,7 @@ from .fifo import Ints, ints, joined, rescale
 from .instruments import Instrument, known_instruments, still_needed
 from .lots import Lots, left_open, match, opened_lots, written
 from .payments import Flows, carried_transfers, itemised, read_flows
-from .sums import CELL, SAMPLES, grouped, product, sum_by
+from .sums import CELL, SAMPLES, grouped, is_currency, product, sum_by
 
 __all__ = ["CELL", "SAMPLES", "bookable", "grouped", "product", "sum_by", "trade"]
 
@@ -173,7 +173,8 @@ def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, 
     bad |= ~table["side"].isin([-1, 1])
     # A null has no code: it would be taken for the last category.
     bad |= table["instrument_id"].isna() | table["account_id"].isna()
-    bad |= (table["fee_currency"] == "") & (table["fee"] != 0)
+    no_currency = [c for c in table["fee_currency"].cat.categories if not is_currency(c)]
+    bad |= table["fee_currency"].isin(no_currency) & (table["fee"] != 0)
     if "price_known" in table:
         bad |= ~table["price_known"]
     findings = []

@@ -161,7 +161,9 @@ def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
             logs.log("run missed", level="error", action="miss", outcome="failure")
     for key in found.withdrawn:
         with logs.bound(key):
-            logs.log("run withdrawn: not in the schedule any more", level="warning", action="expect")
+            logs.log(
+                "run withdrawn: not in the schedule any more", level="warning", action="expect"
+            )
     for mail in found.unknown:
         logs.log(
             "mail outcome unknown", level="error", action="deliver", outcome="unknown", mail=mail

@@ -108,9 +108,7 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
         resent = _logged(writer, "mail sent again", queue.resend_unknown())
         reopened = queue.reopen(too_old)
-    return Reconciled(
-        now, tuple(added), tuple(missed), tuple(withdrawn), reopened, unknown, resent
-    )
+    return Reconciled(now, tuple(added), tuple(missed), tuple(withdrawn), reopened, unknown, resent)
 
 
 def _logged(writer: Writer, event: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:

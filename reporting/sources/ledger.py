@@ -89,8 +89,9 @@ NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 TIDY = 16
 #: Digits that 128 bits hold.
 WORDS_HOLD = 38
-#: A number of more characters is none: no sum of such products would come out exactly.
-LONGEST_NUMBER = 90
+#: A number of more characters, or of more before its point, is none: no sum of products of such
+#: would come out exactly. The queries of small tables ask the same.
+LONGEST_NUMBER, LONGEST_WHOLE = 90, 31
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -607,7 +608,12 @@ def _python_integers(
 ) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
     """The same one by one; what is NaN, infinite or far too long is no number."""
     finite = np.array(
-        [len(text) <= LONGEST_NUMBER and text not in NO_NUMBERS for text in texts.to_pylist()]
+        [
+            text not in NO_NUMBERS
+            and len(text) <= LONGEST_NUMBER
+            and len(text.partition(".")[0]) <= LONGEST_WHOLE
+            for text in texts.to_pylist()
+        ]
     )
     parts = [
         text.partition(".") if is_number else ("0", "", "")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG, SAMPLE = ROOT / "config", ROOT / "reports" / "sample"
@@ -59,11 +61,11 @@ def parsers() -> dict[str, Callable[[bytes], object]]:
             found.json()
 
     settings_file = Path(tempfile.mkdtemp(prefix="reporting-fuzz-")) / "reporting.toml"
-    os.environ["REPORTING_CONFIG"] = str(settings_file)
+    named = {"REPORTING_CONFIG": str(settings_file)}
 
     def settings(body: bytes) -> None:
         settings_file.write_bytes(body)
-        with suppress(ReportingError):
+        with suppress(ReportingError), mock.patch.dict(os.environ, named):
             load().public()
 
     def proof(body: bytes) -> None:
@@ -155,23 +157,31 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         facts = {"citations": [], "id": REPORT}
         yield "archived report", b"\0".join((json.dumps(facts).encode(), provenance, b"%PDF-1.7"))
     entry = {"at": "2026-03-04", "body": {}, "event": "day sealed", "seq": 1}
-    yield "archive", b"\0".join(
-        (json.dumps(entry).encode() + b"\n", NOTE.encode(), b"", b'{"files":{},"reports":[]}')
+    yield (
+        "archive",
+        b"\0".join(
+            (json.dumps(entry).encode() + b"\n", NOTE.encode(), b"", b'{"files":{},"reports":[]}')
+        ),
     )
 
 
 def main() -> None:
-    """``parsers.py CORPUS [options of libFuzzer]``: seeds are put into the corpus first."""
+    """``parsers.py CORPUS [options of libFuzzer]``: seeds and their words are written first."""
     import atheris  # noqa: PLC0415 - of `make fuzz` only
 
-    with atheris.instrument_imports(include=["reporting"]):
+    # The readers of TOML and YAML are Python too: what they reach counts.
+    with atheris.instrument_imports(include=["reporting", "tomllib", "yaml"]):
         known = parsers()
     names = [*known]
     corpus = Path(sys.argv[1])
     if corpus.is_dir():
+        words: set[bytes] = set()
         for name, body in seeds():
             made = bytes([names.index(name)]) + body
             (corpus / sha256(made).hexdigest()[:16]).write_bytes(made)
+            words.update(re.findall(rb"[A-Za-z_]{4,24}", body))
+        lines = [b'"%s"\n' % word for word in sorted(words)]
+        (corpus.parent / "words").write_bytes(b"".join(lines))
 
     def one(body: bytes) -> None:
         if body:
