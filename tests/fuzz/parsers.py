@@ -130,10 +130,11 @@ ANSWER = (
 ROOT_OF_ONE = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 NOTE = f"example.com/audit\n1\n{ROOT_OF_ONE}\nchain {'0' * 64}\n\n"
 SIGNED = NOTE + "\u2014 example.com/audit " + "A" * 92 + "\n"
+INCLUSION, CONSISTENCY = "reporting/inclusion-proof/v1", "reporting/consistency-proof/v1"
 PROOFS = (
-    {"checkpoint": NOTE, "entry": "{}", "path": ["0" * 64], "schema_id": "reporting/inclusion-proof/v1", "seq": 1},
-    {"checkpoint": NOTE, "old_checkpoint": NOTE, "path": [], "schema_id": "reporting/consistency-proof/v1"},
-)  # fmt: skip
+    {"checkpoint": NOTE, "entry": "{}", "path": ["0" * 64], "schema_id": INCLUSION, "seq": 1},
+    {"checkpoint": NOTE, "old_checkpoint": NOTE, "path": [], "schema_id": CONSISTENCY},
+)
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
