@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
+from ..book.ratios import is_number
 from ..errors import SourceUnavailable
 from ..model import Coverage, Finding, Frame, Frames, Missing, Why, Window, epoch_ms, plain
 from ..periods import TradingDay
@@ -417,7 +418,9 @@ class Ledger:
     ) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
         rows, columns, scales = streamed.packed()
-        control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
+        # With a quantity that is no number the total is none either.
+        quantity = plain(totals["quantity"]) if is_number(totals["quantity"]) else "NaN"
+        control = {"rows": str(totals["rows"]), "quantity": quantity, **scales}
         if int(totals["rows"]) != rows:
             raise SourceUnavailable(
                 f"the ledger counted {totals['rows']} fills and sent {rows}; try again"

@@ -220,6 +220,7 @@ FOUND = {
         "reported_positions", "quantity", "1e130"
     ),
     "ledger.fills.price that is no number": put("fills", "price", "1e5000", 5),
+    "ledger.fills.quantity that is no number": put("fills", "quantity", "1e131071", 5),
     "mark that is no number": put("marks", "price", "1e-60", 2),
 }
 
