@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow fuzz check report verify sample bench dashboards lock clean
+.PHONY: help setup demo test slow torture fuzz check report verify sample bench dashboards lock clean
 
 PY := .venv/bin/python
 # The command line with the settings of .env; where nothing is set at all, with the demo's.
@@ -45,6 +45,9 @@ fuzz: setup ## bytes for every parser, guided by coverage; SECONDS=60
 		--only-binary :all: --no-deps --target var/fuzz/lib 'atheris>=3,<4'
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/var/fuzz/lib $(PY) tests/fuzz/parsers.py var/fuzz/corpus \
 		-dict=var/fuzz/words -artifact_prefix=var/fuzz/ -timeout=20 -max_total_time=$(or $(SECONDS),60)
+
+torture: setup ## the service under fire until KILLS=10000 and CRASHES=100: hours; docs/torture.md
+	@$(PY) -W ignore -m tests.torture --kills $(or $(KILLS),10000) --crashes $(or $(CRASHES),100)
 
 check: setup ## lint, types and the import contract
 	@$(PY) -m ruff check .

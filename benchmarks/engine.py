@@ -8,9 +8,9 @@ process (the closing process itself) and by the engine, from dividing to adding 
 workers are there already, since a close calls them once. Both come to the same book and the same
 executions, which is checked. Aim: two processes on two cores 1.7 times as fast as one, or more.
 
-Beside it stands what the machine itself gives: two whole runs at the same time, each by a process of
-its own that shares nothing with the other, against one alone. On two cores that do nothing else it is
-2 less what the cores take from each other: caches, memory, clock.
+Beside it stands what the machine itself gives: a whole run on each core at the same time, by
+processes that share nothing, against one alone. On two cores that do nothing else it is 2 less what
+they take from each other: caches, memory, clock.
 
 A part's cost is measured alone: seconds of the processor to make it, to work it out and to unpack
 and add up what comes of it, and bytes sent and sent back. docs/scale.md reckons with these.
@@ -40,7 +40,7 @@ def measured(work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def costs(session: Any, divided: Any) -> dict[str, float]:
-    """What a part costs by itself, medians: seconds of the processor, and bytes."""
+    """What a part costs by itself, on average: seconds of the processor, and bytes."""
     from reporting.book.parts import worked
 
     rows: list[dict[str, float]] = []
@@ -58,7 +58,7 @@ def costs(session: Any, divided: Any) -> dict[str, float]:
             "sent_bytes": len(sent), "back_bytes": len(back),
         })  # fmt: skip
     first, rest = rows[0], rows[1:] or rows
-    typical = {name: statistics.median(row[name] for row in rest) for name in rows[0]}
+    typical = {name: statistics.fmean(row[name] for row in rest) for name in rows[0]}
     # To find out who is in which part comes before the first one.
     return {"parts": len(rows), "divide_s": first["make_s"] - typical["make_s"], **typical}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from book import BENCH, DAY, NOW, prepare
+from book import BENCH, DAY, NOW, fresh_store, prepare
 
 SPANS = {
     "monthly": (date(2025, 3, 1), date(2025, 3, 31)),
@@ -33,11 +33,9 @@ ISSUED = datetime(2025, 4, 2, 12, tzinfo=UTC)
 def sealed(fills: int) -> tuple[str, bytes]:
     """Close a day of so many fills; the store's URL and the sealed bytes."""
     url, server = prepare(fills)
-    name = f"periods_{fills}"
-    server.drop_database(name)
-    store = server.database_url(name)
+    store = fresh_store(server, f"periods_{fills}")
     command = [sys.executable, __file__, "--child", url, store]
-    done = subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return store, done.stdout
 
 
@@ -113,7 +111,7 @@ def main() -> None:
             for fills, (store, body) in closed.items():
                 spent, sessions, size = seconds(store, body, kind)
                 taken[fills].append(spent)
-                result[f"document_bytes_of_{kind.split()[1]}"] = size
+                result[f"document_bytes_of_{kind}"] = size
         small, large = (min(taken[fills]) for fills in closed)
         result[kind] = {
             "sessions": sessions,

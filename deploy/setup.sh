@@ -130,7 +130,7 @@ refresh_lists_without() {
 # ---- Prometheus, Alertmanager and exporters -----------------------------------------------------
 
 # Program and the Debian packages that bring it. What is optional (a second metrics backend, a token
-# for keys) is for tests only: a distribution without it only skips those.
+# for keys, clocks that are set) is for tests only: a distribution without it only skips those.
 readonly PROGRAMS=(
     prometheus:prometheus
     promtool:prometheus
@@ -143,6 +143,7 @@ readonly PROGRAMS=(
 readonly OPTIONAL=(
     victoria-metrics:victoria-metrics
     "softhsm2-util:softhsm2 libsofthsm2"
+    "faketime:faketime libfaketime"
 )
 readonly TOKEN=lib/softhsm/libsofthsm2.so
 readonly TEMPLATES=/usr/share/prometheus/alertmanager
@@ -222,6 +223,9 @@ unpack() {
     done
     for file in "$folder"/unpacked/usr/lib/*/softhsm/libsofthsm2.so; do
         [ ! -e "$file" ] || install -D --mode 644 "$file" "var/tools/usr/$TOKEN"
+    done
+    for file in "$folder"/unpacked/usr/lib/*/faketime/libfaketime.so.1; do
+        [ ! -e "$file" ] || install -D --mode 644 --target-directory var/tools/usr/lib/faketime "$file"
     done
     for file in "$folder/unpacked$TEMPLATES"/*.tmpl; do
         [ ! -e "$file" ] || install -D --mode 644 --target-directory "var/tools$TEMPLATES" "$file"

@@ -73,8 +73,8 @@ def worked(ours: dict[str, str], packed: bytes) -> Any:
 def keep_memory() -> None:
     """Let this process keep what a part has freed: the next one needs as much.
 
-    To give it back and to be given zeroed pages again takes a tenth to a sixth of the time of a
-    part. Another C library than glibc does as it likes.
+    To give it back and to be given zeroed pages again takes a fifth of the time of a part. Another
+    C library than glibc does as it likes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

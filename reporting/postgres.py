@@ -38,8 +38,9 @@ BOM = b"\xef\xbb\xbf"
 #: A day's aggregates are a few large hashes and no compiled expression is worth its compilation.
 READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"
 
-#: Files are written to disk inside some transactions; nothing else in one takes more than moments.
-WRITE_SETTINGS = "set local idle_in_transaction_session_timeout = '20s'"
+#: Seconds that a writer may stay silent inside a transaction. Files go to disk inside some of them;
+#: nothing else in one takes more than moments.
+SILENT_S = 20.0
 
 
 def queries(name: str) -> Mapping[str, Query]:
@@ -67,6 +68,7 @@ class Database:
 
     engine: Engine
     label: str  # "ledger" or "store", for messages
+    silent_s: float = SILENT_S  # inside a transaction, until the server ends it
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -98,7 +100,8 @@ class Database:
         """
         with self._connected() as connection:
             session = Session(connection)
-            session.script(WRITE_SETTINGS)
+            silent_ms = int(self.silent_s * 1000)
+            session.script(f"set local idle_in_transaction_session_timeout = {silent_ms}")
             yield session
             session.commit()
 
@@ -338,7 +341,12 @@ def _psycopg2_errors() -> Any:
 
 
 def database(
-    url: str, label: str, *, role: str | None = None, timeout_s: float | None = None
+    url: str,
+    label: str,
+    *,
+    role: str | None = None,
+    timeout_s: float | None = None,
+    silent_s: float = SILENT_S,
 ) -> Database:
     """A database from a URL as people have it: ``postgres://``, ``postgresql://`` or explicit.
 
@@ -374,7 +382,7 @@ def database(
         poolclass=NullPool,
         connect_args={"application_name": f"reporting {label}", **arguments},
     )
-    return Database(engine, label)
+    return Database(engine, label, silent_s)
 
 
 def unverified_host(url: str) -> str | None:

@@ -268,7 +268,7 @@ select
     later.fill_id as replaced_by, later.kind as replaced_as
 from ledger.fills f
 join ledger.fills later
-  -- Not null by the equality alone; said, an index of the few that refer can be used for it.
+  -- Said, though the equality says it too: it tells how few they are, so that they are hashed.
   on later.refers_to is not null and later.refers_to = f.fill_id and later.recorded_at <= :known_at
 where f.executed_at >= :start and f.executed_at < :end
   and f.recorded_at <= :known_at

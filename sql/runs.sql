@@ -48,7 +48,7 @@ returning key;
 -- Mails that were being sent by somebody whose lease ended: nobody knows what became of them.
 update reporting.outbox
 set state = 'unknown', holder = '', leased_until = null, settled_at = clock_timestamp(),
-    lost = lost + 1,
+    lost = lost + 1, attempts = attempts + 1,
     words = 'whoever sent it stopped before the answer was known'
 where state = 'sending' and leased_until < clock_timestamp()
 returning id, kind, period, revision, recipient, message_id, code, words;
@@ -70,21 +70,28 @@ where r.state = 'issued' and r.due_at > :since and exists (
     where d.day between r.first and r.last and d.revision > 1 and d.sealed_at > r.issued_at);
 
 -- name: take_run
--- The run that has been due for longest and that nobody works on.
+-- The run that has been due for longest and that nobody works on; of one report in order, so that a
+-- later one is not begun before an earlier one is done. One at which its workers died again and again
+-- comes after all others.
 with picked as (
-    select key from reporting.run
+    select key from reporting.run r
     where state in ('expected', 'incomplete') and next_at <= clock_timestamp()
       and (leased_until is null or leased_until < clock_timestamp())
-    order by due_at, key limit 1
+      and not exists (
+          select from reporting.run e
+          where e.report = r.report and e.due_at < r.due_at and e.state in ('expected', 'incomplete')
+            and e.leased_until > clock_timestamp())
+    order by takes > 3, due_at, key limit 1
     for update skip locked)
 update reporting.run r
-set fence = r.fence + 1, holder = :holder,
+set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where r.key = picked.key
 returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
     r.state, r.mails, r.attempts, r.fence, r.seen, r.revision;
 
 -- name: renew_run!
+-- For as long again, while it is still ours.
 update reporting.run set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
@@ -94,9 +101,10 @@ select key from reporting.run
 where key = :key and fence = :fence and leased_until > clock_timestamp() for update;
 
 -- name: finish_run!
+-- Issued, in full or with gaps.
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
-    holder = '', leased_until = null, because = :because, attempts = 0,
+    holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
     closes = closes + (:closing_s > 0)::integer, closing_s = closing_s + :closing_s,
     issues = issues + 1, issuing_s = issuing_s + :issuing_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
@@ -105,10 +113,12 @@ where key = :key and fence = :fence and leased_until > clock_timestamp();
 -- For later: what it waits for, or what failed.
 update reporting.run
 set state = :state, next_at = clock_timestamp() + make_interval(secs => :after_s), holder = '',
-    leased_until = null, because = :because, seen = :seen, attempts = attempts + :failures
+    leased_until = null, because = :because, seen = :seen, takes = 0,
+    attempts = attempts + :failures
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
 -- name: take_lease
+-- A right that only one has; whoever has it already gets it anew.
 insert into reporting.lease (name, fence, holder, leased_until)
 values (:name, 1, :holder, clock_timestamp() + make_interval(secs => :lease_s))
 on conflict (name) do update
@@ -117,14 +127,17 @@ where lease.leased_until < clock_timestamp() or lease.holder = excluded.holder
 returning fence;
 
 -- name: renew_lease!
+-- For as long again, while it is still ours.
 update reporting.lease set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 where name = :name and fence = :fence and leased_until > clock_timestamp();
 
 -- name: hold_lease
+-- Nobody else gets it until this transaction ends.
 select name from reporting.lease
 where name = :name and fence = :fence and leased_until > clock_timestamp() for update;
 
 -- name: leave_lease!
+-- Others may have it.
 update reporting.lease set leased_until = clock_timestamp()
 where name = :name and fence = :fence and leased_until > clock_timestamp();
 
@@ -134,10 +147,12 @@ update reporting.run set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
 -- name: abandon_mails!
+-- The same for mails; one that was being sent is settled as unknown.
 update reporting.outbox set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
 -- name: abandon_leases!
+-- The same for rights.
 update reporting.lease set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
@@ -163,7 +178,7 @@ with due as (
     order by o.class, o.id limit :most
     for update of o skip locked)
 update reporting.outbox o
-set fence = o.fence + 1, holder = :holder, attempts = o.attempts + 1,
+set fence = o.fence + 1, holder = :holder,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
@@ -187,6 +202,7 @@ where id = :id and fence = :fence and state = 'queued' and leased_until > clock_
 update reporting.outbox
 set state = :state, code = :code, words = :words, holder = '', leased_until = null,
     settled_at = case when :state in ('sent', 'failed', 'unknown') then clock_timestamp() end,
+    attempts = attempts + 1,
     sent = sent + (:outcome = 'sent')::integer,
     temporary = temporary + (:outcome = 'temporary')::integer,
     permanent = permanent + (:outcome = 'permanent')::integer,
@@ -247,6 +263,7 @@ select extract(epoch from min(at) - clock_timestamp())::float8 as after_s from (
         where state in ('queued', 'sending')) w;
 
 -- name: seen!
+-- A replica's sign of life.
 insert into reporting.replica (name, started_at, seen_at)
 values (:name, clock_timestamp(), clock_timestamp())
 on conflict (name) do update set seen_at = excluded.seen_at;

@@ -44,7 +44,7 @@ LOG, CHECKPOINT, KEY = "log.jsonl", "checkpoint.txt", "key.vkey"
 #: From so many entries on a second process helps more than it costs.
 PARALLEL = 1 << 17
 TASK = 8 * PART  # entries that a process reads with one connection
-LOCK_S, LOCK_STEP_S = 20.0, 0.02
+LOCK_S, LOCK_STEP_S = 10.0, 0.02
 SCAN = 1 << 16  # bytes of a file that are searched at once
 #: Told how many entries are done, and of how many.
 Steps = Callable[[int, int], None]

@@ -168,8 +168,9 @@ class Delivery:
             ours = writer.queue.settle_mail(
                 mail, state, outcome.result.value, outcome.code, words, after_s
             )
-            if not ours:
-                state = "unknown"  # its lease had ended, and reconcile says so
+            if not ours:  # its lease had ended: reconcile says what it is, or it is taken again
+                begun = outcome.result in (Result.SENT, Result.UNKNOWN)
+                state = "unknown" if begun else "queued"
             elif event := EVENTS.get(state):
                 of = {"report": mail.report, "recipient": mail.recipient}
                 of |= {"class": mail.class_, "message_id": mail.message_id}
@@ -200,7 +201,7 @@ class Delivery:
             if s.kind == mail.kind and mail.recipient in s.recipients
         ]
         first, most = min(waits, default=(timedelta(minutes=1), timedelta(minutes=15)))
-        doubled: float = first.total_seconds() * 2.0 ** min(mail.attempts - 1, 20)
+        doubled: float = first.total_seconds() * 2.0 ** min(mail.attempts, 20)
         return min(doubled, most.total_seconds())
 
     def _letter(self, mail: Mail) -> Letter:

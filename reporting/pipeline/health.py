@@ -128,8 +128,8 @@ def in_clear(settings: Settings) -> list[str]:
         parts = urlsplit(getattr(settings, name) or "")
         if parts.scheme == "http" and not is_here(parts.hostname or ""):
             found.append(f"REPORTING_{name.upper()} to {parts.hostname} by http")
-    host = getattr(settings, "smtp_host", None)
-    if host and getattr(settings, "smtp_security", "") == "none" and not is_here(host):
+    host = settings.smtp_host
+    if host and settings.smtp_security == "none" and not is_here(host):
         found.append(f"REPORTING_SMTP_HOST to {host} without TLS")
     return found
 
@@ -163,7 +163,7 @@ def doctor(service: Service, today: date) -> list[Check]:
         return str(service.prometheus.check())
 
     def calendar_known() -> str:
-        if ends := horizon(service.schedule, datetime.combine(today, time(0), UTC)):
+        if ends := horizon(service.schedule, datetime.combine(today, time(12), UTC)):
             raise ValidationFailed("; ".join(ends))
         ahead = next_session(today + AHEAD, service.calendar)
         return f"{service.calendar} is known for {AHEAD.days} days ahead (next: {ahead})"

@@ -26,6 +26,7 @@ from ..policy.schedule import Schedule, parse_schedule
 from ..postgres import (
     APP_ROLE,
     PURGER_ROLE,
+    SILENT_S,
     Database,
     Embedded,
     database,
@@ -68,11 +69,15 @@ class Service:
     def store_database(self) -> Database:
         """Where the store lives; the embedded one is entered as the role that can't rewrite."""
         url = self.settings.url_of_store
+        # A frozen writer is not to keep others waiting for longer than what it works on is its own.
+        silent_s = min(SILENT_S, self.settings.lease_s)
         if url is not None:
-            return database(url, "store", timeout_s=self.store_timeout_s)
+            return database(url, "store", timeout_s=self.store_timeout_s, silent_s=silent_s)
         own = self.embedded.database_url("reporting")
         migrate(database(own, "store"))
-        return database(own, "store", role=APP_ROLE, timeout_s=self.store_timeout_s)
+        return database(
+            own, "store", role=APP_ROLE, timeout_s=self.store_timeout_s, silent_s=silent_s
+        )
 
     @cached_property
     def purging_store(self) -> Store:

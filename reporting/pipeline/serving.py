@@ -38,6 +38,8 @@ from .service import Service, sealed_day
 LOOK_AGAIN_S, RETRY_S, RETRY_AT_MOST_S = 30.0, 15.0, 900.0
 #: A run that fails this often is failed; what only has to wait is not counted.
 ATTEMPTS = 5
+#: So often a source may fail past the deadline before the report is issued without it.
+PATIENCE = 3
 #: How long after the deadline a mail is tried, at least.
 MAIL_S = timedelta(hours=4)
 #: What was issued with gaps is looked at again after as long as it has been open, at most this.
@@ -149,7 +151,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
     except NotReady as error:
         return _back(runs, run, str(error), counted=False)
     except SourceUnavailable as error:
-        return _back(runs, run, str(error), counted=False, after_s=_after_s(run.attempts + 1))
+        return _back(runs, run, str(error), after_s=_after_s(run.attempts + 1))
     except Exception as error:
         # A report that can't be made stops no other; a bug of ours shows as a failed run.
         words = str(error) if isinstance(error, ReportingError) else repr(error)
@@ -191,6 +193,8 @@ def _do(service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str
     now = runs.clock()
     ready = readiness(service, run.last, now, run.seen)
     late = now >= run.deadline_at
+    # After a time down everything may be there, past every deadline: then gaps come last.
+    gaps = late and (bool(ready.lacks) or run.attempts >= PATIENCE)
     if ready.lacks and (not late or run.state == "incomplete" or now < service.end_of(run.last)):
         return _back(
             runs, run, ready.lacks, counted=False, after_s=_pause(run, now), seen=ready.seen
@@ -202,7 +206,7 @@ def _do(service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str
             return _back(runs, run, "another run is closing days", counted=False, after_s=1.0)
         with kept(runs, partial(runs.renew, closing)):
             now = runs.clock()
-            closed = close(service, run.last, now, allow_gaps=late, lease=closing)
+            closed = close(service, run.last, now, allow_gaps=gaps, lease=closing)
         runs.leave(closing)
         stages["close"] = perf_counter() - began
         changed = any(c.outcome != "unchanged" for c in closed)
@@ -223,7 +227,7 @@ def _do(service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str
         run.day,
         now,
         reason=_reason(service, run),
-        allow_gaps=late,
+        allow_gaps=gaps,
         also=also,
     )
     outcome = "incomplete" if issued.document.status is Status.INCOMPLETE else "issued"

@@ -677,7 +677,8 @@ def optional_columns() -> frozenset[tuple[str, str]]:
 
 def contract() -> Mapping[str, list[tuple[str, str]]]:
     """Columns and types of every contract view, read from sql/ledger/contract.sql."""
-    names = {"timestamptz": "timestamp with time zone"}  # the others are called as they are written
+    same = ("text", "numeric", "smallint", "integer", "bigint", "date")
+    names = {**dict(zip(same, same, strict=True)), "timestamptz": "timestamp with time zone"}
     views: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []
     for line in (resource("sql") / "ledger" / "contract.sql").read_text("utf-8").splitlines():
@@ -685,6 +686,5 @@ def contract() -> Mapping[str, list[tuple[str, str]]]:
         if line.startswith("create or replace view ledger."):
             current = views.setdefault(words[4].removeprefix("ledger."), [])
         elif words and words[0].startswith("null::"):
-            kind = words[0].removeprefix("null::")
-            current.append((words[2].rstrip(","), names.get(kind, kind)))
+            current.append((words[2].rstrip(","), names[words[0].removeprefix("null::")]))
     return views

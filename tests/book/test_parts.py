@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reporting.book import EMPTY_BOOK, NOTHING_BESIDE, Beside, Book, BookDay, Transfer
 from reporting.book.execution import Executions, Market, market_of
 from reporting.book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
-from reporting.book.parts import Sources, parts, worked_through
+from reporting.book.parts import TOGETHER, Sources, parts, worked_through
 from reporting.book.session import trade
 from reporting.model import Frame, Missing, epoch_ms
 
@@ -304,6 +304,25 @@ def two_accounts(orders: Sequence[Order], beside: Beside = NOTHING_BESIDE) -> So
 
 
 OWN = [Order("O0", "acc0"), Order("O1", "acc1")]
+
+
+@pytest.mark.parametrize("count", [TOGETHER - 1, TOGETHER, TOGETHER + 1, 2 * TOGETHER + 1])
+def test_every_row_is_in_the_part_of_its_key_in_the_order_of_the_whole(count: int) -> None:
+    fills = [Fill(str(n), 1, "1", "10", account=f"acc{n % count}") for n in range(3 * count)]
+    orders = [Order(f"O{n}", f"acc{n}") for n in range(count)]
+    sources = Sources(INSTRUMENTS, drawn_fills(fills, [f"O{n % count}" for n in range(3 * count)]),
+                      MARKS, drawn_orders(orders), drawn_earlier([]))  # fmt: skip
+    found = {}
+    for part in parts(EMPTY_BOOK, sources, market(None), 3):
+        (account,) = set(part.fills.table["account_id"])
+        assert [*part.orders.table["account_id"]] == [account]
+        found[account] = [*part.fills.table["fill_id"]]
+    whole = sources.fills.table
+    assert found == {
+        account: [*rows["fill_id"]]
+        for account, rows in whole.groupby("account_id", observed=True, sort=False)
+    }
+    assert len(found) == count
 
 
 def test_an_order_of_another_account_keeps_the_day_in_one_piece() -> None:

@@ -58,14 +58,6 @@ def test_every_mounted_file_and_volume_exists() -> None:
 
 #: Ends by itself, so that others wait for its success and not for its health.
 ONCE = {"migrate"}
-#: Settings of the service that come with other parts of it.
-COMING = {
-    f"REPORTING_{name}"
-    for name in (
-        *("HTTP_ADDRESS", "HTTP_PORT", "SMTP_HOST", "SMTP_PORT", "SMTP_SECURITY", "SMTP_CA_FILE"),
-        *("SMTP_SENDER", "SMTP_USERNAME", "SMTP_PASSWORD_FILE"),
-    )
-}
 
 
 def test_every_dependency_is_waited_for_as_it_can_be() -> None:
@@ -80,7 +72,7 @@ def test_every_dependency_is_waited_for_as_it_can_be() -> None:
 
 @pytest.mark.parametrize("name", ["reporting", "migrate"])
 def test_the_service_gets_only_settings_that_exist(name: str) -> None:
-    known = {f"REPORTING_{field.upper()}" for field in Settings.model_fields} | COMING
+    known = {f"REPORTING_{field.upper()}" for field in Settings.model_fields}
     assert set(SERVICES[name]["environment"]) <= known | {"PGPASSFILE"}
 
 
@@ -90,8 +82,6 @@ def test_what_the_service_is_told_to_do_it_knows() -> None:
     told = [SERVICES[name]["command"] for name in ("reporting", "migrate")]
     told += [json.loads(re.findall(r"^CMD (.+)$", DOCKERFILE, flags=re.MULTILINE)[-1])]
     for name, *options in told:
-        if name == "serve" and name not in commands.commands:
-            continue  # comes with the scheduler
         known = {o for p in commands.commands[name].params for o in (*p.opts, *p.secondary_opts)}
         assert set(options) <= known
 
@@ -261,7 +251,7 @@ def test_the_commands_of_compose_start(name: str, binary: str, tmp_path: Path) -
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=5) as got:
                 groups = json.load(got)["data"]["groups"]
             files = {Path(group["file"]).name for group in groups}
-            assert files == {"alerts.yml", "recording.yml"}
+            assert files == {"alerts.yml", "recording.yml", "reporting.yml"}
 
 
 def on_this_machine(flag: str, service: dict[str, Any], folder: Path) -> str:
@@ -358,7 +348,7 @@ def test_systemd_accepts_the_unit_and_finds_little_to_expose(tmp_path: Path) -> 
 
 def test_the_unit_gives_settings_that_exist_and_secrets_as_files() -> None:
     text = UNIT.read_text()
-    known = {f"REPORTING_{field.upper()}" for field in Settings.model_fields} | COMING
+    known = {f"REPORTING_{field.upper()}" for field in Settings.model_fields}
     given = re.findall(r"^#? ?Environment=(\w+)=(\S+)", text, flags=re.MULTILINE)
     assert given
     for name, value in given:

@@ -18,7 +18,7 @@ WHOLE = Snapshot(
             overdue_s=61.5,
             past_deadline=2,
             runs={"issued": 40, "missed": 3, "failed": 1},
-            durations={"close": Duration(44, 120.25), "render": Duration(43, 80.5)},
+            durations={"close": Duration(44, 120.25), "issue": Duration(43, 80.5)},
         ),
         Scheduled("weekly"),
     ),

@@ -73,15 +73,29 @@ def test_what_is_due_first_is_taken_first(make_runs: Callable[..., Runs]) -> Non
     days = [date(2025, 12, 5), date(2025, 12, 3), date(2025, 12, 4)]
     write(runs, *(expected(d, DUE - timedelta(days=5 - d.day)) for d in days))
     write(runs, expected(date(2025, 12, 8), later))
-    found = [runs.take() for _ in range(4)]
-    assert [t.day.day for t in found if t] == [3, 4, 5]
-    assert found[3] is None
+    found = []
+    while (taken := runs.take()) is not None:
+        found.append(taken.day.day)
+        assert runs.take() is None  # of one report the next one waits until this one is done
+        finish(runs, Lease(taken.key, taken.fence, True))
+    assert found == [3, 4, 5]
+
+
+def test_a_run_that_kills_its_workers_stops_no_other(make_runs: Callable[..., Runs]) -> None:
+    """Taken four times and nothing came of it: whatever else is due goes first."""
+    runs = make_runs("one")
+    write(runs, expected(), expected(date(2025, 12, 8), DUE + timedelta(days=1)))
+    for _ in range(4):
+        assert (taken := runs.take()) is not None and taken.day == DAY
+        runs.abandon("one")
+    assert (other := runs.take()) is not None and other.day == date(2025, 12, 8)
+    assert (again := runs.take()) is not None and again.day == DAY
 
 
 def test_many_threads_take_each_run_once(make_runs: Callable[..., Runs]) -> None:
     """Real concurrency: no run is taken twice, none is left."""
     runs = make_runs("writer")
-    write(runs, *(expected(DAY - timedelta(days=n)) for n in range(40)))
+    write(runs, *(expected(DAY - timedelta(days=n)) for n in range(40)))  # all due at once
     taken: list[str] = []
 
     def work(number: int) -> None:

@@ -1,8 +1,8 @@
-"""What takes a second and is a function of its arguments is worked out once a round.
+"""WeasyPrint's answer is worked out once for each report, and given again to who asks again.
 
-A killed worker's successor writes the same PDF from the same HTML. WeasyPrint's answer is kept by
-the digest of what it was asked; the answer itself is the product's own. The long form also runs
-rounds without this.
+A page takes a second or two, which somebody who dies every second never has. So a killed worker's
+successor is handed the PDF that was made of the same report the first time: the product's own, but
+for the minute of issue that is printed in it. The long form also runs rounds without this.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from typing import Any
 def remember(folder: Path) -> None:
     """Keep PDFs and bodies of mails in ``folder``."""
     from reporting import render  # noqa: PLC0415
-    from reporting.pipeline import delivering, issuing  # noqa: PLC0415
+    from reporting.pipeline import delivering  # noqa: PLC0415
 
-    real_pdf, real_mail = render.render_pdf, delivering.render_mail
-    render.render_pdf = _kept(
-        folder, real_pdf, lambda html, document: html + document.model_dump_json().encode()
-    )
-    assert issuing.render is render
-    delivering.render_mail = _kept(
+    render.render_pdf = kept_pdf(folder)
+    delivering.render_mail = _kept(  # type: ignore[assignment]
         folder,
-        real_mail,
-        lambda document, *rest: repr(rest).encode() + document.model_dump_json().encode(),
+        delivering.render_mail,
+        lambda document, *rest: f"{document.id} {document.status} {rest}",
     )
 
 
-def _kept(folder: Path, real: Callable[..., Any], key: Callable[..., bytes]) -> Any:
+def kept_pdf(folder: Path) -> Any:
+    """The product's ``render_pdf``, with what it said before."""
+    from reporting import render  # noqa: PLC0415
+
+    return _kept(folder, render.render_pdf, lambda _, d: f"{d.id} {d.status} {d.signed}")
+
+
+def _kept(folder: Path, real: Callable[..., Any], key: Callable[..., str]) -> Any:
     def asked(*arguments: Any) -> Any:
-        name = hashlib.sha256(real.__name__.encode() + key(*arguments)).hexdigest()
+        name = hashlib.sha256(f"{real.__name__} {key(*arguments)}".encode()).hexdigest()
         path = folder / name
         try:
             return pickle.loads(path.read_bytes())

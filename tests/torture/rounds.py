@@ -22,8 +22,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from .checker import Round, Verdict, check
-from .failpoints import note, read_lines
-from .sealing import days_between, seal, settings_of
+from .failpoints import note, read_lines, started
+from .sealing import days_between, seal, settings_of, warm
 from .world import ROOT, ZONE, Postgres, make_ledger, yesterday
 
 LIBFAKETIME = [
@@ -34,7 +34,7 @@ LIBFAKETIME = [
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done in a round. Rates are chances a hit, a letter, or a tenth of a second."""
+    """What is done in a round. Rates are chances a hit or a letter."""
 
     kills: int = 500
     periods: int = 3  # days that have reports, the newest of which may still have to be closed
@@ -46,14 +46,14 @@ class Plan:
     fresh: float = 0.5
     lease_s: float = 3.0
     workers: int = 2
-    random_kills: float = 0.05
+    random_kills: float = 0.15  # for each that died at a point
     crashes: int = 2
     cuts: int = 4
     freezes: int = 2
     full_disks: int = 1
     steps: int = 2
     bug: str = ""
-    freeze_at: tuple[str, ...] = ()
+    freeze_at: tuple[str, ...] = ("commit.after:runs.take", "commit.after:runs.begin_mail")
     kill_at: tuple[str, ...] = ()
     remember: bool = True
     drain_s: float = 120.0
@@ -74,6 +74,7 @@ class Asked:
     """A process that answers a line of JSON for each that it is sent."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        self.log = log
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("ab"),
             text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
@@ -89,14 +90,19 @@ class Asked:
     def ask(self, **command: Any) -> str:
         """One command, one line."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            ended = f"{self.process.args!r} ended with {self.process.poll()}"
+            raise AssertionError(f"{ended}: {self.log.read_text()[-1500:]}") from None
         return self.answer()
 
     def stop(self) -> None:
         """No more commands."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -122,8 +128,25 @@ class World:
         return self.folder / "offset"
 
 
+#: Only what is done on purpose: one is frozen past its lease, or killed, at a place of our choice.
+CALM = {"rate": 0.0, "fresh": 0.0, "random_kills": 0.0, "crashes": 0, "cuts": 0, "freezes": 0,
+        "full_disks": 0, "steps": 0, "kills": 10**9, "periods": 1, "too_old": 0, "audiences": 1,
+        "recipients": 3, "mail": {}, "freeze_at": ()}  # fmt: skip
+#: Bugs that a checker has to catch: what is done, and the words of what it has to find.
+BUGS: dict[str, tuple[dict[str, Any], str]] = {
+    "lease without fence": ({"freeze_at": ("commit.after:runs.take",)}, "after it was issued"),
+    "send before commit": ({"kill_at": ("smtp.reply.after",)}, "and its policy is hold"),
+}
+
+
+def bugged(bug: str, *, planted: bool = True) -> Plan:
+    """The round in which ``bug`` shows; without it planted nothing may be found."""
+    how, _ = BUGS[bug]
+    return Plan(**{**CALM, **how, "bug": bug if planted else ""})
+
+
 @contextmanager
-def world(days: int = 12, with_steps: bool = True) -> Iterator[World]:
+def world(days: int = 12, warmed: int = 3, with_steps: bool = True) -> Iterator[World]:
     """Make all of it, and take it away."""
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     folder.chmod(0o755)
@@ -151,12 +174,11 @@ def world(days: int = 12, with_steps: bool = True) -> Iterator[World]:
         postgres.init()
         postgres.start()
         record = folder / "nothing.jsonl"
-        surroundings = start(
-            ["tests.torture.surroundings", str(record), str(postgres.port), "1"]
-        )
+        surroundings = start(["tests.torture.surroundings", str(record), str(postgres.port), "1"])
         make_ledger(postgres, "ledger", yesterday(days), yesterday(1))
         seal(postgres, folder, days_between(yesterday(days), yesterday(1)))
         (folder / "memory").mkdir()
+        warm(postgres, folder, days_between(yesterday(warmed), yesterday(1)))
         ports = json.loads(surroundings.answer())
         for each in (launcher, faked):
             if each is not None:
@@ -176,6 +198,7 @@ class Replica:
     number: int
     launcher: Asked
     pid: int = 0
+    started: int = 0
 
 
 @dataclass
@@ -192,7 +215,7 @@ class Trial:
     replicas: list[Replica] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     began: float = 0.0
-    frozen: dict[int, float] = field(default_factory=dict)  # pid, when to wake it
+    frozen: dict[tuple[int, int], float] = field(default_factory=dict)  # who, when to wake it
     disk_until: float = 0.0
     down_until: float = 0.0
     mounted: bool = False
@@ -369,16 +392,18 @@ def _torment(trial: Trial, say: Any) -> None:
     ]
     draw.shuffle(todo)
     acts = {"crash": _crash, "cut": _cut, "freeze": _freeze, "full disk": _fill, "step": _step}
-    pace = max(plan.kills / (len(todo) + 1), 1.0)
-    looked, said = 0.0, time.monotonic()
+    pace = 1.0 / (len(todo) + 1)  # spread over the kills, or over the time where kills are slow
+    looked, said, done = 0.0, time.monotonic(), 0
     while time.monotonic() < until:
         _keep_up(trial)
         killed = len(trial.kills)
-        if todo and killed >= pace * (len(acts) and (1 + _done(trial))):
+        gone = max(killed / plan.kills, (time.monotonic() - trial.began) / plan.at_most_s)
+        if todo and gone >= pace * (1 + done):
+            done += 1
             acts[todo.pop()](trial)
-        if plan.random_kills and draw.random() < plan.random_kills:
+        if killed * plan.random_kills > trial.counts["random"]:
             _kill_somebody(trial)
-        if killed >= plan.kills and not todo:
+        if killed >= plan.kills and not todo and not trial.disk_until:
             return
         if time.monotonic() - looked > 1.0:
             looked = time.monotonic()
@@ -391,16 +416,11 @@ def _torment(trial: Trial, say: Any) -> None:
         time.sleep(0.1)
 
 
-def _done(trial: Trial) -> int:
-    names = ("crashes", "cuts", "freezes", "full_disks", "steps")
-    return sum(trial.counts[name] for name in names)
-
-
 def _keep_up(trial: Trial) -> None:
     """Start whoever is gone, wake whoever has slept long enough, and end what lasts a while."""
     now = time.monotonic()
     for replica in trial.replicas:
-        if not replica.pid or not Path(f"/proc/{replica.pid}").exists():
+        if not replica.pid or started(replica.pid) != replica.started:
             trial.counts["restarts"] += bool(replica.pid)
             replica.pid = int(
                 replica.launcher.ask(
@@ -409,15 +429,17 @@ def _keep_up(trial: Trial) -> None:
                     replica=f"r{replica.number}",
                 )
             )
+            replica.started = started(replica.pid)
     for line in read_lines(trial.folder / "frozen.jsonl"):
-        if line["pid"] not in trial.frozen:
+        who = (line["pid"], line["started"])
+        if who not in trial.frozen:
             trial.counts["freezes"] += 1
-            trial.frozen[line["pid"]] = line["at"] + trial.plan.lease_s + 1.0
-    for pid, wake in trial.frozen.items():
+            trial.frozen[who] = line["at"] + trial.plan.lease_s + 1.0
+    for who, wake in trial.frozen.items():
         if 0 < wake <= now:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-            trial.frozen[pid] = 0.0
+            if started(who[0]) == who[1]:
+                os.kill(who[0], signal.SIGCONT)
+            trial.frozen[who] = 0.0
     if trial.disk_until and now >= trial.disk_until:
         trial.disk_until = 0.0
         (trial.folder / "reports" / ".filler").unlink(missing_ok=True)
@@ -430,7 +452,7 @@ def _processes(trial: Trial) -> list[dict[str, Any]]:
     return [
         line
         for line in read_lines(trial.folder / "processes.jsonl")
-        if Path(f"/proc/{line['pid']}/stat").exists()
+        if started(line["pid"]) == line["started"]
     ]
 
 
@@ -439,9 +461,9 @@ def _kill_somebody(trial: Trial) -> None:
     if not alive:
         return
     one = trial.random.choice(alive)
-    # Written first: who dies of something else in between is counted once, as that.
     with suppress(ProcessLookupError):
         os.kill(one["pid"], signal.SIGKILL)
+        trial.counts["random"] += 1
         line = {"holder": one["holder"], "point": "at random"}
         note(trial.folder / "kills.jsonl", **line)
 
@@ -454,7 +476,7 @@ def _freeze(trial: Trial) -> None:
     with suppress(ProcessLookupError):
         os.kill(one["pid"], signal.SIGSTOP)
         trial.counts["freezes"] += 1
-        trial.frozen[one["pid"]] = time.monotonic() + trial.plan.lease_s + 1.5
+        trial.frozen[one["pid"], one["started"]] = time.monotonic() + trial.plan.lease_s + 1.5
 
 
 def _crash(trial: Trial) -> None:
@@ -516,12 +538,14 @@ def _drain(trial: Trial) -> bool:
 
 def _stop(trial: Trial) -> None:
     """Ask them to end, as an operator does; those that do not are killed and counted."""
-    pids = [replica.pid for replica in trial.replicas]
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+
+    def alive() -> list[int]:
+        return [r.pid for r in trial.replicas if r.started and started(r.pid) == r.started]
+
+    for pid in alive():
+        os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + 15
-    while time.monotonic() < until and any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while time.monotonic() < until and alive():
         time.sleep(0.1)
 
 

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from reporting import pipeline
+from reporting import pipeline, render
 from reporting.periods import trading_day
+from reporting.pipeline.issuing import draft
 from reporting.pipeline.service import Service, sealed_day
 from reporting.postgres import database, migrate
 from reporting.seal import SealedDay, canonical, digest
 from reporting.settings import load
 from reporting.store import SealedRow
 
+from .memory import kept_pdf
 from .world import CALENDAR, ZONE, Postgres
 
 #: Days before today that one of the two stores has not sealed: the service closes them itself.
@@ -40,7 +42,8 @@ declare
     o jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
 begin
     insert into torture.history
-        (queue, key, was, state, fence, holder, leased_before, leased_until, holder_before, revision)
+        (queue, key, was, state, fence, holder, leased_before, leased_until, holder_before,
+         revision)
     values (tg_table_name, coalesce(n ->> 'key', n ->> 'id', n ->> 'name'), o ->> 'state',
         coalesce(n ->> 'state', ''), (n ->> 'fence')::bigint, n ->> 'holder',
         (o ->> 'leased_until')::timestamptz, (n ->> 'leased_until')::timestamptz,
@@ -71,8 +74,8 @@ def settings_of(postgres: Postgres, store: str, folder: Path) -> dict[str, str]:
     }
 
 
-def seal(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
-    """Database ``sealed`` with ``days``, and ``open``, where the last :data:`OPEN` are to close."""
+def seal(postgres: Postgres, folder: Path, days: Sequence[date], unsealed: int = OPEN) -> None:
+    """Database ``sealed`` with ``days``, and ``open``, which lacks the last ``unsealed``."""
     for name in ("objectives", "var", "reports"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "schedule.toml").touch()
@@ -88,7 +91,7 @@ def seal(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
     book = closing.store.book(first.closing_book)
     assert book is not None
     postgres.run(HISTORY, "empty")
-    for name, mine in (("sealed", days), ("open", days[:-OPEN])):
+    for name, mine in (("sealed", days), ("open", days[:-unsealed])):
         postgres.run(f"create database {name} template empty")
         service = Service(load(**settings_of(postgres, name, folder)))
         with service.store.writing() as writer:
@@ -98,6 +101,16 @@ def seal(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
                 writer.add_day(SealedRow(day, 1, digest(body), body, now, now, ""))
     for name in ("first", "empty"):
         postgres.run(f"drop database {name}")
+
+
+def warm(postgres: Postgres, folder: Path, days: Sequence[date]) -> None:
+    """Render the reports of ``days`` for :mod:`memory`, which nobody would live long enough for."""
+    given = {**settings_of(postgres, "sealed", folder), "reports_dir": str(folder / "warm")}
+    service = Service(load(**given))
+    pdf_of = kept_pdf(folder / "memory")
+    for day in days:
+        document = draft(service, "daily", day, datetime.now(UTC), allow_gaps=True)
+        pdf_of(render.render_html(document), document)
 
 
 def _again(first: SealedDay, day: date) -> SealedDay:

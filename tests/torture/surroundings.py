@@ -34,7 +34,7 @@ class Relay:
     """aiosmtpd's handler; ``record`` has a line for each letter that was taken."""
 
     def __init__(self, record: Path, seed: int) -> None:
-        self.record = record.open("ab", buffering=0)
+        self.record = record
         self.random = random.Random(seed)
         self.rates: dict[str, float] = {}
         self.drawn: dict[str, int] = {}
@@ -46,7 +46,7 @@ class Relay:
             self.drawn[fault] = self.drawn.get(fault, 0) + 1
         return happens
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's names
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address.startswith("nobody"):
@@ -56,9 +56,7 @@ class Relay:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope
-    ) -> str:
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.draws("data_4xx"):
             return "451 4.3.0 try again"
         if self.draws("data_5xx"):
@@ -97,8 +95,9 @@ class Relay:
             "says_duplicate": "may have reached you before" in " ".join(said.split()),
             "bytes": len(body),
         }
-        self.record.write(json.dumps(line).encode() + b"\n")
-        os.fsync(self.record.fileno())
+        with self.record.open("ab", buffering=0) as file:
+            file.write(json.dumps(line).encode() + b"\n")
+            os.fsync(file.fileno())
 
 
 class Line:
@@ -165,8 +164,7 @@ async def main(record: Path, port: int, seed: int) -> None:
         if "cut" in command:
             answer["cut"] = line.cut()
         if "record" in command:  # another round
-            relay.record.close()
-            relay.record = Path(command["record"]).open("ab", buffering=0)  # noqa: ASYNC230
+            relay.record = Path(command["record"])
         if "count" in command:
             answer["drawn"] = relay.drawn
         print(json.dumps(answer), flush=True)

@@ -24,6 +24,7 @@ create table reporting.run (
                  check (state in ('expected', 'incomplete', 'issued', 'missed', 'failed', 'withdrawn')),
     mails        boolean not null default true,
     attempts     integer not null default 0,
+    takes        integer not null default 0,
     next_at      timestamptz not null,
     fence        bigint not null default 0,
     holder       text not null default '',
@@ -39,6 +40,7 @@ create table reporting.run (
     wanted_at    timestamptz not null default clock_timestamp()
 );
 comment on table reporting.run is 'one report that the schedule expects; key is name/calendar/period';
+comment on column reporting.run.takes is 'how often in a row it was taken and nothing came of it';
 comment on column reporting.run.wanted_at is 'written down, or asked for again by hand';
 comment on column reporting.run.seen is 'what the ledger held when it was last looked at';
 comment on column reporting.run.closing_s is 'seconds that closing days took for it, ever';
