@@ -40,7 +40,7 @@ returning key;
 -- Those that it expects again.
 update reporting.run
 set state = 'expected', because = 'the schedule expects it again', next_at = clock_timestamp(),
-    attempts = 0
+    attempts = 0, takes = 0
 where state = 'withdrawn' and key = any(:keys)
 returning key;
 
