@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow torture check report verify sample bench dashboards lock clean
+.PHONY: help setup demo test slow torture fuzz check report verify sample bench dashboards lock clean
 
 PY := .venv/bin/python
 # The command line with the settings of .env; where nothing is set at all, with the demo's.
@@ -37,6 +37,14 @@ test: setup ## run every test, against real PostgreSQL and real Prometheus
 
 slow: setup ## the tests that try more places of the same: some minutes more
 	@$(PY) -m pytest -m slow -n 3 --dist worksteal
+
+# Atheris has no build for every Python that we support, so it is in no lock.
+fuzz: setup ## bytes for every parser, guided by coverage; SECONDS=60
+	@mkdir -p var/fuzz/corpus
+	@[ -d var/fuzz/lib/atheris ] || $(PY) -m pip --disable-pip-version-check install --quiet \
+		--only-binary :all: --no-deps --target var/fuzz/lib 'atheris>=3,<4'
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/var/fuzz/lib $(PY) tests/fuzz/parsers.py var/fuzz/corpus \
+		-dict=var/fuzz/words -artifact_prefix=var/fuzz/ -timeout=20 -max_total_time=$(or $(SECONDS),60)
 
 torture: setup ## the service under fire until KILLS=10000 and CRASHES=100: hours; docs/torture.md
 	@$(PY) -W ignore -m tests.torture --kills $(or $(KILLS),10000) --crashes $(or $(CRASHES),100)

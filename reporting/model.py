@@ -35,6 +35,8 @@ EXACT = Context(
     rounding=ROUND_HALF_EVEN,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, Clamped],
 )
+#: Rounds a number of any size on its way to a page; the default context refuses 28 digits.
+WIDE = Context(prec=200, rounding=ROUND_HALF_EVEN)
 
 
 def plain(value: Decimal) -> str:

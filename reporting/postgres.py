@@ -116,6 +116,11 @@ class Database:
             raise
         except (_psycopg2_errors().OperationalError, _psycopg2_errors().InterfaceError) as error:
             raise SourceUnavailable(self._unreachable(error)) from error
+        except _psycopg2_errors().DataError as error:  # a time or number beyond what the type holds
+            words = str(error).strip().splitlines()[0]
+            raise ValidationFailed(
+                f"the {self.label} database can't answer of what it holds: {words}; correct the row"
+            ) from error
 
     def _unreachable(self, error: Exception) -> str:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]

@@ -112,6 +112,14 @@ class Queue:
         """Give up runs that were due before; their keys."""
         return [row["key"] for row in self.rows("miss", before=before)]
 
+    def withdraw(self, after: datetime, keys: Sequence[str]) -> list[str]:
+        """Give up runs that were due after ``after`` and are not among ``keys``; their keys."""
+        return [row["key"] for row in self.rows("withdraw", after=after, keys=list(keys))]
+
+    def restore(self, keys: Sequence[str]) -> list[str]:
+        """Expect those of ``keys`` again that were withdrawn; their keys."""
+        return [row["key"] for row in self.rows("restore", keys=list(keys))]
+
     def settle(self) -> list[dict[str, Any]]:
         """Mails that somebody was sending whose lease ended: unknown from now on."""
         return self.rows("settle")

@@ -234,5 +234,5 @@ def secret_of(path: Path | None) -> str | None:
         return None
     try:
         return path.read_text("utf-8").splitlines()[0].strip()
-    except (OSError, IndexError):
-        raise UsageError(f"the secret file {path} can't be read or is empty") from None
+    except (OSError, IndexError, UnicodeDecodeError):
+        raise UsageError(f"the secret file {path} can't be read as UTF-8 or is empty") from None

@@ -250,7 +250,14 @@ class Archive:
                 step()
             except Wrong as wrong:
                 self.say(str(step.__doc__).rstrip("."), str(wrong))
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                IndexError,
+                AttributeError,
+                RecursionError,
+            ) as error:
                 self.say(str(step.__doc__).rstrip("."), f"can't be read: {error!r}")
         return self.results
 

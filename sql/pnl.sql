@@ -1,13 +1,15 @@
 -- name: instruments
--- What each instrument is, as known at :known_at. A version with a number that is none is of a row
--- beside the newest sound one.
+-- What each instrument is, as known at :known_at. A version without a symbol or a currency, or with
+-- a number that is none, is of a row beside the newest sound one. NaN is above every number.
 select distinct on (instrument_id, is_number)
     instrument_id, symbol, currency, multiplier, tick, lot, recorded_at, is_number
 from (
     select *, coalesce(
-        multiplier not in ('NaN', 'Infinity', '-Infinity')
-        and tick not in ('NaN', 'Infinity', '-Infinity')
-        and lot not in ('NaN', 'Infinity', '-Infinity'), false) as is_number
+        abs(multiplier) < 1e30 and scale(multiplier) <= 30
+        and abs(tick) < 1e30 and scale(tick) <= 30
+        and abs(lot) < 1e30 and scale(lot) <= 30
+        and instrument_id <> '' and symbol is not null and currency ~ '^[A-Z]{3}$', false
+    ) as is_number
     from ledger.instruments
     where recorded_at <= :known_at
 ) known
@@ -110,7 +112,7 @@ with last as (
     select distinct on (instrument_id, source, is_number)
         *, array_position(cast(:sources as text[]), source) as place, marked_at >= :start as fresh
     from (
-        select *, price not in ('NaN', 'Infinity', '-Infinity') as is_number
+        select *, abs(price) < 1e30 and scale(price) <= 30 as is_number
         from ledger.marks
         where marked_at < :end and recorded_at <= :known_at and price is not null
     ) known
@@ -127,11 +129,13 @@ order by
 
 -- name: fx_rates
 -- The last rate of every pair before :end, as known at :known_at, the sound ones first: one that is
--- no number above 0 is of a row beside them.
+-- no number above 0, or between no currencies, is of a row beside them.
 select distinct on (base, quote, is_number)
     base, quote, rate, source, fixed_at, is_number
 from (
-    select *, rate > 0 and rate < 'Infinity' as is_number
+    select *, coalesce(
+        rate > 0 and rate < 1e30 and scale(rate) <= 30
+        and base ~ '^[A-Z]{3}$' and quote ~ '^[A-Z]{3}$', false) as is_number
     from ledger.fx_rates
     where fixed_at < :end and recorded_at <= :known_at and rate is not null
 ) known
@@ -301,13 +305,13 @@ order by f.fill_id;
 -- without an amount are counted, and their fills named.
 select
     f.account_id, f.instrument_id, f.strategy, f.agent, i.kind, i.currency,
-    sum(i.amount) filter (where i.amount not in ('NaN', 'Infinity', '-Infinity')) as amount,
+    sum(i.amount) filter (where abs(i.amount) < 1e30 and scale(i.amount) <= 30) as amount,
     count(*) as items,
     count(*) filter (
-        where i.amount is null or i.amount in ('NaN', 'Infinity', '-Infinity')
+        where (abs(i.amount) < 1e30 and scale(i.amount) <= 30) is not true
     ) as unknown,
     (array_agg(i.fill_id order by i.fill_id) filter (
-        where i.amount is null or i.amount in ('NaN', 'Infinity', '-Infinity')
+        where (abs(i.amount) < 1e30 and scale(i.amount) <= 30) is not true
            or i.currency is null or i.currency !~ '^[A-Z]{3}$'
     ))[1 : 5] as unknown_samples
 from ledger.fees i

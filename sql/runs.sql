@@ -27,6 +27,23 @@ where state = 'expected' and revision is null and greatest(due_at, wanted_at) < 
   and (leased_until is null or leased_until < clock_timestamp())
 returning key, due_at;
 
+-- name: withdraw
+-- Runs that were due after :after of which the schedule knows nothing any more: a closure was added,
+-- a report taken out. What nobody has begun is given up.
+update reporting.run
+set state = 'withdrawn', because = 'the schedule no longer expects it'
+where state in ('expected', 'failed') and revision is null and due_at > :after
+  and not key = any(:keys) and (leased_until is null or leased_until < clock_timestamp())
+returning key;
+
+-- name: restore
+-- Those that it expects again.
+update reporting.run
+set state = 'expected', because = 'the schedule expects it again', next_at = clock_timestamp(),
+    attempts = 0, takes = 0
+where state = 'withdrawn' and key = any(:keys)
+returning key;
+
 -- name: settle
 -- Mails that were being sent by somebody whose lease ended: nobody knows what became of them.
 update reporting.outbox

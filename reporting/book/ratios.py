@@ -13,6 +13,8 @@ from typing import Any, TypeGuard
 
 #: A ratio with more decimals is taken for one that has no end, as 1/3 written in decimals.
 RATIO_DECIMALS = 12
+#: A number as large, or with more decimals, is none: sums of products would not come out exactly.
+LARGEST, DECIMALS = Decimal("1e30"), 30
 
 
 def split_ratio(row: Mapping[Any, Any]) -> tuple[Decimal, Decimal] | None:
@@ -56,5 +58,10 @@ def is_given(value: Any) -> bool:
 
 
 def is_number(value: Any) -> TypeGuard[Decimal]:
-    """Whether a value from the ledger is a number at all."""
-    return isinstance(value, Decimal) and value.is_finite()
+    """Whether a value from the ledger is a number at all, as the queries of others ask too."""
+    return (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and abs(value) < LARGEST
+        and int(value.as_tuple().exponent) >= -DECIMALS
+    )

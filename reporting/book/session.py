@@ -31,7 +31,7 @@ from .fifo import Ints, ints, joined, rescale
 from .instruments import Instrument, known_instruments, still_needed
 from .lots import Lots, left_open, match, opened_lots, written
 from .payments import Flows, carried_transfers, itemised, read_flows
-from .sums import CELL, SAMPLES, grouped, product, sum_by
+from .sums import CELL, SAMPLES, grouped, is_currency, product, sum_by
 
 __all__ = ["CELL", "SAMPLES", "bookable", "grouped", "product", "sum_by", "trade"]
 
@@ -167,13 +167,14 @@ def _all_held_are_known(opening: Book, known: Container[str]) -> None:
 
 def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, list[Finding]]:
     """Fills that can be booked at all; the others are counted, and make the day incomplete."""
-    table = _said(table, ("strategy", "agent", "fee_currency"))
+    table = without_nulls(table, ("strategy", "agent", "fee_currency"))
     strange = [i for i in table["instrument_id"].cat.categories if i not in known]
     bad = table["instrument_id"].isin(strange) | (table["quantity"] <= 0)
     bad |= ~table["side"].isin([-1, 1])
     # A null has no code: it would be taken for the last category.
     bad |= table["instrument_id"].isna() | table["account_id"].isna()
-    bad |= (table["fee_currency"] == "") & (table["fee"] != 0)
+    no_currency = [c for c in table["fee_currency"].cat.categories if not is_currency(c)]
+    bad |= table["fee_currency"].isin(no_currency) & (table["fee"] != 0)
     if "price_known" in table:
         bad |= ~table["price_known"]
     findings = []
@@ -201,7 +202,7 @@ def bookable(table: pd.DataFrame, known: Container[str]) -> tuple[pd.DataFrame, 
     return table.loc[~bad], [*findings, finding]
 
 
-def _said(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def without_nulls(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The table with nulls of the categorical columns ``names`` as empty words."""
     silent = [name for name in names if table[name].isna().any()]
     for name in silent:

@@ -159,6 +159,11 @@ def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
     for key in found.missed:
         with logs.bound(key):
             logs.log("run missed", level="error", action="miss", outcome="failure")
+    for key in found.withdrawn:
+        with logs.bound(key):
+            logs.log(
+                "run withdrawn: not in the schedule any more", level="warning", action="expect"
+            )
     for mail in found.unknown:
         logs.log(
             "mail outcome unknown", level="error", action="deliver", outcome="unknown", mail=mail
@@ -268,6 +273,7 @@ def _once(service: pipeline.Service, holder: str, as_json: bool) -> None:
         print_json(
             expected=looked.expected,
             missed=looked.missed,
+            withdrawn=looked.withdrawn,
             runs=[{"run": w.key, "outcome": w.outcome, "report": w.report, "because": w.because}
                   for w in worked],
             mails=[vars(s) for s in sent],

@@ -15,6 +15,7 @@ from ..measures.uptime import UPTIME, UptimeFact, availability
 from ..measures.var import VAR_LEVEL, VarFact
 from ..model import (
     EXACT,
+    WIDE,
     Bps,
     Exact,
     Missing,
@@ -106,7 +107,7 @@ def _fill_rate(fact: FillRateFact) -> Exact | Missing:
 
 def _rounded(value: Decimal) -> Decimal:
     """Four places: for sparklines and changes only, never for a figure."""
-    return value.quantize(Decimal("0.0001"))
+    return value.quantize(Decimal("0.0001"), context=WIDE)
 
 
 def _with_change(figure: Figure, points: Sequence[Point]) -> Figure:

@@ -28,6 +28,7 @@ from ..book import BookDay, MarkBeside, MarkUsed
 from ..book.instruments import in_units_of_today
 from ..model import (
     EXACT,
+    WIDE,
     Count,
     Currency,
     Exact,
@@ -192,7 +193,7 @@ def _move(history: pd.DataFrame | None, day: TradingDay) -> Move | Missing:
 
 
 def _quantised(number: float) -> Decimal:
-    return Decimal(number).quantize(STEP)
+    return Decimal(number).quantize(STEP, context=WIDE)
 
 
 def merge(days: Sequence[tuple[Any, MarksFact]]) -> MarksFact:
@@ -341,7 +342,7 @@ def _apart_table(rows: Sequence[tuple[date, CheckedMark]], limit_bps: Decimal) -
         apart: Shown = Missing(why=Why.NO_DATA, detail="the mark used is 0")
         if mark.price:
             size = (far.price - mark.price) / abs(mark.price) * 10_000
-            apart = Number(value=size.quantize(Decimal("0.01")), unit="bps")
+            apart = Number(value=size.quantize(Decimal("0.01"), context=WIDE), unit="bps")
         value: Shown = Missing(why=Why.NO_MARK)
         if mark.value is not None:
             value = Money(amount=mark.value, currency=mark.currency)
@@ -383,7 +384,10 @@ def _apart_table(rows: Sequence[tuple[date, CheckedMark]], limit_bps: Decimal) -
 
 def _percent(fraction: Decimal) -> Number:
     """Two decimals of a percent: a move is read at a glance, the fact has it in full."""
-    return Number(value=EXACT.multiply(fraction, Decimal(100)).quantize(Decimal("0.01")), unit="%")
+    return Number(
+        value=EXACT.multiply(fraction, Decimal(100)).quantize(Decimal("0.01"), context=WIDE),
+        unit="%",
+    )
 
 
 def attention(fact: MarksFact | Missing, context: Context) -> list[Attention]:

@@ -50,6 +50,7 @@ from ..book.execution.values import (
 )
 from ..model import (
     EXACT,
+    WIDE,
     Bps,
     Count,
     Currency,
@@ -417,7 +418,7 @@ def quantile(sketch: Sketch | None, share: Fraction) -> Number | Missing:
     found = None if sketch is None else sketch.quantile(share)
     if found is None:
         return Missing(why=Why.NO_DATA, detail="no fill has this benchmark")
-    return Number(value=found.quantize(Decimal("0.01")), unit="bps")
+    return Number(value=found.quantize(Decimal("0.01"), context=WIDE), unit="bps")
 
 
 def _sketch(fact: SlippageFact, benchmark: str, currency: str) -> Sketch | None:

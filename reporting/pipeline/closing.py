@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -163,7 +164,8 @@ class _Closer:
     def _first_event_day(self, day: date) -> date | None:
         """The session of the first fill or order ever recorded, if it is not after ``day``."""
         try:
-            at = self.service.ledger.first_activity(self.now)
+            with _in_words(day):
+                at = self.service.ledger.first_activity(self.now)
         except SourceUnavailable:
             if self.allow_gaps:
                 return None
@@ -188,7 +190,8 @@ class _Closer:
         index = store.day_index()
         end = self.service.trading_day(index[-1]["day"]).window.end
         try:
-            at = self.service.ledger.first_late_event(after - OVERLAP, self.now, end)
+            with _in_words(index[-1]["day"]):
+                at = self.service.ledger.first_late_event(after - OVERLAP, self.now, end)
         except SourceUnavailable:
             if self.allow_gaps:
                 self.known_at = after  # nobody looked, so the next close looks again
@@ -231,8 +234,9 @@ class _Closer:
         described = self.service.trading_day(day)
         if self.now < self.service.end_of(day) and day != self.flash:
             raise NotReady(f"{day} has not ended at {self.now.isoformat()}")
-        frames, sources, findings = self._read(described, sealed_before)
-        facts = self._facts(described, frames, sealed_before)
+        with _in_words(day):
+            frames, sources, findings = self._read(described, sealed_before)
+            facts = self._facts(described, frames, sealed_before)
         closing, body = self._closing_book(described, frames.get("book"), sealed_before)
         draft = SealedDay(
             day=day,
@@ -545,6 +549,22 @@ class _Closer:
                 "from a backup"
             )
         return body
+
+
+@contextmanager
+def _in_words(day: date) -> Iterator[None]:
+    """What the ledger holds and no figure can, as :class:`ValidationFailed`.
+
+    A row that is wrong by itself is a finding; this is what no check foresees.
+    """
+    try:
+        yield
+    except (ArithmeticError, ValueError) as error:
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValidationFailed(
+            f"{day} can't be worked out of what the ledger holds: {words}; correct the row, or "
+            "record a newer version of it, and close the day again"
+        ) from error
 
 
 def first_known(revisions: Iterable[SealedDay]) -> datetime | None:

@@ -66,7 +66,7 @@ def _service(service: Service) -> dict[str, Any]:
     now = runs.clock()
     schedule = service.schedule
     rows = runs.runs(now - schedule.catch_up, now + timedelta(days=1))
-    states = ("expected", "incomplete", "issued", "missed", "failed")
+    states = ("expected", "incomplete", "issued", "missed", "failed", "withdrawn")
     late = [r for r in rows if r["state"] in ("expected", "failed") and r["revision"] is None]
     mails = runs.read("mail_counts")[0]
     open_mails = [m for m in runs.read("open_mails") if m["state"] in ("failed", "unknown")]

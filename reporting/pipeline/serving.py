@@ -53,6 +53,7 @@ class Reconciled:
     at: datetime
     expected: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
     reopened: int = 0
     unknown: tuple[str, ...] = ()
     resent: tuple[str, ...] = ()
@@ -87,6 +88,7 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         too_old = now - schedule.catch_up
         added: list[str] = []
         missed: list[str] = []
+        keys = [run.key for run in expected(schedule, too_old, now)]
         if since is None:
             queue.reconciled_to(now)
         elif since < now:
@@ -98,10 +100,17 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         missed += queue.miss(too_old)
         for key in missed:
             writer.log("run missed", {"run": key, "catch_up_s": schedule.catch_up.total_seconds()})
+        # A closure may be announced when its session's run is due already.
+        withdrawn = queue.withdraw(too_old, keys)
+        for key in withdrawn:
+            writer.log("run withdrawn", {"run": key, "schedule": schedule.digest})
+        for key in queue.restore(keys):
+            writer.log("run expected again", {"run": key, "schedule": schedule.digest})
+            added.append(key)
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
         resent = _logged(writer, "mail sent again", queue.resend_unknown())
         reopened = queue.reopen(too_old)
-    return Reconciled(now, tuple(added), tuple(missed), reopened, unknown, resent)
+    return Reconciled(now, tuple(added), tuple(missed), tuple(withdrawn), reopened, unknown, resent)
 
 
 def _logged(writer: Writer, event: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:

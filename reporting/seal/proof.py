@@ -55,7 +55,7 @@ def read_proof(body: bytes) -> dict[str, Any]:
         proof = json.loads(body)
         if not isinstance(proof, dict) or canonical(proof) != body.removesuffix(b"\n"):
             raise ValueError("expected an object as canonical JSON")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValidationFailed(f"the file is no proof: {error}") from None
     return proof
 

@@ -117,7 +117,7 @@ def attested(body: bytes) -> Attested:
         made = _provenance(statement)
         if canonical(_statement(made)) != payload:
             raise ValueError("its statement is not one of a report")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValidationFailed(f"is no provenance of a report: {error!s}") from None
     return Attested(made, envelope)
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..book.packed import Column, Names, Numbers, Packed, Texts, Whole, Words
+from ..book.ratios import is_number
 from ..errors import SourceUnavailable
 from ..model import Coverage, Finding, Frame, Frames, Missing, Why, Window, epoch_ms, plain
 from ..periods import TradingDay
@@ -89,6 +90,9 @@ NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 TIDY = 16
 #: Digits that 128 bits hold.
 WORDS_HOLD = 38
+#: A number of more characters, or of more before its point, is none: no sum of products of such
+#: would come out exactly. The queries of small tables ask the same.
+LONGEST_NUMBER, LONGEST_WHOLE = 90, 31
 #: Every frame that a read gives, with the query that it comes from.
 FRAMES = {
     "instruments": "instruments",
@@ -414,7 +418,9 @@ class Ledger:
     ) -> tuple[Frame, tuple[Finding, ...]]:
         """The session's fills, integers for numbers, with the scales among the control totals."""
         rows, columns, scales = streamed.packed()
-        control = {"rows": str(totals["rows"]), "quantity": plain(totals["quantity"]), **scales}
+        # With a quantity that is no number the total is none either.
+        quantity = plain(totals["quantity"]) if is_number(totals["quantity"]) else "NaN"
+        control = {"rows": str(totals["rows"]), "quantity": quantity, **scales}
         if int(totals["rows"]) != rows:
             raise SourceUnavailable(
                 f"the ledger counted {totals['rows']} fills and sent {rows}; try again"
@@ -519,7 +525,7 @@ class _Streamed:
                 integers, scale, known = _integers(values)
                 column.add(integers, scale, known)
                 if np.count_nonzero(known) < len(values) - values.null_count:
-                    self._note(name, values, batch)
+                    self._note(name, pc.and_(values.is_valid(), pc.invert(pa.array(known))), batch)
             elif isinstance(column, Whole):
                 none = -1 if name.endswith("_us") else 0
                 column.add(values.cast(pa.int64()).fill_null(none).to_numpy())
@@ -530,9 +536,9 @@ class _Streamed:
         if self._blocks % TIDY == 0:
             pa.default_memory_pool().release_unused()
 
-    def _note(self, name: str, values: pa.StringArray, batch: pa.Table) -> None:
+    def _note(self, name: str, which: pa.BooleanArray, batch: pa.Table) -> None:
         known_as = next(n for n in ("fill_id", "order_id", "instrument_id") if n in self._columns)
-        bad = batch.filter(pc.is_in(values, pa.array(NO_NUMBERS)))
+        bad = batch.filter(which)
         found = bad[known_as].to_pylist()
         if known_as == "instrument_id":  # of several rows: the time tells which one
             when = next(n for n in self._columns if n.endswith("_us"))
@@ -603,8 +609,15 @@ def _integers(texts: pa.StringArray) -> tuple[npt.NDArray[Any], int, npt.NDArray
 def _python_integers(
     texts: pa.StringArray, known: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[Any], int, npt.NDArray[np.bool_]]:
-    """The same one by one, of any size; what is NaN or infinite is no number."""
-    finite = np.array([text not in NO_NUMBERS for text in texts.to_pylist()])
+    """The same one by one; what is NaN, infinite or far too long is no number."""
+    finite = np.array(
+        [
+            text not in NO_NUMBERS
+            and len(text) <= LONGEST_NUMBER
+            and len(text.partition(".")[0]) <= LONGEST_WHOLE
+            for text in texts.to_pylist()
+        ]
+    )
     parts = [
         text.partition(".") if is_number else ("0", "", "")
         for text, is_number in zip(texts.to_pylist(), finite, strict=True)

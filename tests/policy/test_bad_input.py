@@ -22,7 +22,7 @@ from reporting.policy.operations import parse_operations
 from reporting.policy.retention import parse_retention
 from reporting.policy.risk import parse_risk
 from reporting.policy.schedule import parse_schedule
-from reporting.settings import Settings, load
+from reporting.settings import Settings, load, secret_of
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -212,6 +212,7 @@ def test_objectives_spoiled_in_more_ways_are_refused_with_words() -> None:
         "? {a: 1}\n: 2", "%YAML 9.9\n---\na", "---\n---\n", "a: *b", "\ufeff", "kind: SLO",
         "apiVersion: openslo/v1\nkind: SLO\nmetadata: &m {name: *m}", "- 1\n- {a: b}", "x" * 10_000,
         "apiVersion: [openslo/v1]\nkind: {SLO: 1}", "2026-13-45", "!!binary x", "{" * 5_000, LAUGHS,
+        "[" * 100_000, "- " * 100_000,
     ],
 )  # fmt: skip
 def test_yaml_of_any_kind_is_refused_with_words(text: str) -> None:
@@ -310,3 +311,10 @@ def test_a_settings_file_of_any_kind_is_refused_with_words(
     folder = tmp_path_factory.getbasetemp()
     (folder / "reporting.toml").write_bytes(body)
     loaded({}, folder)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00"])
+def test_a_secret_of_any_kind_is_refused_with_words(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "secret").write_bytes(body)
+    with pytest.raises(UsageError, match="UTF-8 or is empty"):
+        secret_of(tmp_path / "secret")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from reporting import pipeline
 from reporting.errors import LeaseLost, SourceUnavailable
 from reporting.postgres import database
 from reporting.runs import Expected, Lease, Runs
 
 from ..conftest import Server
+from ..line.site import Site
 
 DAY = date(2025, 12, 5)
 DUE = datetime(2025, 12, 8, 11, 30, tzinfo=UTC)
@@ -189,3 +193,61 @@ def test_durations_add_up_over_revisions(make_runs: Callable[..., Runs]) -> None
     finish(runs, lease_of(runs))
     counted = runs.read("run_counts")[0]
     assert (counted["issues"], counted["issuing_s"], counted["closing_s"]) == (2, 4.0, 2.0)
+
+
+SCHEDULE = """
+[[report]]
+name = "daily"
+kind = "daily"
+calendar = "XNYS"
+due_time = "06:30"
+due_after = "1 session"
+deadline = "4 hours"
+"""
+CLOSED = """
+[[closure]]
+calendar = "XNYS"
+date = {day}
+closed = true
+reason = "day of mourning"
+source = "notice"
+"""
+
+
+def test_a_run_that_the_schedule_no_longer_expects_is_withdrawn(
+    make_site: Callable[..., Site], empty_store: str, tmp_path: Path
+) -> None:
+    """A closure announced late: nobody tries for ever to report a session that did not happen."""
+    file = tmp_path / "schedule.toml"
+    site = make_site(empty_store, empty_store, schedule_file=file)
+
+    def look(text: str) -> tuple[pipeline.Reconciled, dict[str, str]]:
+        file.write_text(text, "utf-8")
+        service = site.service()
+        runs = pipeline.runs_of(service, "one")
+        found = pipeline.reconcile(service, runs)
+        states = site.store_sql("select key, state from reporting.run")
+        return found, dict(states)
+
+    look(SCHEDULE)
+    site.store_sql("update reporting.reconciled set until = now() - interval '20 days'")
+    gone, issued, taken, *_ = look(SCHEDULE)[0].expected
+    site.store_sql(
+        f"""update reporting.run set state = 'issued', revision = 1 where key = '{issued}';
+        update reporting.run set leased_until = now() + interval '1 min' where key = '{taken}'"""
+    )
+    closed = SCHEDULE + "".join(
+        CLOSED.format(day=key.rpartition("/")[2]) for key in (gone, issued, taken)
+    )
+    found, states = look(closed)
+    assert found.withdrawn == (gone,)
+    assert (states[gone], states[issued], states[taken]) == ("withdrawn", "issued", "expected")
+    assert look(closed)[0].withdrawn == ()
+    site.store_sql("update reporting.run set leased_until = null")
+    run = pipeline.runs_of(site.service(), "two").take()
+    assert run is not None and run.key == taken  # what is withdrawn was due before it
+    assert pipeline.status(site.service())["service"]["runs"]["withdrawn"] == 1
+    found, states = look(SCHEDULE)
+    assert found.expected == (gone,) and states[gone] == "expected"
+    events = [json.loads(e.entry)["event"] for e in site.store.log()]
+    assert events.count("run withdrawn") == events.count("run expected again") == 1

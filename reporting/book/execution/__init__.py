@@ -7,6 +7,7 @@ known how long each chain was in the market, against the benchmarks (:mod:`.slip
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 from ...model import Finding, Frame, Missing, Value, Why
 from ...periods import TradingDay
 from ..fifo import Ints
-from ..session import SAMPLES, bookable
+from ..session import SAMPLES, bookable, without_nulls
 from .chains import chains_of
 from .fills import filled
 from .market import Mids, Tape, mids_of, tape_of
@@ -23,6 +24,7 @@ from .orders import (
     final_chains,
     hours_of_quarters,
     latencies,
+    named,
     order_cells,
     order_groups,
     overfilled,
@@ -81,7 +83,8 @@ def executions(
     known = set(instruments.table["instrument_id"]) if len(instruments.table) else set()
     # What can't be booked is in no figure; the book's findings say so.
     fills = Frame(bookable(fills.table, known)[0], fills.coverage)
-    chains = chains_of(orders)
+    table = without_nulls(orders.table, ("strategy", "agent"))
+    chains = chains_of(Frame(table, orders.coverage))
     order_of = chains.rows_by_code(fills.table["order_id"])
     got = filled(fills, order_of, chains, earlier, instruments)
     against = slippage(fills, order_of, chains, got, orders, instruments, market)
@@ -109,19 +112,20 @@ def executions(
     )
 
 
-def _unwanted(orders: pd.DataFrame) -> tuple[Finding, ...]:
-    lost = ~wanted(orders)
-    if not lost.any():
-        return ()
-    return (
-        Finding(
-            check="order without its quantity",
-            severity="error",
-            count=int(lost.sum()),
-            detail="in no fill rate and no shortfall; expected a number above 0",
-            samples=tuple(orders.loc[lost, "order_id"].astype(str).sort_values().head(SAMPLES)),
-        ),
-    )
+def _unwanted(orders: pd.DataFrame) -> Iterator[Finding]:
+    nameless = ~named(orders)
+    for check, lost, wish in (
+        ("order without its quantity", ~wanted(orders) & ~nameless, "a number above 0"),
+        ("order without its account or instrument", nameless, "both, and an identifier"),
+    ):
+        if lost.any():
+            yield Finding(
+                check=check,
+                severity="error",
+                count=int(lost.sum()),
+                detail=f"in no fill rate and no shortfall; expected {wish}",
+                samples=tuple(orders.loc[lost, "order_id"].astype(str).sort_values().head(SAMPLES)),
+            )
 
 
 def _orphans(fills: pd.DataFrame, order_of: Ints) -> tuple[Finding, ...]:

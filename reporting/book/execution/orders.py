@@ -166,11 +166,16 @@ def sizes_of_orders(chains: Chains, orders: Frame, instruments: Frame) -> Ints:
 
 
 def wanted(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which orders say how much they wanted; the others can be in no fill rate."""
+    """Which orders say how much they wanted of what; the others can be in no fill rate."""
     found = (table["quantity"] > 0).to_numpy().astype(bool)
     if "quantity_known" in table:
         found = found & table["quantity_known"].to_numpy().astype(bool)
-    return np.asarray(found)
+    return np.asarray(found & named(table))
+
+
+def named(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which orders say what they are, whose, and of what."""
+    return np.asarray(table[["order_id", "account_id", "instrument_id"]].notna().all(axis=1))
 
 
 def order_cells(final: Final) -> pd.DataFrame:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ...book import BookDay
 from ...book.instruments import in_units_of_today
-from ...model import EXACT, Exact, Frame, Frames, Missing, Value, Why
+from ...model import EXACT, WIDE, Exact, Frame, Frames, Missing, Value, Why
 from ...periods import TradingDay, sessions_between
 from ...risk import LEVELS, Floats, Tail, Wholes, whole
 from ...risk.exposure import exposure, netted
@@ -111,8 +111,8 @@ def of_day(day: TradingDay, frames: Frames) -> VarFact | Missing:
             VarDay(
                 day=day.day,
                 base=base,
-                gross=whole_book.gross.quantize(CENT),
-                net=whole_book.net.quantize(CENT),
+                gross=whole_book.gross.quantize(CENT, context=WIDE),
+                net=whole_book.net.quantize(CENT, context=WIDE),
                 left_out=tuple(left_out),
                 positions=held,
                 clean=_clean(book, frames, base),

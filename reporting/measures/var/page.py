@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
-from ...model import EXACT, Count, Exact, Missing, Money, Number, Ratio, Shown, Why
+from ...model import EXACT, WIDE, Count, Exact, Missing, Money, Number, Ratio, Shown, Why
 from ...page import Column, Figure, Point, Section, Table, Verdict, text
 from ...risk import LEVELS
 from ...risk.exposure import concentration, exposure, netted
@@ -285,7 +285,8 @@ def _methods(last: VarDay) -> Table:
                 cells.append(amount)
                 continue
             if scaled:
-                amount = ROUNDED.multiply(amount, ROUNDED.sqrt(Decimal(HORIZON))).quantize(CENT)
+                amount = ROUNDED.multiply(amount, ROUNDED.sqrt(Decimal(HORIZON)))
+                amount = amount.quantize(CENT, context=WIDE)
             cells.append(Money(amount=amount, currency=last.base))
         rows.append((text(title), *cells))
     return Table(

@@ -28,6 +28,8 @@ from ..indicators import NoData
 
 #: Our annotations; .internal is a name that will never be anybody else's.
 PREFIX: Final = "reporting.internal/"
+#: OpenSLO's own documents need less than twenty levels.
+DEEPEST: Final = 100
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def read_documents(texts: Mapping[str, str]) -> tuple[Document, ...]:
     problems: list[str] = []
     for name in sorted(texts):
         try:
+            _check_depth(texts[name])
             parts = [p for p in yaml.load_all(texts[name], Loader=_Strings) if p is not None]
         except yaml.YAMLError as error:
             problems.append(f"{name} is not YAML: {' '.join(str(error).split())}")
@@ -70,6 +73,16 @@ def refuse(problems: list[str]) -> None:
     """Raise all problems as one error, if there are any."""
     if problems:
         raise ValidationFailed("\n".join(problems))
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested so deeply that PyYAML's composer in C would overflow the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
 
 
 # The parser in C, which PyYAML's wheels have, is ten times as fast.

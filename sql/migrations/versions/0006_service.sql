@@ -21,7 +21,7 @@ create table reporting.run (
     due_at       timestamptz not null,
     deadline_at  timestamptz not null check (deadline_at >= due_at),
     state        text not null default 'expected'
-                 check (state in ('expected', 'incomplete', 'issued', 'missed', 'failed')),
+                 check (state in ('expected', 'incomplete', 'issued', 'missed', 'failed', 'withdrawn')),
     mails        boolean not null default true,
     attempts     integer not null default 0,
     takes        integer not null default 0,
