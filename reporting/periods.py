@@ -92,6 +92,11 @@ def _overrides(calendar: str) -> tuple[frozenset[date], dict[date, str]]:
     return frozenset(closed), early
 
 
+def check_calendar(calendar: str) -> None:
+    """:class:`UsageError` for a calendar that is not known."""
+    _sessions(calendar)
+
+
 def base_calendar(calendar: str) -> str:
     """The calendar's published name, without its overrides."""
     return calendar.partition(_EXCEPT)[0]

@@ -19,6 +19,7 @@ from ..page import Document
 from ..periods import (
     TradingDay,
     calendar_day,
+    check_calendar,
     trading_day,
 )
 from ..policy import Policy, parse_policy
@@ -154,6 +155,7 @@ class Service:
     def schedule(self) -> Schedule:
         """When reports are due and who gets them, as configured now."""
         file = self.settings.schedule_file
+        check_calendar(self.settings.calendar)  # a setting that is wrong is not the file's fault
         try:
             return parse_schedule(
                 file.read_text("utf-8"), self.settings.calendar, self.settings.zone, file.name

@@ -201,7 +201,7 @@ def test_the_owner_can_not_log_in_and_no_role_is_more_than_it_should_be(site: Si
         "select rolname, rolcanlogin, rolsuper or rolcreaterole or rolcreatedb or rolbypassrls "
         "or rolreplication from pg_roles where rolname like 'reporting%' order by 1"
     )
-    logins = {"app": True, "auditor": True, "owner": False, "purger": True}
+    logins = {"app": True, "auditor": True, "dashboard": True, "owner": False, "purger": True}
     assert roles == [(f"reporting_{name}", login, False) for name, login in logins.items()]
     member = site.store_sql(
         "select roleid::regrole::text, member::regrole::text from pg_auth_members "

@@ -1099,7 +1099,7 @@ def columns(cursor: Any) -> list[tuple[str, int, str, str]]:
 def test_views_have_the_contracts_columns_and_types(database: Any) -> None:
     contract, sample = database
     expected = columns(contract)
-    assert len({name for name, *_ in expected}) == 5 + 7
+    assert len({name for name, *_ in expected}) == 5 + 8
     assert columns(sample) == expected
 
 

@@ -84,7 +84,7 @@ def rows(cursor: Any, sql: str) -> list[tuple[Any, ...]]:
 
 def test_columns_and_types_are_the_contracts(cursor: Any) -> None:
     expected = rows(cursor, "select * from contract_columns order by 1, 2")
-    assert len({name for name, *_ in expected}) == 12
+    assert len({name for name, *_ in expected}) == 13
     assert rows(cursor, f"{COLUMNS} order by 1, 2") == expected
 
 

@@ -103,7 +103,7 @@ def expected(row: dict[str, Any], columns: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in zip(columns, values, strict=True):
         if isinstance(value, Decimal):
-            value = value if value.is_finite() else None
+            value = value if value.is_finite() and short(value) else None
         elif isinstance(value, datetime):
             value = (value - EPOCH) // timedelta(microseconds=1)
         elif value is None and name.endswith("_us"):
@@ -112,6 +112,12 @@ def expected(row: dict[str, Any], columns: Any) -> dict[str, Any]:
             value = 0
         found[name] = value
     return found
+
+
+def short(number: Decimal) -> bool:
+    """Whether it can be reckoned with: below 1e30, and not of a hundred digits."""
+    text = format(number, "f")
+    return len(text) <= 90 and len(text.partition(".")[0]) <= 31
 
 
 def ordered(rows: list[dict[str, Any]]) -> list[str]:

@@ -273,7 +273,10 @@ def test_doctor_never_prints_a_secret(site: Site) -> None:
 
 
 def test_doctor_migrates_a_new_store(site: Site) -> None:
-    site.server.run("drop schema reporting cascade; drop schema audit cascade", site.store_name)
+    site.server.run(
+        "drop schema dashboard cascade; drop schema reporting cascade; drop schema audit cascade",
+        site.store_name,
+    )
     assert "store" in bad(site.command("doctor", "--json"))
     assert "store" in bad(site.command("doctor", "--json", "--migrate", "--dry-run"))
     assert "store" not in bad(site.command("doctor", "--json", "--migrate"))

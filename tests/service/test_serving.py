@@ -296,8 +296,8 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
     runs = runs_of(service)
     pipeline.reconcile(service, runs)
     site.ledger_sql(
-        "create view ledger.end_of_day as select null::date as day, null::bigint as orders, "
-        "null::bigint as fills, null::timestamptz as recorded_at where false"
+        "create or replace view ledger.end_of_day as select null::date as day, null::bigint as "
+        "orders, null::bigint as fills, null::timestamptz as recorded_at where false"
     )
     day = date(2025, 12, 8)  # no row of it in the ledger yet
     due = datetime.now(UTC) - timedelta(hours=1)

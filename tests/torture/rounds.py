@@ -496,7 +496,8 @@ def _fill(trial: Trial) -> None:
     """No room is left for two seconds."""
     trial.counts["full_disks"] += 1
     trial.disk_until = time.monotonic() + 2.0
-    with (trial.folder / "reports" / ".filler").open("wb") as file, suppress(OSError):
+    # Another filler may be there already, and then there is no room for the name of this one.
+    with suppress(OSError), (trial.folder / "reports" / ".filler").open("wb") as file:
         while True:
             file.write(bytes(1 << 20))
 

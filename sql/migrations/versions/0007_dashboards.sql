@@ -48,7 +48,7 @@ create table dashboard.day_row (
     missing     text,
     detail      text,
     check ((value is null) = (missing is not null)),
-    foreign key (day, revision) references reporting.sealed_day
+    foreign key (day, revision) references reporting.sealed_day on delete cascade
 );
 create index day_row_figure on dashboard.day_row (figure, dimension, day);
 create index day_row_day on dashboard.day_row (day, revision);
@@ -60,7 +60,7 @@ create table dashboard.day_head (
     flash    boolean not null,
     problem  text,
     primary key (day, revision),
-    foreign key (day, revision) references reporting.sealed_day
+    foreign key (day, revision) references reporting.sealed_day on delete cascade
 );
 
 create table dashboard.incident_row (
@@ -76,7 +76,7 @@ create table dashboard.incident_row (
     resolved_at     timestamptz,
     level           integer not null,
     false_positive  boolean,
-    foreign key (day, revision) references reporting.sealed_day
+    foreign key (day, revision) references reporting.sealed_day on delete cascade
 );
 create index incident_row_day on dashboard.incident_row (day, revision);
 
@@ -91,7 +91,7 @@ create table dashboard.report_head (
     gaps     integer,
     problem  text,
     primary key (kind, period, revision),
-    foreign key (kind, period, revision) references reporting.issued_report
+    foreign key (kind, period, revision) references reporting.issued_report on delete cascade
 );
 
 create table dashboard.report_row (
@@ -113,7 +113,7 @@ create table dashboard.report_row (
     target_unit text,
     verdict    text,
     primary key (kind, period, revision, position),
-    foreign key (kind, period, revision) references reporting.issued_report
+    foreign key (kind, period, revision) references reporting.issued_report on delete cascade
 );
 
 -- ---- a sealed day, taken apart -----------------------------------------------------------------
@@ -512,6 +512,10 @@ begin
     if octet_length(given) = 0 then  -- purged
         return;
     end if;
+    -- A seal is never stopped from here: what a restored backup left behind goes first.
+    delete from dashboard.day_row d where (d.day, d.revision) = (take_day.day, take_day.revision);
+    delete from dashboard.incident_row d where (d.day, d.revision) = (take_day.day, take_day.revision);
+    delete from dashboard.day_head d where (d.day, d.revision) = (take_day.day, take_day.revision);
     begin
         body := convert_from(given, 'UTF8')::jsonb;
         facts := body->'facts';
@@ -557,6 +561,10 @@ begin
     if octet_length(given) = 0 then  -- purged
         return;
     end if;
+    delete from dashboard.report_row r
+        where (r.kind, r.period, r.revision) = (take_report.kind, take_report.period, take_report.revision);
+    delete from dashboard.report_head r
+        where (r.kind, r.period, r.revision) = (take_report.kind, take_report.period, take_report.revision);
     begin
         body := convert_from(given, 'UTF8')::jsonb;
         insert into dashboard.report_head
