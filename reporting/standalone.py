@@ -273,6 +273,9 @@ class Archive:
         listed = json.loads(body)
         if body != canonical(listed):
             raise Wrong("the manifest is not canonical JSON")
+        told = {name: value for name, value in listed.items() if name != "digest"}
+        if listed.get("digest") != sha256(canonical(told)):
+            raise Wrong("the manifest is not what its own digest says")
         wanted = listed["files"]
         have = {name: sha256(content) for name, content in self.files.items() if name != MANIFEST}
         for name in sorted(set(wanted) | set(have)):

@@ -117,7 +117,8 @@ def export(
             "reports": sorted([*(r.id for r in reports), *purged]),
             "files": dict(sorted(written.digests.items())),
         }
-        body = canonical(manifest)
+        # Of what nothing else vouches for: who made it when, and for which days.
+        body = canonical({**manifest, "digest": digest(canonical(manifest))})
         written.add("manifest.json", body)
         if folder.exists():
             folder.rmdir()

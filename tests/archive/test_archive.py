@@ -117,7 +117,7 @@ def test_a_cut_tail_is_found_by_an_outside_note(archive: Path) -> None:
     cut = {n: b for n, b in files.items() if not n.startswith("reports/monthly/")}
     listed = json.loads(files["manifest.json"])
     listed["reports"].remove("monthly/2025-11/r1")
-    cut["manifest.json"] = standalone.canonical(listed)
+    cut["manifest.json"] = digested(listed)
     cut |= {"log/log.jsonl": b"".join(lines), "log/witness.jsonl": b""}
     log = standalone.Log()
     for line in lines:
@@ -180,7 +180,13 @@ def resealed(files: dict[str, bytes]) -> dict[str, bytes]:
     """The files with a manifest that fits them, as whoever changed one would write it."""
     listed = json.loads(files["manifest.json"])
     listed["files"] = {n: standalone.sha256(b) for n, b in files.items() if n != "manifest.json"}
-    return {**files, "manifest.json": standalone.canonical(listed)}
+    return {**files, "manifest.json": digested(listed)}
+
+
+def digested(listed: dict[str, Any]) -> bytes:
+    """A manifest with the digest of what stands in it."""
+    told = {name: value for name, value in listed.items() if name != "digest"}
+    return standalone.canonical({**told, "digest": standalone.sha256(standalone.canonical(told))})
 
 
 def wrong(files: dict[str, bytes], key: standalone.Key | None = None) -> list[str]:
