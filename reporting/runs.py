@@ -40,7 +40,7 @@ class Taken(Expected):
     """A run that is ours until its lease ends; ``revision`` is the last that it issued."""
 
     state: str
-    mails: bool
+    quiet: bool
     attempts: int
     fence: int
     seen: str
@@ -102,19 +102,20 @@ class Queue:
         """Expected runs are written down up to ``until``."""
         self.run("reconciled_to", until=until)
 
-    def expect(self, run: Expected, state: str = "expected", mails: bool = True) -> bool:
+    def expect(self, run: Expected, state: str = "expected", quiet: bool = False) -> bool:
         """Write an expected run down; whether it was not yet."""
         because = "not issued within the time for catching up" if state == "missed" else ""
         given = {name: getattr(run, name) for name in Expected.__dataclass_fields__}
-        return self.run("expect", **given, state=state, mails=mails, because=because) == 1
+        return self.run("expect", **given, state=state, quiet=quiet, because=because) == 1
 
     def miss(self, before: datetime) -> list[str]:
         """Give up runs that were due before; their keys."""
         return [row["key"] for row in self.rows("miss", before=before)]
 
-    def withdraw(self, after: datetime, keys: Sequence[str]) -> list[str]:
-        """Give up runs that were due after ``after`` and are not among ``keys``; their keys."""
-        return [row["key"] for row in self.rows("withdraw", after=after, keys=list(keys))]
+    def withdraw(self, after: datetime, until: datetime, keys: Sequence[str]) -> list[str]:
+        """Give up runs due after ``after``, not later than ``until`` and not among ``keys``."""
+        rows = self.rows("withdraw", after=after, until=until, keys=list(keys))
+        return [row["key"] for row in rows]
 
     def restore(self, keys: Sequence[str]) -> list[str]:
         """Expect those of ``keys`` again that were withdrawn; their keys."""
@@ -146,6 +147,7 @@ class Queue:
         lease: Lease,
         state: str,
         revision: int,
+        drafted_at: datetime,
         next_at: datetime,
         because: str,
         stages: Mapping[str, float],
@@ -157,6 +159,7 @@ class Queue:
             fence=lease.fence,
             state=state,
             revision=revision,
+            drafted_at=drafted_at,
             next_at=next_at,
             because=because,
             closing_s=float(stages.get("close", 0.0)),
@@ -183,9 +186,9 @@ class Queue:
         """Queue a mail again by hand: kind, period, revision, recipient, give_up_at."""
         return self.rows("resend", **of)
 
-    def redo(self, keys: Sequence[str], mails: bool, because: str) -> int:
+    def redo(self, keys: Sequence[str], quiet: bool, because: str) -> int:
         """Expect runs again by hand; how many of them nobody was working on."""
-        return self.run("redo", keys=list(keys), mails=mails, because=because)
+        return self.run("redo", keys=list(keys), quiet=quiet, because=because)
 
     def rows(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a named query of sql/runs.sql."""

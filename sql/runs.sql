@@ -14,9 +14,9 @@ on conflict (only_one) do update set until = greatest(reconciled.until, excluded
 -- name: expect!
 -- A run that is expected, once.
 insert into reporting.run
-    (key, report, kind, period, day, first, last, due_at, deadline_at, next_at, state, mails, because)
+    (key, report, kind, period, day, first, last, due_at, deadline_at, next_at, state, quiet, because)
 values (:key, :report, :kind, :period, :day, :first, :last, :due_at, :deadline_at, :due_at, :state,
-        :mails, :because)
+        :quiet, :because)
 on conflict (key) do nothing;
 
 -- name: miss
@@ -32,7 +32,7 @@ returning key, due_at;
 -- a report taken out. What nobody has begun is given up.
 update reporting.run
 set state = 'withdrawn', because = 'the schedule no longer expects it'
-where state in ('expected', 'failed') and revision is null and due_at > :after
+where state in ('expected', 'failed') and revision is null and due_at > :after and due_at <= :until
   and not key = any(:keys) and (leased_until is null or leased_until < clock_timestamp())
 returning key;
 
@@ -61,13 +61,16 @@ where state = 'unknown' and unknown = 'resend' and not duplicate
 returning id, kind, period, revision, recipient, message_id, code, words;
 
 -- name: reopen!
--- Issued reports of days that were restated since.
+-- Issued reports, those with gaps too, of days that were restated since they were drafted: half a
+-- minute before, since a day may have been on its way into the store then.
 update reporting.run r
 set state = 'expected', next_at = clock_timestamp(), attempts = 0,
     because = 'a day of its period was restated'
-where r.state = 'issued' and r.due_at > :since and exists (
+where r.state in ('issued', 'incomplete') and r.due_at > :since
+  and (r.leased_until is null or r.leased_until < clock_timestamp()) and exists (
     select from reporting.sealed_day d
-    where d.day between r.first and r.last and d.revision > 1 and d.sealed_at > r.issued_at);
+    where d.day between r.first and r.last and d.revision > 1
+      and d.stored_at > r.drafted_at - interval '30 s');
 
 -- name: take_run
 -- The run that has been due for longest and that nobody works on; of one report in order, so that a
@@ -88,7 +91,7 @@ set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where r.key = picked.key
 returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
-    r.state, r.mails, r.attempts, r.fence, r.seen, r.revision;
+    r.state, r.quiet, r.attempts, r.fence, r.seen, r.revision;
 
 -- name: renew_run!
 -- For as long again, while it is still ours.
@@ -105,6 +108,7 @@ where key = :key and fence = :fence and leased_until > clock_timestamp() for upd
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
     holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
+    quiet = false, drafted_at = :drafted_at,
     closes = closes + (:closing_s > 0)::integer, closing_s = closing_s + :closing_s,
     issues = issues + 1, issuing_s = issuing_s + :issuing_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
@@ -242,7 +246,7 @@ from reporting.outbox where state <> 'sent' order by id;
 
 -- name: runs
 -- Every run of a span of due times.
-select key, report, kind, period, day, due_at, deadline_at, state, mails, attempts, next_at, holder,
+select key, report, kind, period, day, due_at, deadline_at, state, quiet, attempts, next_at, holder,
     leased_until > clock_timestamp() as working, because, revision, issued_at
 from reporting.run where due_at between :since and :until order by due_at, key;
 
@@ -250,7 +254,7 @@ from reporting.run where due_at between :since and :until order by due_at, key;
 -- By hand: runs that failed, were missed or are issued, once more.
 update reporting.run
 set state = 'expected', next_at = clock_timestamp(), wanted_at = clock_timestamp(), attempts = 0,
-    mails = :mails, because = :because
+    quiet = :quiet, because = :because
 where key = any(:keys) and (leased_until is null or leased_until < clock_timestamp());
 
 -- name: next_wake
@@ -279,10 +283,11 @@ select report, kind,
     count(*) filter (where state = 'failed') as failed,
     max(issued_at) as last_issued_at,
     max(issued_at) filter (where state = 'issued') as last_complete_at,
-    coalesce(extract(epoch from clock_timestamp() - min(due_at)
+    coalesce(extract(epoch from clock_timestamp() - min(greatest(due_at, wanted_at))
         filter (where state = 'expected' and revision is null)), 0)::float8 as overdue_s,
     count(*) filter (where state in ('expected', 'failed') and revision is null
-        and deadline_at < clock_timestamp()) as past_deadline,
+        and greatest(deadline_at, wanted_at + (deadline_at - due_at)) < clock_timestamp()
+    ) as past_deadline,
     sum(closes)::bigint as closes, sum(closing_s) as closing_s,
     sum(issues)::bigint as issues, sum(issuing_s) as issuing_s
 from reporting.run group by report, kind order by report;

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from uuid import uuid4
 import typer
 
 from .. import __version__, logs, pipeline
-from ..errors import DeliveryFailed, SourceUnavailable, UsageError
+from ..errors import DeliveryFailed, ReportingError, SourceUnavailable, UsageError, ValidationFailed
 from ..metrics import Observed, serve_http
 from ..pipeline.delivering import Delivered, Delivery
 from ..pipeline.serving import Worked
@@ -128,13 +128,7 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
     stuck_s = max(10 * settings.tick_s, 120.0)
     with (
         _stopped_by_signals() as stop,
-        serve_http(
-            settings.http_address,
-            settings.http_port,
-            observed.registry,
-            lambda: observed.stuck(stuck_s),
-            lambda: pipeline.not_ready(asked),
-        ) as port,
+        _answering(service, observed, stuck_s, lambda: pipeline.not_ready(asked)) as port,
     ):
         logs.log("serving", action="start", port=port, workers=settings.workers)
         clock.start()
@@ -147,6 +141,28 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
             clock.stop()
             workers.stop(GRACE_S)
             logs.log("stopped", action="stop")
+
+
+@contextmanager
+def _answering(
+    service: pipeline.Service,
+    observed: Observed,
+    stuck_s: float,
+    ready: Callable[[], str | None],
+) -> Iterator[int]:
+    """The health checks and metrics; :class:`UsageError` where their port is taken."""
+    address, port = service.settings.http_address, service.settings.http_port
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(
+                serve_http(address, port, observed.registry, lambda: observed.stuck(stuck_s), ready)
+            )
+        except OSError as error:
+            raise UsageError(
+                f"{address}:{port} can't be used for health checks ({error.strerror}); set "
+                "REPORTING_HTTP_PORT to another port, or to 0 for any"
+            ) from None
+        yield found
 
 
 def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
@@ -266,7 +282,7 @@ def _once(service: pipeline.Service, holder: str, as_json: bool) -> None:
     runs = pipeline.runs_of(service, holder)
     looked = pipeline.reconcile(service, runs)
     worked = []
-    while (done := pipeline.work(service, runs)) is not None:
+    while (done := _worked(service, runs)) is not None:
         worked.append(done)
     sent = pipeline.deliver(service, runs)
     if as_json:
@@ -285,6 +301,19 @@ def _once(service: pipeline.Service, holder: str, as_json: bool) -> None:
         if not worked and not sent:
             out.print("nothing is due")
     _exit_for(sent)
+    if any(w.outcome == "failed" for w in worked):
+        raise SystemExit(ValidationFailed.exit_code)
+
+
+def _worked(service: pipeline.Service, runs: Runs) -> Worked | None:
+    """A run; one that fails on a bug of ours is told and stops no other."""
+    try:
+        return pipeline.work(service, runs)
+    except ReportingError:
+        raise
+    except Exception as error:
+        logs.log("work failed", level="error", action="work", outcome="failure", error=error)
+        return Worked("a run", "failed", repr(error))
 
 
 def _print_sent(sent: list[Delivered]) -> None:
@@ -356,13 +385,14 @@ def deliver(
     """
     service = open_service()
     runs = pipeline.runs_of(service, f"deliver/{uuid4().hex[:8]}")
-    if bool(to) != bool(report):
-        raise UsageError("--resend and --report belong together: which report, and to whom")
+    if (to and arrived) or bool(to or arrived) != bool(report):
+        raise UsageError("--report goes with --resend or --arrived: which report, and whose")
+    if report and not reason:
+        raise UsageError("--reason is missing: why; it goes into the audit log")
+    if arrived:
+        pipeline.arrived(service, report, arrived, reason)
+        return print_json(arrived=arrived) if as_json else out.print(f"{report} reached {arrived}")
     if to:
-        if not reason:
-            raise UsageError(
-                "--reason is missing: why it is sent again; it goes into the audit log"
-            )
         pipeline.resend(service, runs, report, to, reason)
     sent = pipeline.deliver(service, runs)
     if as_json:

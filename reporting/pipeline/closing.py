@@ -519,7 +519,12 @@ class _Closer:
                 continue
             sealed = fact_from(measure, before.facts[measure.name])
             gone = facts[measure.name]
-            if _not_measured(gone) and not isinstance(sealed, Missing):
+            if not _not_measured(gone):
+                continue
+            # The same gap in other words ("timed out", "refused") is no news.
+            if not isinstance(sealed, Missing) or (
+                isinstance(gone, Missing) and sealed.why == gone.why
+            ):
                 facts[measure.name] = sealed
         return facts
 

@@ -135,12 +135,18 @@ class Delivery:
 
     def _send(self, mail: Mail) -> Outcome:
         try:
+            _ = self.relay
+        except ReportingError as error:  # of nobody's mail the fault: all of them wait
+            return Outcome(Result.TEMPORARY, None, str(error), relay=True)
+        try:
             letter = self._letter(mail)
             made = compose(letter, self.relay, self.runs.clock())
         except SourceUnavailable as error:
             return Outcome(Result.TEMPORARY, None, str(error))
         except ReportingError as error:
             return Outcome(Result.PERMANENT, None, str(error))
+        except Exception as error:  # a bug of ours stops no other mail, and is told
+            return Outcome(Result.TEMPORARY, None, f"it could not be made: {error!r}")
         lease_s = self.runs.lease_s + 2 * self.relay.timeout_s
         return self.connection.send(
             made,

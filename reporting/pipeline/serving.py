@@ -8,7 +8,7 @@ whoever takes the run after the lease has ended.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -25,6 +25,7 @@ from ..errors import (
     SourceUnavailable,
     UsageError,
 )
+from ..model import Why
 from ..page import Document, Status
 from ..policy.schedule import Run, Scheduled, expected
 from ..runs import Expected, Lease, Queue, Runs, Taken
@@ -101,7 +102,7 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         for key in missed:
             writer.log("run missed", {"run": key, "catch_up_s": schedule.catch_up.total_seconds()})
         # A closure may be announced when its session's run is due already.
-        withdrawn = queue.withdraw(too_old, keys)
+        withdrawn = queue.withdraw(too_old, now, keys)
         for key in withdrawn:
             writer.log("run withdrawn", {"run": key, "schedule": schedule.digest})
         for key in queue.restore(keys):
@@ -149,7 +150,9 @@ def work(service: Service, runs: Runs) -> Worked | None:
     except LeaseLost as error:
         return Worked(run.key, "lost", str(error))
     except NotReady as error:
-        return _back(runs, run, str(error), counted=False)
+        # Past its deadline what is not there keeps a report waiting three times, then it is a gap.
+        late = runs.clock() >= run.deadline_at
+        return _back(runs, run, str(error), counted=late)
     except SourceUnavailable as error:
         return _back(runs, run, str(error), after_s=_after_s(run.attempts + 1))
     except Exception as error:
@@ -204,15 +207,25 @@ def _do(service: Service, runs: Runs, run: Taken, lease: Lease, stages: dict[str
         closing = runs.close_lease()
         if closing is None:
             return _back(runs, run, "another run is closing days", counted=False, after_s=1.0)
-        with kept(runs, partial(runs.renew, closing)):
-            now = runs.clock()
-            closed = close(service, run.last, now, allow_gaps=gaps, lease=closing)
-        runs.leave(closing)
+        try:
+            with kept(runs, partial(runs.renew, closing)):
+                now = runs.clock()
+                closed = []
+                for day in [*_days_with_gaps(service, run), run.last]:
+                    closed += close(service, day, now, allow_gaps=gaps, lease=closing)
+        finally:
+            runs.leave(closing)
         stages["close"] = perf_counter() - began
         changed = any(c.outcome != "unchanged" for c in closed)
         if run.state == "incomplete" and run.revision is not None and not changed:
+            over = now >= run.due_at + service.schedule.catch_up
             return _back(
-                runs, run, "its gaps are still there", counted=False, after_s=_pause(run, now)
+                runs,
+                run,
+                "its gaps are still there",
+                counted=False,
+                after_s=_pause(run, now),
+                state="issued" if over else None,
             )
     began = perf_counter()
     now = runs.clock()
@@ -249,6 +262,18 @@ def _to_close(service: Service, run: Taken) -> bool:
     return known is None or known < run.due_at
 
 
+def _days_with_gaps(service: Service, run: Taken) -> list[date]:
+    """Days but the last that were sealed without a source, of a report that was issued so."""
+    if run.state != "incomplete":
+        return []
+    rows = service.store.days(run.first, run.last - timedelta(days=1))
+    return [row.day for row in rows if _unreached(sealed_day(row).facts.values())]
+
+
+def _unreached(facts: Iterable[Any]) -> bool:
+    return any(f.get("why") == Why.UNREACHABLE for f in facts if isinstance(f, Mapping))
+
+
 def _reason(service: Service, run: Taken) -> str:
     """Why there is another revision, where the restated days themselves may not say it."""
     if run.state != "incomplete" or run.revision is None:
@@ -270,8 +295,8 @@ def _finish(
     again = now + timedelta(seconds=LOOK_AGAIN_S * 2)
     state = "incomplete" if gaps and now < run.due_at + service.schedule.catch_up else "issued"
     because = "issued with gaps" if gaps else ""
-    queue.finish(lease, state, document.revision, again, because, stages)
-    if run.mails:
+    queue.finish(lease, state, document.revision, now, again, because, stages)
+    if not run.quiet:
         queue_mails(service, queue, run.report, document, run.deadline_at, now)
 
 
@@ -393,8 +418,9 @@ def backfill(
         row = have.get(run.key)
         state = row["state"] if row else "never"
         missing = state in ("never", "missed") and not _issued(service, run)
+        on_its_way = state in ("expected", "incomplete", "withdrawn")
         if (
-            mode == "all"
+            (mode == "all" and not on_its_way)
             or (mode == "missing" and missing)
             or (mode == "failed" and state == "failed")
         ):
@@ -402,9 +428,9 @@ def backfill(
     if not dry_run and found:
         with service.store.writing() as writer:
             for run, _ in found:
-                writer.queue.expect(as_expected(run), mails=mail)
+                writer.queue.expect(as_expected(run), quiet=not mail)
             keys = [filled.key for _, filled in found if filled.state != "never"]
-            writer.queue.redo(keys, mail, "expected again by hand")
+            writer.queue.redo(keys, not mail, "expected again by hand")
             writer.log(
                 "backfill",
                 {"from": first.isoformat(), "to": last.isoformat(), "mode": mode, "mail": mail,

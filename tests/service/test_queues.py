@@ -53,7 +53,7 @@ def lease_of(runs: Runs) -> Lease:
 
 def finish(runs: Runs, lease: Lease) -> None:
     with runs.writing() as queue:
-        queue.finish(lease, "issued", 1, DUE, "", {"close": 1.0, "issue": 2.0})
+        queue.finish(lease, "issued", 1, DUE, DUE, "", {"close": 1.0, "issue": 2.0})
 
 
 def test_a_run_is_written_down_once_and_taken_by_one(make_runs: Callable[..., Runs]) -> None:
@@ -183,13 +183,34 @@ def test_the_role_of_the_service_can_not_forget_a_run(
             server.run(f"delete from reporting.{table}", f"{empty_store}_queues", "reporting_app")
 
 
+def test_what_was_restated_while_it_was_rendered_is_issued_again(
+    make_runs: Callable[..., Runs], server: Server, empty_store: str
+) -> None:
+    """A day that was sealed after the draft is not in the report, however late it was finished."""
+    runs = make_runs("one")
+    write(runs, expected())
+    lease = lease_of(runs)
+    drafted = runs.clock()
+    for revision in (1, 2):
+        server.run(
+            "insert into reporting.sealed_day (day, revision, digest, body, known_at, sealed_at, "
+            f"reason) values ('{DAY}', {revision}, 'd{revision}', '', now(), '{DUE}', '')",
+            f"{empty_store}_queues",
+        )
+    with runs.writing() as queue:
+        queue.finish(lease, "issued", 1, drafted, DUE, "", {})
+    with runs.writing() as queue:
+        assert queue.reopen(DUE - timedelta(days=1)) == 1
+        assert queue.reopen(DUE - timedelta(days=1)) == 0
+
+
 def test_durations_add_up_over_revisions(make_runs: Callable[..., Runs]) -> None:
     """A counter never falls, whatever happens to a run."""
     runs = make_runs("one")
     write(runs, expected())
     finish(runs, lease_of(runs))
     with runs.writing() as queue:
-        assert queue.redo([expected().key], True, "by hand") == 1
+        assert queue.redo([expected().key], False, "by hand") == 1
     finish(runs, lease_of(runs))
     counted = runs.read("run_counts")[0]
     assert (counted["issues"], counted["issuing_s"], counted["closing_s"]) == (2, 4.0, 2.0)

@@ -226,9 +226,12 @@ def test_retries_end(serving: Callable[..., Service], relay: Post, site: Site) -
     assert any(b'"mail failed"' in e.entry for e in service.store.log())
 
 
-def test_a_relay_that_is_not_there_stops_no_report(serving: Callable[..., Service]) -> None:
-    """All mails rest; the first one's words are everybody's."""
-    service = serving(smtp_port=1)
+@pytest.mark.parametrize("wrong", [{"smtp_port": 1}, {"smtp_host": None}])
+def test_a_relay_that_is_not_there_stops_no_report(
+    serving: Callable[..., Service], wrong: dict[str, object]
+) -> None:
+    """All mails rest, also where nobody has set one yet; the first one's words are everybody's."""
+    service = serving(**wrong)
     queued(service, "daily", "daily", "2025-12-05")
     found = pipeline.deliver(service, runs_of(service))
     assert [s.state for s in found] == ["queued", "queued"]
@@ -323,6 +326,13 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
     same = pipeline.work(service, runs)
     assert same is not None and same.outcome == "waits"
     assert service.store.report("daily", "2025-12-08").revision == 1  # type: ignore[union-attr]
+    # Somebody else's close restated the day: this report is issued again all the same.
+    site.store_sql(
+        "insert into reporting.sealed_day "
+        "(day, revision, digest, body, known_at, sealed_at, reason) select day, revision + 1, 'x', '', known_at, sealed_at, 'late' from reporting.sealed_day "
+        "where day = '2025-12-08'"
+    )
+    assert pipeline.reconcile(service, runs).reopened == 1
 
 
 def test_too_old_is_missed_and_seen(serving: Callable[..., Service], site: Site) -> None:

@@ -22,7 +22,7 @@ create table reporting.run (
     deadline_at  timestamptz not null check (deadline_at >= due_at),
     state        text not null default 'expected'
                  check (state in ('expected', 'incomplete', 'issued', 'missed', 'failed', 'withdrawn')),
-    mails        boolean not null default true,
+    quiet        boolean not null default false,
     attempts     integer not null default 0,
     takes        integer not null default 0,
     next_at      timestamptz not null,
@@ -32,6 +32,7 @@ create table reporting.run (
     seen         text not null default '',
     because      text not null default '',
     revision     integer,
+    drafted_at   timestamptz,
     issued_at    timestamptz,
     closes       integer not null default 0,
     closing_s    double precision not null default 0,
@@ -41,6 +42,8 @@ create table reporting.run (
 );
 comment on table reporting.run is 'one report that the schedule expects; key is name/calendar/period';
 comment on column reporting.run.takes is 'how often in a row it was taken and nothing came of it';
+comment on column reporting.run.quiet is 'asked for by hand: this once nobody is mailed';
+comment on column reporting.run.drafted_at is 'days that were sealed later are not in its last revision';
 comment on column reporting.run.wanted_at is 'written down, or asked for again by hand';
 comment on column reporting.run.seen is 'what the ledger held when it was last looked at';
 comment on column reporting.run.closing_s is 'seconds that closing days took for it, ever';
@@ -81,6 +84,7 @@ create table reporting.outbox (
 comment on table reporting.outbox is 'one mail to one recipient; sending is committed before DATA';
 comment on column reporting.outbox.lost is 'attempts of which nobody knows what came, ever';
 comment on column reporting.outbox.duplicate is 'what was sent before may have arrived: the mail says so';
+create index outbox_unsettled on reporting.outbox (state) where state in ('failed', 'unknown');
 create index outbox_open on reporting.outbox (next_at, id) where state in ('queued', 'sending');
 
 -- What only one may do at a time beside its run: closing days.
