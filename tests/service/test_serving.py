@@ -329,7 +329,9 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
     # Somebody else's close restated the day: this report is issued again all the same.
     site.store_sql(
         "insert into reporting.sealed_day "
-        "(day, revision, digest, body, known_at, sealed_at, reason) select day, revision + 1, 'x', '', known_at, sealed_at, 'late' from reporting.sealed_day "
+        "(day, revision, digest, body, known_at, sealed_at, reason) "
+        "select day, revision + 1, 'x', '', known_at, sealed_at, 'late' "
+        "from reporting.sealed_day "
         "where day = '2025-12-08'"
     )
     assert pipeline.reconcile(service, runs).reopened == 1
