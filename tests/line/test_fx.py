@@ -54,6 +54,7 @@ def fx(fx_ledger: str, empty_store: str, make_site: Callable[..., Site], tmp_pat
     )  # fmt: skip
 
 
+@pytest.mark.slow  # a minute and a half
 def test_322_orders_in_every_currency_of_their_own(fx: Site) -> None:
     events = rows("tca.events")
     times = sorted(datetime.fromisoformat(event["date"]) for event in events)

@@ -90,6 +90,7 @@ def test_a_signed_report_is_issued_logged_and_written_again(
     assert (again.outcome, again.document.revision) == ("regenerated", 1)
 
 
+@pytest.mark.slow
 def test_an_archive_of_it_has_the_signed_file_and_signed_provenance(
     site: Site, signing: dict[str, Any], tmp_path: Path
 ) -> None:
