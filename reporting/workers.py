@@ -62,10 +62,6 @@ class Workers:
                 place.process.wait()
             self._notice(place)
 
-    def pids(self) -> list[int]:
-        """Of the processes that are there."""
-        return [place.process.pid for place in self._places if place.process is not None]
-
     def _start(self, place: _Place) -> None:
         self._made += 1
         place.name = self.names(place.number, self._made)

@@ -6,7 +6,7 @@ is what the caller's clock says, and every moment that is printed is recorded wh
 
 from .auditing import catch_up_witness
 from .closing import Closed, close
-from .delivering import Delivered, arrived, deliver, for_class, resend
+from .delivering import Delivered, arrived, deliver, resend
 from .explaining import Explanation, Opened, explain, open_report
 from .health import Check, doctor, in_clear, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
@@ -39,7 +39,6 @@ __all__ = [
     "draft",
     "explain",
     "files_of",
-    "for_class",
     "in_clear",
     "issue",
     "not_ready",

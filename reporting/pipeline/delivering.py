@@ -212,7 +212,7 @@ class Delivery:
 
     def _letter(self, mail: Mail) -> Letter:
         made = self._made_for(mail)
-        person = {r.name: r for r in self.service.schedule.recipients}.get(mail.recipient)
+        person = self.service.schedule.recipient(mail.recipient)
         of = f"{mail.kind}/{mail.period}"
         return Letter(
             report_id=mail.report,
@@ -325,7 +325,7 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
     never meant for, but that the schedule knows, is a new mail.
     """
     row = report_named(service, report)
-    person = {r.name: r for r in service.schedule.recipients}.get(recipient)
+    person = service.schedule.recipient(recipient)
     if person is None:
         known = ", ".join(r.name for r in service.schedule.recipients) or "nobody"
         raise UsageError(f"the schedule has no recipient {recipient!r}; it has {known}")

@@ -89,11 +89,12 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         too_old = now - schedule.catch_up
         added: list[str] = []
         missed: list[str] = []
-        keys = [run.key for run in expected(schedule, too_old, now)]
+        due = expected(schedule, min(since or too_old, too_old), now)
+        keys = [run.key for run in due if run.due_at > too_old]
         if since is None:
             queue.reconciled_to(now)
         elif since < now:
-            for run in expected(schedule, since, now):
+            for run in (run for run in due if run.due_at > since):
                 late = run.due_at < too_old
                 if queue.expect(as_expected(run), "missed" if late else "expected"):
                     (missed if late else added).append(run.key)
@@ -310,17 +311,18 @@ def queue_mails(
 ) -> int:
     """One row for each recipient of the scheduled report named ``report``; how many are new."""
     scheduled = scheduled_named(service, report)
-    people = {r.name: r for r in service.schedule.recipients}
     domain = mail_domain(service)
     added = 0
     for name in scheduled.recipients:
+        person = service.schedule.recipient(name)
+        assert person is not None  # the schedule was refused otherwise
         added += queue.add_mail(
             kind=document.kind.value,
             period=document.period.label,
             revision=document.revision,
             recipient=name,
-            address=people[name].address,
-            class_=people[name].class_,
+            address=person.address,
+            class_=person.class_,
             message_id=message_id(document.id, name, domain),
             unknown=scheduled.unknown,
             attach=scheduled.attach,

@@ -195,6 +195,10 @@ class Schedule:
     catch_up: timedelta = timedelta(days=60)
     digest: str = ""
 
+    def recipient(self, name: str) -> Recipient | None:
+        """Who is called ``name``, or None."""
+        return next((r for r in self.recipients if r.name == name), None)
+
     def calendar(self, name: str) -> str:
         """The calendar ``name`` with the closures that are written down for it."""
         mine = [c for c in self.closures if c.calendar == name]
