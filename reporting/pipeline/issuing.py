@@ -95,6 +95,22 @@ def draft(
 
     With ``flash`` a daily one may be of a day that was sealed before its end.
     """
+    return _drafted(service, kind, day, now, reason, allow_gaps, flash)[0]
+
+
+def _drafted(
+    service: Service,
+    kind: str,
+    day: date,
+    now: datetime,
+    reason: str,
+    allow_gaps: bool,
+    flash: bool,
+) -> tuple[Document, ReportRow | None]:
+    """The Document and the issued revision that it follows: what it has to differ from.
+
+    Read once: a revision that somebody issues meanwhile is met when this one is stored.
+    """
     if flash and kind != Kind.DAILY:
         raise UsageError(f"a {kind} report is never a FLASH: only a daily one, of a flash close")
     period = period_of(service, kind, day)
@@ -140,7 +156,7 @@ def draft(
     first = lookback(period, service.policy, days[-1].sealed.calendar)
     before = _before(service, first, period)
     earlier = _earlier(service, first, period, days[-1].sealed.calendar)
-    return build(period, days, unsealed, before, service.policy, issue, earlier)
+    return build(period, days, unsealed, before, service.policy, issue, earlier), last
 
 
 def _before(service: Service, first: date, period: Span) -> list[Cited]:
@@ -205,8 +221,7 @@ def issue(
     if not dry_run:
         note_configuration(service)
     progress(f"building {kind} {period_of(service, kind, day).label}")
-    last = service.store.report(kind, period_of(service, kind, day).label)
-    document = draft(service, kind, day, now, reason=reason, allow_gaps=allow_gaps, flash=flash)
+    document, last = _drafted(service, kind, day, now, reason, allow_gaps, flash)
     if last is not None:
         issued = document_of(service, last)
         # With a reason, what was issued unsigned is issued again to be signed.

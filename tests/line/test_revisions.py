@@ -10,13 +10,15 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from reporting import pipeline
-from reporting.errors import UsageError
+from reporting.errors import SourceUnavailable, UsageError
 from reporting.page import Document, Status
 from reporting.seal import canonical
+from reporting.store import ReportRow, Store
 
 from .site import CLOSED, CLOSED_DATABASE, LAST, ROOT, Demo, Site, after, facts, files_of, revisions
 from .site import sealed as sealed_day
@@ -45,6 +47,7 @@ BUST = """
     returning ref_exec_id, size, px
 """
 ISSUED_AT = after(LAST, 4)
+DAY = date(2025, 12, 4)  # of which no report is issued yet
 
 
 def close_late(site: Site, statement: str, **more: Any) -> tuple[Any, list[pipeline.Closed]]:
@@ -78,6 +81,26 @@ def test_reports_are_issued_while_both_sources_are_gone(site: Site, kind: str, d
         return
     assert issued.outcome == "issued"
     assert all(v.ok for v in pipeline.verify_folder(issued.folder))
+
+
+def test_two_that_issue_the_same_report_at_once_make_one_revision(site: Site) -> None:
+    """The other one commits right after this one saw that nothing was issued."""
+    read, others = Store.report, []
+
+    def report(self: Store, *of: Any) -> ReportRow | None:
+        found = read(self, *of)
+        if not others:
+            others.append("first")
+            others.append(pipeline.issue(site.service(), "daily", DAY, ISSUED_AT).outcome)
+        return found
+
+    with (
+        mock.patch.object(Store, "report", report),
+        pytest.raises(SourceUnavailable, match="daily/2025-12-04/r1 has just been issued"),
+    ):
+        pipeline.issue(site.service(), "daily", DAY, ISSUED_AT)
+    assert others == ["first", "issued"]
+    assert pipeline.issue(site.service(), "daily", DAY, ISSUED_AT).document.revision == 1
 
 
 # --- (b) a late fill -----------------------------------------------------------------------------
