@@ -130,6 +130,7 @@ def prepare(fills: int) -> tuple[str, Any]:
         if session.rows(made)[0]["made"]:
             return url, server
         # Five hours of trading, however many orders there are.
+        session.script("drop table made; create unlogged table made (at timestamptz)")
         session.script("drop schema if exists ledger cascade")
         session.script(DDL.format(orders=fills // 4, spacing=f"{22_500 / (fills // 4):.9f}"))
     with database(url, "ledger").engine.connect() as connection:

@@ -23,7 +23,7 @@ import pyarrow.csv as pacsv
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from .errors import SourceUnavailable, UsageError, ValidationFailed
 from .resources import resource
@@ -36,7 +36,8 @@ pa.set_memory_pool(pa.system_memory_pool())
 BLOCK = 1 << 22
 BOM = b"\xef\xbb\xbf"
 #: A day's aggregates are a few large hashes and no compiled expression is worth its compilation.
-READ_SETTINGS = "set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"
+READ_SETTINGS = """set transaction isolation level repeatable read, read only;
+set local work_mem = '256MB'; set local jit = off; set local timezone = 'UTC'"""
 
 #: Seconds that a writer may stay silent inside a transaction. Files go to disk inside some of them;
 #: nothing else in one takes more than moments.
@@ -76,7 +77,7 @@ class Database:
         with self._connected() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
-            raw.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            # Of the transaction, not of the session: the connection may be another's next.
             with raw.cursor() as cursor:
                 cursor.execute(READ_SETTINGS)
             yield Session(connection)
@@ -107,14 +108,19 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
+        broken = (_psycopg2_errors().OperationalError, _psycopg2_errors().InterfaceError)
         try:
             with self.engine.connect() as connection:
-                yield connection
+                try:
+                    yield connection
+                except broken:
+                    connection.invalidate()  # nobody gets it again
+                    raise
         except DBAPIError as error:
             if error.connection_invalidated or "connect" in str(error.orig).lower():
                 raise SourceUnavailable(self._unreachable(error)) from error
             raise
-        except (_psycopg2_errors().OperationalError, _psycopg2_errors().InterfaceError) as error:
+        except broken as error:
             raise SourceUnavailable(self._unreachable(error)) from error
         except _psycopg2_errors().DataError as error:  # a time or number beyond what the type holds
             words = str(error).strip().splitlines()[0]
@@ -144,8 +150,8 @@ class Session:
         """Start over as a reader of another session's snapshot."""
         self._raw.rollback()
         with self._raw.cursor() as cursor:
-            cursor.execute("set transaction snapshot %s", (snapshot,))
             cursor.execute(READ_SETTINGS)
+            cursor.execute("set transaction snapshot %s", (snapshot,))
 
     def commit(self) -> None:
         """Commit on the driver itself: SQLAlchemy does not see what its raw cursors did."""
@@ -347,10 +353,13 @@ def database(
     role: str | None = None,
     timeout_s: float | None = None,
     silent_s: float = SILENT_S,
+    keep: bool = False,
 ) -> Database:
     """A database from a URL as people have it: ``postgres://``, ``postgresql://`` or explicit.
 
-    With ``timeout_s`` no statement takes longer, and a server that is gone is noticed as soon.
+    With ``timeout_s`` no statement takes longer, and a server that is gone is noticed as soon. With
+    ``keep`` connections are used again, each asked first whether it still stands: for whoever has
+    something to ask every moment.
     Raises :class:`UsageError` for anything that is not a PostgreSQL URL.
     """
     try:
@@ -377,11 +386,11 @@ def database(
         milliseconds = int(timeout_s * 1000)
         arguments |= {"connect_timeout": 2, "tcp_user_timeout": milliseconds}
         arguments["options"] = f"-c statement_timeout={milliseconds}"
-    engine = create_engine(
-        parsed,
-        poolclass=NullPool,
-        connect_args={"application_name": f"reporting {label}", **arguments},
-    )
+    arguments["application_name"] = f"reporting {label}"
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if keep:
+        pool = {"poolclass": QueuePool, "pool_size": 2, "pool_pre_ping": True, "pool_recycle": 600}
+    engine = create_engine(parsed, connect_args=arguments, **pool)
     return Database(engine, label, silent_s)
 
 

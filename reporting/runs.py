@@ -37,7 +37,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Taken(Expected):
-    """A run that is ours until its lease ends; ``revision`` is the last that it issued."""
+    """A run that is ours until its lease ends.
+
+    ``revision`` is the last that it issued, ``reason`` what was said when it was asked for again.
+    """
 
     state: str
     quiet: bool
@@ -45,6 +48,7 @@ class Taken(Expected):
     fence: int
     seen: str
     revision: int | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,15 @@ class Queue:
         """Mails that somebody was sending whose lease ended: unknown from now on."""
         return self.rows("settle")
 
+    def give_up(self) -> list[dict[str, Any]]:
+        """Mails that are past their time and killed whoever took them: failed from now on."""
+        return self.rows("give_up")
+
+    def tally(self, outcome: str, tries: int = 1) -> None:
+        """Count attempts that ended: sent, temporary, permanent, unknown. Last in a transaction."""
+        if tries:
+            self.run("tally", outcome=outcome, tries=tries)
+
     def resend_unknown(self) -> list[dict[str, Any]]:
         """Queue unknown mails once more where their policy says so."""
         return self.rows("resend_unknown")
@@ -173,22 +186,19 @@ class Queue:
         return self.run("add_mail", **of) == 1
 
     def settle_mail(
-        self, mail: Mail, state: str, outcome: str, code: int | None, words: str, after_s: float
+        self, mail: Mail, state: str, code: int | None, words: str, after_s: float
     ) -> bool:
-        """What became of a mail; False where its lease had ended and it is unknown.
-
-        ``outcome`` is of this attempt: sent, temporary, permanent or unknown.
-        """
-        of = {"id": mail.id, "fence": mail.fence, "state": state, "outcome": outcome}
+        """What became of a mail; False where its lease had ended and it is unknown."""
+        of = {"id": mail.id, "fence": mail.fence, "state": state}
         return self.run("settle_mail", **of, code=code, words=words, after_s=after_s) == 1
 
     def resend(self, **of: Any) -> list[dict[str, Any]]:
         """Queue a mail again by hand: kind, period, revision, recipient, give_up_at."""
         return self.rows("resend", **of)
 
-    def redo(self, keys: Sequence[str], quiet: bool, because: str) -> int:
+    def redo(self, keys: Sequence[str], quiet: bool, because: str, reason: str) -> int:
         """Expect runs again by hand; how many of them nobody was working on."""
-        return self.run("redo", keys=list(keys), quiet=quiet, because=because)
+        return self.run("redo", keys=list(keys), quiet=quiet, because=because, reason=reason)
 
     def rows(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a named query of sql/runs.sql."""

@@ -48,10 +48,24 @@ returning key;
 -- Mails that were being sent by somebody whose lease ended: nobody knows what became of them.
 update reporting.outbox
 set state = 'unknown', holder = '', leased_until = null, settled_at = clock_timestamp(),
-    lost = lost + 1, attempts = attempts + 1,
+    attempts = attempts + 1, takes = 0,
     words = 'whoever sent it stopped before the answer was known'
 where state = 'sending' and leased_until < clock_timestamp()
 returning id, kind, period, revision, recipient, message_id, code, words;
+
+-- name: give_up
+-- Mails that are past their time and at which workers died again and again: nobody is left to say so.
+update reporting.outbox
+set state = 'failed', settled_at = clock_timestamp(),
+    words = 'it was taken ' || takes || ' times, and whoever made it died each time'
+where state = 'queued' and takes > 3 and give_up_at < clock_timestamp()
+  and (leased_until is null or leased_until < clock_timestamp())
+returning id, kind, period, revision, recipient, message_id, code, words;
+
+-- name: tally!
+-- So many attempts came to an end. Written last in a transaction: others wait for it.
+insert into reporting.mail_tally as t (outcome, tries) values (:outcome, :tries)
+on conflict (outcome) do update set tries = t.tries + excluded.tries;
 
 -- name: resend_unknown
 -- Where policy would rather have a mail twice than not at all: once more, and it says so.
@@ -91,7 +105,7 @@ set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where r.key = picked.key
 returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
-    r.state, r.quiet, r.attempts, r.fence, r.seen, r.revision;
+    r.state, r.quiet, r.attempts, r.fence, r.seen, r.revision, r.reason;
 
 -- name: renew_run!
 -- For as long again, while it is still ours.
@@ -108,7 +122,7 @@ where key = :key and fence = :fence and leased_until > clock_timestamp() for upd
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
     holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
-    quiet = false, drafted_at = :drafted_at,
+    quiet = false, reason = '', drafted_at = :drafted_at,
     closes = closes + (:closing_s > 0)::integer, closing_s = closing_s + :closing_s,
     issues = issues + 1, issuing_s = issuing_s + :issuing_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
@@ -169,12 +183,13 @@ values (:kind, :period, :revision, :recipient, :address, :class_, :message_id, :
 on conflict (kind, period, revision, recipient) do nothing;
 
 -- name: take_mails
--- Some mails that are due, those of one report together: what they carry is made once.
+-- Some mails that are due, those of one report together: what they carry is made once. Those at which
+-- workers died again and again come after all others.
 with due as (
     select kind, period, revision from reporting.outbox
     where state = 'queued' and next_at <= clock_timestamp()
       and (leased_until is null or leased_until < clock_timestamp())
-    order by next_at, id limit 1
+    order by takes > 3, next_at, id limit 1
 ), picked as (
     select o.id from reporting.outbox o join due using (kind, period, revision)
     where o.state = 'queued' and o.next_at <= clock_timestamp()
@@ -182,7 +197,7 @@ with due as (
     order by o.class, o.id limit :most
     for update of o skip locked)
 update reporting.outbox o
-set fence = o.fence + 1, holder = :holder,
+set fence = o.fence + 1, holder = :holder, takes = o.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
@@ -206,11 +221,7 @@ where id = :id and fence = :fence and state = 'queued' and leased_until > clock_
 update reporting.outbox
 set state = :state, code = :code, words = :words, holder = '', leased_until = null,
     settled_at = case when :state in ('sent', 'failed', 'unknown') then clock_timestamp() end,
-    attempts = attempts + 1,
-    sent = sent + (:outcome = 'sent')::integer,
-    temporary = temporary + (:outcome = 'temporary')::integer,
-    permanent = permanent + (:outcome = 'permanent')::integer,
-    lost = lost + (:outcome = 'unknown')::integer,
+    attempts = attempts + 1, takes = 0,
     next_at = clock_timestamp() + make_interval(secs => :after_s)
 where id = :id and fence = :fence and leased_until > clock_timestamp();
 
@@ -254,7 +265,7 @@ from reporting.run where due_at between :since and :until order by due_at, key;
 -- By hand: runs that failed, were missed or are issued, once more.
 update reporting.run
 set state = 'expected', next_at = clock_timestamp(), wanted_at = clock_timestamp(), attempts = 0,
-    quiet = :quiet, because = :because
+    quiet = :quiet, because = :because, reason = :reason
 where key = any(:keys) and (leased_until is null or leased_until < clock_timestamp());
 
 -- name: next_wake
@@ -293,21 +304,30 @@ select report, kind,
 from reporting.run group by report, kind order by report;
 
 -- name: mail_counts
--- Mails by state, attempts by outcome, the age of the oldest that waits.
-select
-    count(*) filter (where state = 'queued') as queued,
-    count(*) filter (where state = 'sending') as sending,
-    count(*) filter (where state = 'sent') as sent,
-    count(*) filter (where state = 'failed') as failed,
-    count(*) filter (where state = 'unknown') as unknown,
-    coalesce(sum(sent), 0)::bigint as tries_sent,
-    coalesce(sum(temporary), 0)::bigint as tries_temporary,
-    coalesce(sum(permanent), 0)::bigint as tries_permanent,
-    coalesce(sum(lost), 0)::bigint as tries_unknown,
-    coalesce(extract(epoch from clock_timestamp() - min(created_at)
-        filter (where state = 'queued')), 0)::float8 as oldest_queued_s,
-    max(settled_at) filter (where state = 'failed') as last_failed
-from reporting.outbox;
+-- Mails by state, attempts by outcome, the age of the oldest that waits. Those that were sent are
+-- counted as they were: there may be millions.
+with open as (
+    select
+        count(*) filter (where state = 'queued') as queued,
+        count(*) filter (where state = 'sending') as sending,
+        coalesce(extract(epoch from clock_timestamp() - min(created_at)
+            filter (where state = 'queued')), 0)::float8 as oldest_queued_s
+    from reporting.outbox where state in ('queued', 'sending')
+), unsettled as (
+    select
+        count(*) filter (where state = 'failed') as failed,
+        count(*) filter (where state = 'unknown') as unknown,
+        max(settled_at) filter (where state = 'failed') as last_failed
+    from reporting.outbox where state in ('failed', 'unknown')
+), tries as (
+    select
+        coalesce(sum(tries) filter (where outcome = 'sent'), 0)::bigint as sent,
+        coalesce(sum(tries) filter (where outcome = 'temporary'), 0)::bigint as tries_temporary,
+        coalesce(sum(tries) filter (where outcome = 'permanent'), 0)::bigint as tries_permanent,
+        coalesce(sum(tries) filter (where outcome = 'unknown'), 0)::bigint as tries_unknown
+    from reporting.mail_tally
+)
+select *, sent as tries_sent from open, unsettled, tries;
 
 -- name: alive
 -- Replicas that gave a sign of life lately, and leases that somebody holds.
@@ -315,6 +335,7 @@ select
     (select count(*) from reporting.replica
      where seen_at > clock_timestamp() - interval '2 min') as replicas,
     (select count(*) from reporting.run where leased_until > clock_timestamp())
-    + (select count(*) from reporting.outbox where leased_until > clock_timestamp())
+    + (select count(*) from reporting.outbox
+       where state in ('queued', 'sending') and leased_until > clock_timestamp())
     + (select count(*) from reporting.lease where leased_until > clock_timestamp()) as leases,
     (select coalesce(max(seq), 0) from audit.log) as audit_entries;

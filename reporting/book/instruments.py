@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, Inexact
+from typing import Any
 
 import pandas as pd
 
@@ -44,22 +45,49 @@ class Instrument:
         return EXACT.multiply(EXACT.multiply(position, price), self.multiplier)
 
 
-def known_instruments(
-    instruments: Frame, marks: Frame, session_ms: int, splits: Sequence[Split]
-) -> dict[str, Instrument]:
-    """Instruments by id. A mark from before ``session_ms`` is stale.
+class Instruments(Mapping[str, Instrument]):
+    """Instruments by id, each made when it is first asked for.
 
-    A mark from before some of ``splits`` is divided by their ratios.
+    A part of a session trades a few of a firm's thousands.
     """
-    marked = {row["instrument_id"]: row for row in marks.table.to_dict("records")}
-    known = {}
-    for row in instruments.table.to_dict("records"):
-        name = str(row["instrument_id"])
-        mark = marked.get(name)
-        all_splits = [s for s in splits if s.instrument == name]
+
+    def __init__(
+        self, instruments: Frame, marks: Frame, session_ms: int, splits: Sequence[Split]
+    ) -> None:
+        """A mark from before ``session_ms`` is stale; one from before a split is divided by it."""
+        self._rows = _columns(instruments.table)
+        self._marks = _columns(marks.table)
+        self._at = {str(name): n for n, name in enumerate(self._rows.get("instrument_id", ()))}
+        self._marked = {name: n for n, name in enumerate(self._marks.get("instrument_id", ()))}
+        self._session_ms = session_ms
+        self._splits = splits
+        self._made: dict[str, Instrument] = {}
+
+    def __getitem__(self, name: str) -> Instrument:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = self._make(name, self._at[name])
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._at
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._at)
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def _make(self, name: str, at: int) -> Instrument:
+        row = {column: values[at] for column, values in self._rows.items()}
+        marked = self._marked.get(name)
+        mark = None
+        if marked is not None:
+            mark = {column: values[marked] for column, values in self._marks.items()}
+        all_splits = [s for s in self._splits if s.instrument == name]
         since = [s for s in all_splits if mark is None or mark["marked_at"] < s.at]
         note = ", adjusted for a split" if since else ""
-        known[name] = Instrument(
+        return Instrument(
             symbol=row["symbol"],
             currency=row["currency"],
             multiplier=row["multiplier"],
@@ -68,7 +96,7 @@ def known_instruments(
             price=_adjusted(mark["price"], since) if mark else None,
             source=mark["source"] + note if mark else "",
             marked_at=mark["marked_at"].isoformat() if mark else "",
-            stale=mark is not None and epoch_ms(mark["marked_at"]) < session_ms,
+            stale=mark is not None and epoch_ms(mark["marked_at"]) < self._session_ms,
             beside=tuple(
                 MarkBeside(
                     source=source,
@@ -78,7 +106,10 @@ def known_instruments(
                 for source, price, at in (mark or {}).get("beside", ())
             ),
         )
-    return known
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(name): table[name].tolist() for name in table.columns}
 
 
 def still_needed(splits: Iterable[Split], marks: Frame) -> tuple[Split, ...]:

@@ -28,7 +28,7 @@ from . import (
 from .actions import Acted, CellKey, Settled, Standing, act, read_actions
 from .explain import corrections, moves
 from .fifo import Ints, ints, joined, rescale
-from .instruments import Instrument, known_instruments, still_needed
+from .instruments import Instrument, Instruments, still_needed
 from .lots import Lots, left_open, match, opened_lots, written
 from .payments import Flows, carried_transfers, itemised, read_flows
 from .sums import CELL, SAMPLES, grouped, is_currency, product, sum_by
@@ -84,7 +84,7 @@ def trade(
     splits = still_needed(
         [*opening.splits, *(a.as_split() for a in actions if a.kind == "split")], marks
     )
-    known = known_instruments(instruments, marks, session_ms, splits)
+    known = Instruments(instruments, marks, session_ms, splits)
     _all_held_are_known(opening, known)
     table, refused = bookable(fills.table, known)
     findings += refused
@@ -224,12 +224,15 @@ def _off_grid(
     """Prices that are no whole number of ticks, quantities that are no whole number of lots."""
     names = list(table["instrument_id"].cat.categories)
     codes = table["instrument_id"].cat.codes.to_numpy()
+    # All of the day's instruments have a code, of which a part trades some.
+    traded = [names[n] for n in np.flatnonzero(np.bincount(codes, minlength=len(names)))]
     found = []
     for what, values, scale, step in (
         ("price off its tick", price, scale_p, "tick"),
         ("quantity off its lot", quantity, scale_q, "lot"),
     ):
-        sizes = [getattr(known[n], step) if n in known else Decimal(0) for n in names]
+        size_of = {name: getattr(known[name], step) for name in traded}
+        sizes = [size_of.get(name, Decimal(0)) for name in names]
         # A step may have more digits than any number of the day: 100.5 is a multiple of 0.25.
         digits = max([scale, *(-int(size.as_tuple().exponent) for size in sizes)])
         steps = ints([int(EXACT.scaleb(size, digits)) or 1 for size in sizes])

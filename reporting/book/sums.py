@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -12,6 +13,8 @@ from .fifo import Ints
 
 #: Identifiers that a finding names at most.
 SAMPLES = 5
+#: Combinations that are always told apart by a table of all of them.
+SMALL = 1 << 16
 #: What a cell is of; with a currency, its key.
 CELL = ["strategy", "agent", "account_id", "instrument_id"]
 
@@ -29,18 +32,28 @@ def said(value: Any) -> str:
 
 
 def grouped(table: pd.DataFrame, by: list[str]) -> tuple[Ints, list[tuple[str, ...]]]:
-    """A code a row for the combination of categorical columns, and what each code stands for."""
+    """A code a row for the combination of categorical columns, and what each code stands for.
+
+    None of the columns has a null. Combinations come in the order of their categories.
+    """
+    sizes = [max(len(table[name].cat.categories), 1) for name in by]
     code = np.zeros(len(table), np.int64)
-    for name in by:
-        column = table[name]
-        code = code * max(len(column.cat.categories), 1) + column.cat.codes.to_numpy()
-    codes, unique = pd.factorize(code)
-    if not len(unique):
-        return codes, []
-    first = np.zeros(len(unique), np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    rows = table.iloc[first]
-    return codes, list(zip(*(rows[name].astype(str) for name in by), strict=True))
+    for name, size in zip(by, sizes, strict=True):
+        if size > 1:  # a column of one word tells nothing apart
+            code = code * size + table[name].cat.codes.to_numpy()
+    most = math.prod(sizes)
+    if most <= max(4 * len(table), SMALL):  # to mark and look up is a tenth of a hash of each row
+        seen = np.flatnonzero(np.bincount(code, minlength=1))
+        place = np.zeros(most, np.int64)
+        place[seen] = np.arange(len(seen))
+        codes = place[code]
+    else:
+        codes, seen = pd.factorize(code, sort=True)
+    names, rest = [], seen
+    for name, size in zip(reversed(by), reversed(sizes), strict=True):
+        rest, at = np.divmod(rest, size)
+        names.append(table[name].cat.categories.astype(str).to_numpy()[at] if len(seen) else at)
+    return codes, list(zip(*reversed(names), strict=True))
 
 
 def sum_by(code: Ints, groups: int, values: Ints) -> Ints:

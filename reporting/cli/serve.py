@@ -57,7 +57,7 @@ def serve(
     Answers /metrics, /livez and /readyz. What is expected, done, missed or unknown is in the
     database and in `reporting status`; docs/operating.md says what to do about it.
     """
-    service = open_service()
+    service = replace(open_service(), keeps=True)
     settings = service.settings
     replica = settings.replica or host_name()
     logs.configure(
@@ -184,6 +184,11 @@ def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
         logs.log(
             "mail outcome unknown", level="error", action="deliver", outcome="unknown", mail=mail
         )
+    for mail in found.failed:
+        logs.log(
+            "mail given up: whoever made it died", level="error", action="deliver",
+            outcome="failure", mail=mail,
+        )  # fmt: skip
     for mail in found.resent:
         logs.log("mail is sent again", level="warning", action="deliver", mail=mail)
     if found.reopened:
@@ -335,6 +340,9 @@ def backfill(
     mail: Annotated[
         bool, typer.Option("--mail", help="Mail them too; by default nobody is.")
     ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", "-r", help="Why again, where no restated day says it.")
+    ] = "",
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -356,6 +364,7 @@ def backfill(
         mode,
         kind=kind,
         mail=mail,
+        reason=reason,
         dry_run=dry_run,
     )
     if as_json:

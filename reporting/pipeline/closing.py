@@ -28,14 +28,19 @@ from ..runs import Lease
 from ..seal import SealedDay, canonical, digest
 from ..sources.alertmanager import read_alertmanager
 from ..sources.incidents import promises
-from ..sources.ledger import QUOTE_MAX_AGE_S
+from ..sources.ledger import END_OF_DAY, QUOTE_MAX_AGE_S
 from ..store import SealedRow, Writer
 from .auditing import checkpoint_now, note_configuration
+from .readiness import metrics_lag
 from .service import Progress, Service, sealed_day, silent, stored_book
 
 #: Late events are looked for from this long before the last look: a row may have been committed
 #: after it with an earlier time of its own.
 OVERLAP = timedelta(minutes=15)
+#: The check of a day whose metrics had not all arrived.
+METRICS_LAG = "uptime.not_complete"
+#: What a day was sealed without that may still come.
+INCOMPLETE = (END_OF_DAY, METRICS_LAG)
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,9 @@ def close(
 
     ``now`` is up to when recorded events count. An unreachable source stops the close (exit 75,
     nothing of that day is sealed) unless ``allow_gaps``: then the gap itself is sealed, and closing
-    the day again fills it. Metrics of a sealed day are asked for again with ``reread`` only, since
-    their source forgets.
+    the day again fills it. So it is with a ledger whose end-of-day run has not said that the day is
+    complete, and with metrics that lag (exit 3). Metrics of a sealed day are asked for again with
+    ``reread`` only, since their source forgets.
 
     With ``flash`` the newest day may be sealed before it has ended, from what the ledger knows by
     then; metrics and incidents, which are of whole days, are not asked for. A day that was sealed
@@ -263,6 +269,7 @@ class _Closer:
             for name, fact in facts.items()
             if (gone := absence(fact)) and gone.why not in NO_GAP
         )
+        gaps += tuple(f"{f.check}: {f.detail}" for f in findings if f.check in INCOMPLETE)
         if newest is not None and before and newest.content() == draft.content():
             return Closed(day, before.revision, "unchanged", "", gaps)
         if self.dry_run:
@@ -277,7 +284,8 @@ class _Closer:
             return ""
         if before.flash:
             return self.given or ("flash again" if day == self.flash else "final after flash")
-        return self.reason or "closed again"
+        filled = "what it lacked has arrived" if lacked(before, *INCOMPLETE) else "closed again"
+        return self.reason or filled
 
     def _closing_book(
         self, day: TradingDay, book: Frame | Value | None, before: SealedDay | None
@@ -366,11 +374,14 @@ class _Closer:
         if day.is_session:
             read, found = self._ledger_frames(day)
             frames |= read
-            findings += found
+            # A flash is of what there is by then.
+            findings += [f for f in found if f.check != END_OF_DAY or day.day != self.flash]
         if day.day == self.flash:
             metrics = self._of_whole_days(day)
         else:
-            metrics = {**self._metrics_frames(day, before), **self._operations_frames(day)}
+            metrics, lagging = self._metrics_frames(day, before)
+            metrics |= self._operations_frames(day)
+            findings += lagging
         if "uptime_targets" not in metrics and before is not None:
             # Maintenance is taken out when uptime is measured; what was sealed then stays.
             metrics.pop("maintenance", None)
@@ -379,6 +390,11 @@ class _Closer:
             raise NotReady(
                 f"the ledger has {fills.detail}, a session of {day.calendar}; load it and close "
                 "the day again, or say --allow-gaps if the session did not take place"
+            )
+        lacking = [f.detail for f in findings if f.check in INCOMPLETE]
+        if lacking and before is None and not self.allow_gaps:
+            raise NotReady(
+                f"{' and '.join(lacking)}; close the day when it is there, or say --allow-gaps"
             )
         frames |= metrics
         sources = [f.coverage for f in frames.values() if isinstance(f, Frame)]
@@ -441,21 +457,25 @@ class _Closer:
 
     def _metrics_frames(
         self, day: TradingDay, before: SealedDay | None
-    ) -> Mapping[str, Frame | Value]:
-        """Metrics of the day; of what is sealed already nothing: their source forgets them."""
+    ) -> tuple[dict[str, Frame | Value], tuple[Finding, ...]]:
+        """Metrics of the day; of what is sealed already nothing: their source forgets them.
+
+        What was sealed before all of it had arrived is asked for again.
+        """
         source, policy = self.service.prometheus, self.service.policy
         frames: dict[str, Frame | Value] = {}
         if source is None:
-            return frames
+            return frames, ()
         objectives = policy.objectives
         reads: dict[str, Callable[[], Mapping[str, Frame | Missing]]] = {
             "uptime": lambda: source.read_states(policy.states(), day.day),
             "service_levels": lambda: source.read_levels(objectives, day.day),
             "alerts": lambda: source.read_alerts(policy.operations.alerts, day.window),
         }
+        again = self.reread or lacked(before, METRICS_LAG)
         for measure in MEASURES:
             read = reads.get(measure.name)
-            if read is None or (self._is_sealed(measure.name, before) and not self.reread):
+            if read is None or (self._is_sealed(measure.name, before) and not again):
                 continue
             try:
                 frames |= read()
@@ -464,7 +484,24 @@ class _Closer:
                     raise
                 gone = Missing(why=Why.UNREACHABLE, detail=str(error).split(";")[0])
                 frames |= dict.fromkeys(measure.reads, gone)
-        return frames
+        return frames, self._lagging(day) if frames else ()
+
+    def _lagging(self, day: TradingDay) -> tuple[Finding, ...]:
+        """A finding where metrics of a day that was read may still come."""
+        source = self.service.prometheus
+        assert source is not None
+        try:
+            words = metrics_lag(self.service, day.day, self.now)
+            # Of a day of which it has nothing at all, each measure says so.
+            if words and not source.sees(day.window.start, day.window.end):
+                return ()
+        except SourceUnavailable:
+            if not self.allow_gaps:
+                raise
+            return ()  # each measure says so
+        if not words:
+            return ()
+        return (Finding(check=METRICS_LAG, severity="error", count=1, detail=words),)
 
     def _is_sealed(self, measure: str, before: SealedDay | None) -> bool:
         """Whether the day has a fact of ``measure`` already."""
@@ -570,6 +607,11 @@ def _in_words(day: date) -> Iterator[None]:
             f"{day} can't be worked out of what the ledger holds: {words}; correct the row, or "
             "record a newer version of it, and close the day again"
         ) from error
+
+
+def lacked(day: SealedDay | None, *checks: str) -> bool:
+    """Whether a day was sealed with one of the findings that say that more may come."""
+    return day is not None and any(f.check in checks for f in day.findings)
 
 
 def first_known(revisions: Iterable[SealedDay]) -> datetime | None:

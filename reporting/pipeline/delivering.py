@@ -171,9 +171,7 @@ class Delivery:
             now = writer.queue.clock()
             state, after_s = self._state(mail, outcome, now)
             words = outcome.words[:500]
-            ours = writer.queue.settle_mail(
-                mail, state, outcome.result.value, outcome.code, words, after_s
-            )
+            ours = writer.queue.settle_mail(mail, state, outcome.code, words, after_s)
             if not ours:  # its lease had ended: reconcile says what it is, or it is taken again
                 begun = outcome.result in (Result.SENT, Result.UNKNOWN)
                 state = "unknown" if begun else "queued"
@@ -183,6 +181,8 @@ class Delivery:
                 if mail.duplicate:
                     of["note"] = "sent again, marked as a possible duplicate"
                 writer.log(event, {**of, "code": outcome.code, "because": words})
+            if ours:
+                writer.queue.tally(outcome.result.value)
         return Delivered(mail.report, mail.recipient, state, outcome.code, words)
 
     def _state(self, mail: Mail, outcome: Outcome, now: datetime) -> tuple[str, float]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from ..errors import SourceUnavailable
-from ..sources.ledger import RowCounts
 from .service import Service, sealed_day
 
 #: Rows that are still being loaded are seen by looking twice, this far apart.
@@ -29,7 +28,7 @@ def readiness(service: Service, day: date, now: datetime, seen: str) -> Readines
 
     The ledger is complete where its own end-of-day run says so and as many rows can be read as that
     run counted; without that view, where two looks :data:`SETTLED` apart find the same rows. The
-    metrics are complete where there is a sample at the day's end.
+    metrics are complete where there is a sample at the day's end or a later one.
     """
     end = service.end_of(day)
     if now < end:
@@ -39,7 +38,7 @@ def readiness(service: Service, day: date, now: datetime, seen: str) -> Readines
         return Readiness("")
     try:
         ledger, seen = _ledger(service, day, now, seen)
-        return Readiness(ledger or _metrics(service, end), seen)
+        return Readiness(ledger or metrics_lag(service, day, now), seen)
     except SourceUnavailable as error:
         return Readiness(str(error).partition(";")[0], seen)
 
@@ -49,15 +48,10 @@ def _ledger(service: Service, day: date, now: datetime, seen: str) -> tuple[str,
     described = service.trading_day(day)
     if described.trading is None:
         return "", seen
-    promised = service.ledger.end_of_day(day, now)
-    if promised is False:
-        return f"the ledger's end-of-day run has not said that {day} is complete", seen
-    if promised is True:
-        return "", seen
+    lacks = service.ledger.lacks(described, now)
+    if lacks is not None:
+        return lacks, seen
     counts = service.ledger.rows_of(described.trading, now)
-    if isinstance(promised, RowCounts):
-        lacks = counts.lacks(promised)
-        return (f"the ledger has {lacks} of {day}" if lacks else ""), seen
     if now - described.trading.end > LONG_PAST:
         return "", seen
     found = {"orders": counts.orders, "fills": counts.fills}
@@ -70,9 +64,12 @@ def _ledger(service: Service, day: date, now: datetime, seen: str) -> tuple[str,
     return "", seen
 
 
-def _metrics(service: Service, end: datetime) -> str:
-    """What Prometheus lacks of a day that ended at ``end``."""
-    source = service.prometheus
-    if source is None or source.reaches(end):
+def metrics_lag(service: Service, day: date, now: datetime) -> str:
+    """What Prometheus lacks of a day that has ended, in words; "" for nothing.
+
+    After :data:`LONG_PAST` it has what it will ever have.
+    """
+    source, end = service.prometheus, service.end_of(day)
+    if source is None or now - end > LONG_PAST or source.reaches(end, now):
         return ""
-    return f"Prometheus has no sample of up near {end.isoformat()}, the day's end"
+    return f"Prometheus has no sample of up near {end.isoformat()}, the day's end, or after it"

@@ -55,6 +55,7 @@ class Service:
     settings: Settings
     open_embedded: Callable[[Path], Embedded] = start_embedded
     store_timeout_s: float | None = None  # of a statement, for whoever must not wait
+    keeps: bool = False  # its connections to the store, for whoever asks it every moment
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -73,12 +74,14 @@ class Service:
         # A frozen writer is not to keep others waiting for longer than what it works on is its own.
         silent_s = min(SILENT_S, self.settings.lease_s)
         if url is not None:
-            return database(url, "store", timeout_s=self.store_timeout_s, silent_s=silent_s)
+            return self._store(url, silent_s)
         own = self.embedded.database_url("reporting")
         migrate(database(own, "store"))
-        return database(
-            own, "store", role=APP_ROLE, timeout_s=self.store_timeout_s, silent_s=silent_s
-        )
+        return self._store(own, silent_s, APP_ROLE)
+
+    def _store(self, url: str, silent_s: float, role: str | None = None) -> Database:
+        timeout_s, keep = self.store_timeout_s, self.keeps
+        return database(url, "store", role=role, timeout_s=timeout_s, silent_s=silent_s, keep=keep)
 
     @cached_property
     def purging_store(self) -> Store:

@@ -8,7 +8,7 @@ whoever takes the run after the lease has ended.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -29,8 +29,9 @@ from ..model import Why
 from ..page import Document, Status
 from ..policy.schedule import Run, Scheduled, expected
 from ..runs import Expected, Lease, Queue, Runs, Taken
+from ..seal import SealedDay
 from ..store import Writer
-from .closing import close
+from .closing import INCOMPLETE, close, lacked
 from .issuing import issue
 from .readiness import readiness
 from .service import Service, sealed_day
@@ -58,6 +59,7 @@ class Reconciled:
     reopened: int = 0
     unknown: tuple[str, ...] = ()
     resent: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()  # mails that killed whoever made them, past their time
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,13 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
             writer.log("run expected again", {"run": key, "schedule": schedule.digest})
             added.append(key)
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
+        failed = _logged(writer, "mail failed", queue.give_up())
         resent = _logged(writer, "mail sent again", queue.resend_unknown())
         reopened = queue.reopen(too_old)
-    return Reconciled(now, tuple(added), tuple(missed), tuple(withdrawn), reopened, unknown, resent)
+        queue.tally("unknown", len(unknown))
+    return Reconciled(
+        now, tuple(added), tuple(missed), tuple(withdrawn), reopened, unknown, resent, failed
+    )
 
 
 def _logged(writer: Writer, event: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -268,17 +274,18 @@ def _days_with_gaps(service: Service, run: Taken) -> list[date]:
     if run.state != "incomplete":
         return []
     rows = service.store.days(run.first, run.last - timedelta(days=1))
-    return [row.day for row in rows if _unreached(sealed_day(row).facts.values())]
+    return [row.day for row in rows if _with_gaps(sealed_day(row))]
 
 
-def _unreached(facts: Iterable[Any]) -> bool:
-    return any(f.get("why") == Why.UNREACHABLE for f in facts if isinstance(f, Mapping))
+def _with_gaps(day: SealedDay) -> bool:
+    facts = (f for f in day.facts.values() if isinstance(f, Mapping))
+    return lacked(day, *INCOMPLETE) or any(f.get("why") == Why.UNREACHABLE for f in facts)
 
 
 def _reason(service: Service, run: Taken) -> str:
     """Why there is another revision, where the restated days themselves may not say it."""
     if run.state != "incomplete" or run.revision is None:
-        return ""
+        return run.reason
     return f"what was missing in r{run.revision} is there now"
 
 
@@ -394,12 +401,14 @@ def backfill(
     *,
     kind: str = "",
     mail: bool = False,
+    reason: str = "",
     dry_run: bool = False,
 ) -> list[Filled]:
     """Expect the runs of periods that end between two days again, in order; nothing is mailed.
 
     ``mode``: missing (never issued: not written down, or missed), failed, or all (issued ones too,
-    which makes a revision only where something changed). With ``mail`` their mails are queued.
+    which makes a revision only where something changed, with ``reason`` where no restated day gives
+    one). With ``mail`` their mails are queued.
     """
     if last < first:
         raise UsageError(
@@ -432,11 +441,11 @@ def backfill(
             for run, _ in found:
                 writer.queue.expect(as_expected(run), quiet=not mail)
             keys = [filled.key for _, filled in found if filled.state != "never"]
-            writer.queue.redo(keys, not mail, "expected again by hand")
+            writer.queue.redo(keys, not mail, "expected again by hand", reason)
             writer.log(
                 "backfill",
                 {"from": first.isoformat(), "to": last.isoformat(), "mode": mode, "mail": mail,
-                 "runs": len(found)},
+                 "runs": len(found), "reason": reason},
             )  # fmt: skip
     return [filled for _, filled in found]
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,7 @@ ADDS = {
     "cash_flows": "funding, interest, charges, deposits and withdrawals",
     "reported_positions": "reconciliation of positions",
     "reported_cash": "reconciliation of cash",
-    "end_of_day": "a scheduled report's knowledge that the day's rows are all there",
+    "end_of_day": "the knowledge that a session's rows are all there",
 }
 #: The query that finds late events of an optional view, by the view. Quotes and market trades are
 #: not among them: they change no position, cash or P&L, only what a cost is compared with, and a
@@ -152,19 +152,14 @@ LATE = {
 
 @dataclass(frozen=True)
 class RowCounts:
-    """Rows of a session's orders and fills; None where nobody said how many."""
+    """Rows of a session's orders and fills, all versions."""
 
-    orders: int | None
-    fills: int | None
+    orders: int
+    fills: int
 
-    def lacks(self, promised: RowCounts) -> str:
-        """What is missing of ``promised``, in words; "" where nothing is."""
-        pairs = (("orders", self.orders, promised.orders), ("fills", self.fills, promised.fills))
-        return " and ".join(
-            f"{have} of {want} {what}"
-            for what, have, want in pairs
-            if want is not None and (have or 0) < want
-        )
+
+#: The check of a session that its ledger does not know to be complete.
+END_OF_DAY = "session not known to be complete"
 
 
 class Ledger:
@@ -178,7 +173,7 @@ class Ledger:
         self._queries: dict[str, Query] = {}
         for name in FILES:
             self._queries |= queries(name)
-        # When a day is asked about is no part of what a report is made from.
+        # Whether a day is complete is a finding where it is not, and in no figure.
         self._gate = queries("readiness")
 
     def query_texts(self) -> Mapping[str, str]:
@@ -224,13 +219,13 @@ class Ledger:
         }
         # Two cores, two jobs: the server streams while we work on what it sent before.
         with ThreadPoolExecutor(1) as worker, self._database.snapshots() as (session, beside):
-            small = worker.submit(self._small, beside, at, control)
+            small = worker.submit(self._small, beside, day, at, control)
             fills = _Streamed(FILLS)
             for block in session.blocks(self._queries["fills"], **at):
                 fills.take(fills.parsed(block))
             fills.packed()
             filled = fills.names("order_id").distinct()
-            frames, totals = small.result()
+            frames, totals, lacks = small.result()
             booked = worker.submit(self._fills, fills, totals)
             orders = self._orders(session, at, filled)
             frames |= {
@@ -238,6 +233,9 @@ class Ledger:
                 "earlier_fills": self._earlier(session, at, orders),
             }
             frames["fills"], findings = booked.result()
+            if lacks:
+                findings = (Finding(check=END_OF_DAY, severity="error", count=1, detail=lacks),
+                            *findings)  # fmt: skip
             frames |= self._market(session, at, frames, quote_max_age_s)
         pa.default_memory_pool().release_unused()
         if _is_empty(frames, day):
@@ -302,26 +300,41 @@ class Ledger:
 
     def rows_of(self, window: Window, known_at: datetime) -> RowCounts:
         """Rows of orders and of fills of a window, all versions, recorded by ``known_at``."""
+        with self._database.snapshot() as session:
+            return self._rows_of(session, window, known_at)
+
+    def _rows_of(self, session: Session, window: Window, known_at: datetime) -> RowCounts:
         of = {"since": window.start, "until": window.end, "known_at": known_at}
-        with self._database.snapshot() as session:
-            row = session.rows(self._gate["rows_of_day"], **of)[0]
-        return RowCounts(row["orders"], row["fills"])
+        return RowCounts(**session.rows(self._gate["rows_of_day"], **of)[0])
 
-    def end_of_day(self, day: date, known_at: datetime) -> RowCounts | bool | None:
-        """What the ledger's own end-of-day run says of a session, as known at ``known_at``.
+    def lacks(self, day: TradingDay, known_at: datetime) -> str | None:
+        """What a session lacks by the ledger's own end-of-day run, in words; "" for nothing.
 
-        None where the ledger has no such view, False where it does not say that the day is
-        complete, True where it does and gives no numbers, else how many rows there should be.
+        None where nobody says: without that view, or where it has never said anything, and of days
+        before the first that it speaks of.
         """
-        if "end_of_day" in self.absent():
-            return None
         with self._database.snapshot() as session:
-            rows = session.rows(self._gate["end_of_day"], day=day, known_at=known_at)
-        if not rows:
-            return False
-        if rows[0]["orders"] is None and rows[0]["fills"] is None:
-            return True
-        return RowCounts(rows[0]["orders"], rows[0]["fills"])
+            return self._lacks(session, day, known_at)
+
+    def _lacks(self, session: Session, day: TradingDay, known_at: datetime) -> str | None:
+        assert day.trading is not None
+        if "end_of_day" not in column_types(session, "ledger"):
+            return None
+        said = session.rows(self._gate["end_of_day"], day=day.day, known_at=known_at)[0]
+        if said["day"] is None:
+            if said["began"] is None or day.day < said["began"]:
+                return None
+            return f"the ledger's end-of-day run has not said that {day.day} is complete"
+        wanted = {name: said[name] for name in ("orders", "fills") if said[name] is not None}
+        if not wanted:
+            return ""
+        have = self._rows_of(session, day.trading, known_at)
+        short = [
+            f"{getattr(have, name)} of {want} {name}"
+            for name, want in wanted.items()
+            if getattr(have, name) < want
+        ]
+        return f"the ledger has {' and '.join(short)} of {day.day}" if short else ""
 
     def check(self) -> list[str]:
         """What is wrong with the contract views; empty is good."""
@@ -375,10 +388,11 @@ class Ledger:
     def _small(
         self,
         session: Session,
+        day: TradingDay,
         at: Mapping[str, Any],
         control: Mapping[str, Mapping[str, str]],
-    ) -> tuple[dict[str, Frame | Missing], Mapping[str, Any]]:
-        """Every frame of few rows, and the control totals of the fills."""
+    ) -> tuple[dict[str, Frame | Missing], Mapping[str, Any], str | None]:
+        """Every frame of few rows, the control totals of the fills, and what the day lacks."""
         names = ("instruments", "marks", "fx_rates", "mark_history", "fx_history")
         frames: dict[str, Frame | Missing] = {
             name: self._frame(session, name, control.get(name, {}), **at) for name in names
@@ -411,7 +425,8 @@ class Ledger:
                 if view in have
                 else Missing(why=Why.NOT_MEASURED, detail=f"the ledger has no view ledger.{view}")
             )
-        return frames, session.rows(self._queries["fills_control"], **at)[0]
+        lacks = self._lacks(session, day, at["known_at"])
+        return frames, session.rows(self._queries["fills_control"], **at)[0], lacks
 
     def _fills(
         self, streamed: _Streamed, totals: Mapping[str, Any]

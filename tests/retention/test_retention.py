@@ -255,6 +255,12 @@ def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
         "values ('daily', '2025-12-05', 1, 'report.pdf', '\\x01')",
         "reporting_app",
     )
+    site.store_sql(
+        "insert into reporting.outbox (kind, period, revision, recipient, address, class, "
+        "message_id, unknown, attach, give_up_at) values ('daily', '2025-12-05', 1, 'desk', "
+        "'desk@example.com', 'internal', '<1@x>', 'hold', true, now())",
+        "reporting_app",
+    )
     before, facts = site.store.report("daily", "2025-12-05"), body_of(site, DAILY)
     assert before is not None
     rows, files = site.rows(), site.files()
@@ -269,6 +275,7 @@ def test_a_purge_empties_the_body_and_keeps_what_proves_it(site: Site) -> None:
     stored = site.store.report("daily", "2025-12-05")
     assert stored is not None
     assert stored.body == b""
+    assert site.store_sql("select count(*) from reporting.outbox")[0][0] == 0  # nor an address
     assert site.store.signed_parts("daily", "2025-12-05", 1) == {"report.pdf": b""}
     same = ("digest", "provenance", "issued_at", "reason")
     assert [getattr(stored, n) for n in same] == [getattr(before, n) for n in same]

@@ -210,7 +210,7 @@ def test_durations_add_up_over_revisions(make_runs: Callable[..., Runs]) -> None
     write(runs, expected())
     finish(runs, lease_of(runs))
     with runs.writing() as queue:
-        assert queue.redo([expected().key], False, "by hand") == 1
+        assert queue.redo([expected().key], False, "by hand", "") == 1
     finish(runs, lease_of(runs))
     counted = runs.read("run_counts")[0]
     assert (counted["issues"], counted["issuing_s"], counted["closing_s"]) == (2, 4.0, 2.0)

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from reporting import pipeline
-from reporting.errors import UsageError
-from reporting.page import Document
+from reporting.document import TITLES
+from reporting.errors import NotReady, UsageError
+from reporting.page import Document, Status
 from reporting.pipeline import Service
+from reporting.pipeline.observing import snapshot
 from reporting.pipeline.serving import queue_mails
-from reporting.runs import Runs
+from reporting.runs import Expected, Runs
+from reporting.sources.ledger import END_OF_DAY
 
 from ..line.site import Site
 from .relay import Post, running_relay
@@ -143,6 +147,26 @@ def test_a_backfill_is_issued_and_mails_nobody_unless_told(
         pipeline.backfill(service, last, first, "all")
 
 
+def test_what_another_version_makes_otherwise_needs_a_reason(
+    serving: Callable[..., Service],
+) -> None:
+    """No restated day says why there is a second revision: somebody has to."""
+    service = serving()
+    runs = runs_of(service)
+    pipeline.reconcile(service, runs)
+    day = date(2025, 12, 5)
+    with mock.patch.dict(TITLES, {"daily": "Daily report"}):
+        pipeline.backfill(service, day, day, "all", kind="daily")
+        failed = pipeline.work(service, runs)
+        assert failed is not None and failed.outcome == "failed"
+        assert "give the reason: --reason" in failed.because
+        pipeline.backfill(service, day, day, "failed", kind="daily", reason="a shorter title")
+        done = pipeline.work(service, runs)
+    assert done is not None and done.report == "daily/2025-12-05/r2"
+    row = service.store.report("daily", "2025-12-05")
+    assert row is not None and row.reason == "a shorter title"
+
+
 def test_the_mail_has_the_numbers_and_the_pdf_that_was_issued(
     serving: Callable[..., Service], relay: Post
 ) -> None:
@@ -255,6 +279,8 @@ def test_an_unknown_outcome_is_held_or_sent_again_as_policy_says(
     }
     relay.replies.clear()
     assert len(relay.arrived) == 2
+    tries = snapshot(service, runs).sends
+    assert tries == {"sent": 0, "temporary": 1, "permanent": 0, "unknown": 2}
     assert pipeline.reconcile(service, runs).resent == ("weekly/2025-W49 to desk",)
     (again,) = pipeline.deliver(service, runs)
     assert (again.report, again.state) == ("weekly/2025-W49/r1", "sent")
@@ -287,6 +313,7 @@ def test_whoever_dies_between_sending_and_the_answer_leaves_a_mark(
     other.abandon("dead")
     assert pipeline.reconcile(service, other).unknown == ("daily/2025-12-05 to desk",)
     assert {(s.recipient, s.state) for s in pipeline.deliver(service, other)} == {("risk", "sent")}
+    assert snapshot(service, other).sends["unknown"] == 1
     event = next(e for e in service.store.log() if b"mail outcome unknown" in e.entry)
     assert b"desk" in event.entry
 
@@ -299,14 +326,13 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
     runs = runs_of(service)
     pipeline.reconcile(service, runs)
     site.ledger_sql(
-        "create or replace view ledger.end_of_day as select null::date as day, null::bigint as "
-        "orders, null::bigint as fills, null::timestamptz as recorded_at where false"
+        "create or replace view ledger.end_of_day as select date '2025-12-05' as day, "
+        "null::bigint as orders, null::bigint as fills, "
+        "timestamptz '2025-12-05T23:00Z' as recorded_at"
     )
     day = date(2025, 12, 8)  # no row of it in the ledger yet
     due = datetime.now(UTC) - timedelta(hours=1)
     with runs.writing() as queue:
-        from reporting.runs import Expected
-
         queue.expect(
             Expected("daily/XNYS/2025-12-08", "daily", "daily", "2025-12-08", day,
                      date(2025, 12, 6), day, due, due + timedelta(hours=5))
@@ -335,6 +361,97 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
         "where day = '2025-12-08'"
     )
     assert pipeline.reconcile(service, runs).reopened == 1
+
+
+def test_a_ledger_that_is_partly_loaded_at_the_deadline_is_not_called_final(
+    serving: Callable[..., Service], relay: Post, site: Site
+) -> None:
+    """Rows are there, and by its own end-of-day run not all: INCOMPLETE until that run agrees."""
+    service = serving()
+    runs = runs_of(service)
+    pipeline.reconcile(service, runs)
+    day = date(2025, 12, 8)
+    site.ledger_sql(
+        "insert into firm.executions select 'MONDAY', child_id, executed_at + interval '3 days', "
+        "size, px, venue, commission, commission_ccy, 'N', null, '2025-12-08T22:00Z' "
+        "from firm.executions where executed_at >= '2025-12-05T15:00Z' and exec_type = 'N' "
+        "and executed_at < '2025-12-05T20:00Z' order by exec_id limit 1 returning exec_id"
+    )
+
+    def promise(fills: int) -> None:
+        site.server.run(
+            "create or replace view ledger.end_of_day as select '2025-12-08'::date as day, "
+            f"null::bigint as orders, {fills}::bigint as fills, "
+            "timestamptz '2025-12-08T23:00Z' as recorded_at",
+            site.ledger,
+        )
+
+    promise(5)
+    with pytest.raises(NotReady, match="the ledger has 1 of 5 fills of 2025-12-08; close the day"):
+        pipeline.close(service, day, datetime.now(UTC))
+    due = datetime.now(UTC) - timedelta(hours=1)
+    with runs.writing() as queue:
+        queue.expect(
+            Expected("daily/XNYS/2025-12-08", "daily", "daily", "2025-12-08", day,
+                     date(2025, 12, 6), day, due, due + timedelta(minutes=1))
+        )  # fmt: skip
+    gaps = pipeline.work(service, runs)
+    assert gaps is not None and gaps.outcome == "incomplete", gaps
+    row = service.store.report("daily", "2025-12-08")
+    assert row is not None
+    first = Document.model_validate_json(row.body)
+    assert first.status is Status.INCOMPLETE
+    assert "the ledger has 1 of 5 fills" in str([g.reason.detail for g in first.gaps])
+    # The same rows, and its end-of-day run agrees: nothing is restated, and that gap is gone.
+    promise(1)
+    site.store_sql("update reporting.run set next_at = now()")
+    done = pipeline.work(service, runs)
+    assert done is not None and done.report == "daily/2025-12-08/r2", done
+    row = service.store.report("daily", "2025-12-08")
+    assert row is not None
+    second = Document.model_validate_json(row.body)
+    assert len(second.gaps) == len(first.gaps) - 1
+    assert END_OF_DAY not in {f.check for f in second.findings}
+    assert second.reason == "what was missing in r1 is there now"
+
+
+def test_days_before_the_first_end_of_day_run_are_not_waited_for(site: Site) -> None:
+    """A view that was made later says nothing of them."""
+    site.ledger_sql(
+        "create or replace view ledger.end_of_day as select date '2025-12-08' as day, null::bigint "
+        "as orders, null::bigint as fills, timestamptz '2025-12-08T23:00Z' as recorded_at; "
+        "select 1"
+    )
+    ledger, now = site.service().ledger, datetime(2025, 12, 9, tzinfo=UTC)
+    days = [site.service().trading_day(date(2025, 12, n)) for n in (5, 8, 9)]
+    assert [ledger.lacks(day, now) for day in days] == [
+        None,
+        "",
+        "the ledger's end-of-day run has not said that 2025-12-09 is complete",
+    ]
+
+
+def test_a_mail_that_kills_its_workers_stops_no_other_and_is_given_up(
+    serving: Callable[..., Service], relay: Post, site: Site
+) -> None:
+    """Taken again and again and nothing came of it: others go first; past its time it failed."""
+    service = serving()
+    queued(service, "daily", "daily", "2025-12-05")
+    queued(service, "weekly", "weekly", "2025-W49")
+    doomed = runs_of(service, "doomed")
+    for _ in range(4):
+        assert {m.period for m in doomed.take_mails(20)} == {"2025-12-05"}
+        doomed.abandon("doomed")
+    assert {m.period for m in doomed.take_mails(20)} == {"2025-W49"}
+    doomed.abandon("doomed")
+    site.store_sql("update reporting.outbox set give_up_at = now() - interval '1 s'")
+    found = pipeline.reconcile(service, runs_of(service))
+    assert found.failed == ("daily/2025-12-05 to desk", "daily/2025-12-05 to risk")
+    assert sum(b'"mail failed"' in e.entry for e in service.store.log()) == 2
+    listed = pipeline.status(service)["service"]["undelivered"]
+    assert {m["because"] for m in listed} == {
+        "it was taken 4 times, and whoever made it died each time"
+    }
 
 
 def test_too_old_is_missed_and_seen(serving: Callable[..., Service], site: Site) -> None:

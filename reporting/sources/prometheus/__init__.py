@@ -73,9 +73,19 @@ class PrometheusSource:
         """Whether the server answers, its version and the kind of its range selectors."""
         return self.client.check()
 
-    def reaches(self, at: datetime) -> bool:
-        """Whether there is a sample of ``up`` within the five minutes up to ``at``."""
-        return bool(self.client.query("count(up)", epoch_ms(at)))
+    def reaches(self, at: datetime, now: datetime) -> bool:
+        """Whether there is a sample of ``up`` within the five minutes up to ``at``, or a later one.
+
+        With a later one the server has seen ``at`` go by, and nothing more will come of before.
+        """
+        if self.client.query("count(up)", epoch_ms(at)):
+            return True
+        return self.sees(at, now)
+
+    def sees(self, start: datetime, end: datetime) -> bool:
+        """Whether there is any sample of ``up`` after ``start`` and not after ``end``."""
+        seconds = max(int((end - start).total_seconds()), 1)
+        return bool(self.client.query(f"count(present_over_time(up[{seconds}s]))", epoch_ms(end)))
 
     def read_up(
         self,

@@ -335,12 +335,12 @@ select
     received_at as recorded_at
 from firm.custody_cash;
 
--- The firm's end-of-day run leaves no list of its own; a day with fills is one that it has loaded.
+-- The firm's end-of-day run leaves no list of its own; the first of the day's marks is its last step.
 create or replace view ledger.end_of_day as
 select
-    (executed_at at time zone 'America/New_York')::date as day,
-    null::bigint     as orders,
-    null::bigint     as fills,
-    max(recorded_at) as recorded_at
-from ledger.fills
+    (priced_at at time zone 'America/New_York')::date as day,
+    null::bigint    as orders,
+    null::bigint    as fills,
+    min(entered_at) as recorded_at
+from firm.closing_prices
 group by 1;
