@@ -286,6 +286,19 @@ class Span:
     last: date
 
 
+def in_spans(days: Iterable[date]) -> str:
+    """Days in words, those in a row as one: 2025-10-01 to 2025-10-29, 2025-12-08."""
+    spans: list[list[date]] = []
+    for day in sorted(set(days)):
+        if spans and day - spans[-1][-1] == timedelta(1):
+            spans[-1].append(day)
+        else:
+            spans.append([day])
+    return ", ".join(
+        f"{span[0]} to {span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
+    )
+
+
 def day_span(day: date) -> Span:
     """One business day."""
     return Span("daily", day.isoformat(), f"{day:%A} {day.day} {day:%B %Y}", day, day)

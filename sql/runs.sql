@@ -58,7 +58,7 @@ returning id, kind, period, revision, recipient, message_id, code, words;
 update reporting.outbox
 set state = 'failed', settled_at = clock_timestamp(),
     words = 'it was taken ' || takes || ' times, and whoever made it died each time'
-where state = 'queued' and takes > 3 and give_up_at < clock_timestamp()
+where state = 'queued' and takes > 9 and give_up_at < clock_timestamp()
   and (leased_until is null or leased_until < clock_timestamp())
 returning id, kind, period, revision, recipient, message_id, code, words;
 
@@ -98,7 +98,7 @@ with picked as (
           select from reporting.run e
           where e.report = r.report and e.due_at < r.due_at and e.state in ('expected', 'incomplete')
             and e.leased_until > clock_timestamp())
-    order by takes > 3, due_at, key limit 1
+    order by takes > 9, due_at, key limit 1
     for update skip locked)
 update reporting.run r
 set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
@@ -189,7 +189,7 @@ with due as (
     select kind, period, revision from reporting.outbox
     where state = 'queued' and next_at <= clock_timestamp()
       and (leased_until is null or leased_until < clock_timestamp())
-    order by takes > 3, next_at, id limit 1
+    order by takes > 9, next_at, id limit 1
 ), picked as (
     select o.id from reporting.outbox o join due using (kind, period, revision)
     where o.state = 'queued' and o.next_at <= clock_timestamp()

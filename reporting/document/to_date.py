@@ -24,6 +24,7 @@ from ..periods import (
     first_of_quarter,
     first_of_week,
     first_of_year,
+    in_spans,
     sessions_between,
 )
 from .history import NO_GAP, Facts
@@ -156,7 +157,7 @@ def _table(stretches: Sequence[ToDate], base: str) -> Table:
             Count(value=len(s.missing)),
             text((s.late or s.first).isoformat()),
             Money(amount=s.sum_of("net"), currency=base),
-            text(", ".join(d.isoformat() for d in s.missing)),
+            text(in_spans(s.missing)),
         )
         for s in stretches
     )
@@ -169,9 +170,7 @@ def _table(stretches: Sequence[ToDate], base: str) -> Table:
         notes.append(f"the ledger begins on {began}, from which {_listed(list(late))} count")
     gone = sorted({d for s in stretches for d in s.missing})
     if gone:
-        shown = ", ".join(d.isoformat() for d in gone[:5])
-        more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
-        notes.append(f"not sealed or not known: {shown}{more}")
+        notes.append(f"not sealed or not known: {in_spans(gone)}")
     return Table(
         id="pnl_to_date",
         title="P&L to date",

@@ -57,7 +57,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay, calendar_day, date_of
+from ..periods import TradingDay, calendar_day, date_of, in_spans
 from . import Context as Page
 from . import Measure
 
@@ -1048,8 +1048,7 @@ def _notes(fact: AlertsFact, days: Days, unsealed: Sequence[date]) -> tuple[str,
     if isinstance(fact.held, Missing):
         notes.append(f"What was silenced or inhibited: {fact.held}.")
     if unsealed:
-        listed = ", ".join(day.isoformat() for day in unsealed)
-        notes.append(f"Not known, and not in any number here: {listed}.")
+        notes.append(f"Not known, and not in any number here: {in_spans(unsealed)}.")
     return tuple(notes)
 
 

@@ -49,7 +49,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay, date_of
+from ..periods import TradingDay, date_of, in_spans
 from . import Context as Page
 from . import Measure
 
@@ -352,7 +352,7 @@ def section(fact: IncidentsFact | Missing, days: Days, page: Page) -> Section:
         verdict = Verdict.MET
     notes = [METHOD]
     if unsealed:
-        listed = ", ".join(date_of(day).isoformat() for day in unsealed)
+        listed = in_spans(date_of(day) for day in unsealed)
         notes.append(f"Not known, and not in any number here: {listed}.")
     if others := [i for i in fact.opened if i.priority not in {t.id for t in fact.targets}]:
         notes.append(

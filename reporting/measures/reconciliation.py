@@ -37,7 +37,7 @@ from ..model import (
     Why,
 )
 from ..page import Attention, Column, Figure, Section, Table, Verdict, text
-from ..periods import TradingDay
+from ..periods import TradingDay, in_spans
 from . import Context, Measure
 
 Kind = Literal["position", "cash"]
@@ -581,7 +581,7 @@ def _notes(
         if isinstance(f, Missing) and f.why is not Why.NO_SESSION and day >= context.span.first
     ]
     if unknown:
-        notes.append(f"Not compared on {_listed([d.isoformat() for d in unknown])}.")
+        notes.append(f"Not compared on {in_spans(unknown)}.")
     return tuple(notes)
 
 

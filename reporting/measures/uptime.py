@@ -51,7 +51,7 @@ from ..page import (
     Verdict,
     text,
 )
-from ..periods import TradingDay, date_of, day_length_ms
+from ..periods import TradingDay, date_of, day_length_ms, in_spans
 from . import Context as Page
 from . import Measure
 
@@ -688,8 +688,7 @@ def section(fact: UptimeFact | Missing, days: Days, page: Page) -> Section:
     verdict = _worst(figure.verdict for figure in figures if figure.verdict)
     notes = [METHOD]
     if unsealed:
-        listed = ", ".join(day.isoformat() for day in unsealed)
-        notes.append(f"Not sealed, so unknown for every target: {listed}.")
+        notes.append(f"Not sealed, so unknown for every target: {in_spans(unsealed)}.")
     notes += _policy_notes(judged)
     dropped = sum(row.target.stretches_dropped for row in judged)
     if dropped:

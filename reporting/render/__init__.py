@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -55,7 +55,8 @@ from ..model import (
     exact_sum,
     plain,
 )
-from ..page import Column, Difference, Document, Figure, Kind, Table, Target, Verdict
+from ..page import Column, Difference, Document, Figure, Gap, Kind, Table, Target, Verdict
+from ..periods import in_spans
 from ..resources import resource
 from ..seal import canonical
 
@@ -813,6 +814,7 @@ def environment() -> Environment:
         target=target_words,
         iso=lambda at: at.isoformat(),
         short=lambda digest: digest[:16],
+        in_spans=gaps_in_spans,
         count=lambda n: _number(Decimal(n), 0, False),
         slug=_slug,
     )
@@ -825,6 +827,26 @@ def environment() -> Environment:
         sparkline=lambda points: Markup(charts.sparkline_svg(points)),
     )
     return environment
+
+
+ONE_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def gaps_in_spans(gaps: Sequence[Gap]) -> list[Gap]:
+    """Gaps of days that follow each other, of the same for the same reason, as one row each."""
+    rows: list[tuple[Gap, list[date]]] = []
+    for gap in gaps:
+        if not ONE_DAY.fullmatch(gap.when):  # of a whole period
+            rows.append((gap, []))
+            continue
+        day = date.fromisoformat(gap.when)
+        before, days = rows[-1] if rows else (gap, [])
+        same = (gap.what, gap.reason) == (before.what, before.reason)
+        if days and same and day - days[-1] == timedelta(1):
+            days.append(day)
+        else:
+            rows.append((gap, [day]))
+    return [gap.model_copy(update={"when": in_spans(days)}) if days else gap for gap, days in rows]
 
 
 # --- fonts and templates -------------------------------------------------------------------

@@ -21,7 +21,7 @@ from ..document.compliance import is_masked
 from ..model import Missing, Money, Shown
 from ..page import Chart, Document, Figure, Kind, Status, Verdict
 from ..seal import canonical
-from . import MINUS, NBSP, drawable, environment, negative, words
+from . import MINUS, NBSP, drawable, environment, gaps_in_spans, negative, words
 
 #: Mail clients cut what is longer; Gmail does at 102 kB.
 HTML_MAX_BYTES = 100_000
@@ -100,6 +100,7 @@ def render_mail(
         "said": said,
         "figure": said_figure,
         "wrap": wrapped,
+        "gaps": gaps_in_spans(document.gaps),
     }
     for items in LIST_ITEMS:
         html = _html({**given, "items": items})

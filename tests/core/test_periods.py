@@ -16,6 +16,7 @@ from reporting.periods import (
     calendar_day,
     days_between,
     first_instant,
+    in_spans,
     month_span,
     next_session,
     overridden,
@@ -314,3 +315,10 @@ def test_later_times_of_a_day_never_come_earlier(zone: str, day: date, one: int,
     wanted = datetime.combine(day, first)
     assert instant.astimezone(local).replace(tzinfo=None) >= wanted
     assert (instant - timedelta(seconds=1)).astimezone(local).replace(tzinfo=None) < wanted
+
+
+def test_days_that_follow_each_other_are_one_span() -> None:
+    days = [date(2025, 10, 1) + timedelta(n) for n in (0, 1, 2, 5, 6, 40, 1)]
+    words = "2025-10-01 to 2025-10-03, 2025-10-06, 2025-10-07, 2025-11-10"
+    assert in_spans(reversed(days)) == words
+    assert in_spans([]) == ""

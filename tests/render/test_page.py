@@ -20,7 +20,7 @@ from pypdf import PdfReader
 from reporting import render
 from reporting.errors import ValidationFailed
 from reporting.model import Count, Missing, Why
-from reporting.page import Document, Figure, Kind, Status
+from reporting.page import Document, Figure, Gap, Kind, Status
 
 HERE = Path(__file__).resolve().parent
 
@@ -297,6 +297,18 @@ def test_absences_are_chips_and_not_numbers(html: str, monthly: Document) -> Non
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[: row.index("</tr>")])
     assert len(cells) == 11
     assert all('class="missing"' in cell for cell in cells[1:5])
+
+
+def test_gaps_of_days_in_a_row_are_one_row() -> None:
+    """For the same reason, that is: a quarter that has not ended lacks a month of days."""
+    why = Missing(why=Why.NOT_SEALED)
+    days = [Gap(what="P&L", when=f"2025-11-{n:02}", reason=why) for n in (3, 4, 5, 7)]
+    other = Gap(what="P&L", when="2025-11-08", reason=Missing(why=Why.UNREACHABLE))
+    whole = Gap(what="P&L", when="2025-W45", reason=why)
+    rows = render.gaps_in_spans([whole, *days, other])
+    assert [row.when for row in rows] == [
+        "2025-W45", "2025-11-03 to 2025-11-05", "2025-11-07", "2025-11-08",
+    ]  # fmt: skip
 
 
 def test_gaps_findings_differences_and_evidence_are_there(html: str, monthly: Document) -> None:

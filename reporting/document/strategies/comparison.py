@@ -10,6 +10,7 @@ from ...analysis.performance import LEAST_SESSIONS, SESSIONS_A_YEAR
 from ...measures.pnl import NOBODY
 from ...model import Missing, exact_sum
 from ...page import Column, Line, LinesChart, Section, Table, text
+from ...periods import in_spans
 from ..history import NO_GAP, Facts
 from .records import LONGEST_KEY, Record, running, short, slug
 from .said import Said, partial, said_of, sessions, whole
@@ -186,8 +187,7 @@ def _gaps(facts: Facts) -> tuple[str, ...]:
             if isinstance(fact, Missing) and fact.why not in NO_GAP
         ]
         if gone:
-            words = listed([day.isoformat() for day in gone])
-            notes.append(f"Without the {what} of {words}: not known there.")
+            notes.append(f"Without the {what} of {in_spans(gone)}: not known there.")
     return tuple(notes)
 
 

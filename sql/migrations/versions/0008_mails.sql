@@ -37,4 +37,4 @@ alter function reporting.purge_mails() owner to reporting_owner;
 create trigger mails_purged after update of body on reporting.issued_report
     for each row when (new.body = '' and old.body <> '') execute function reporting.purge_mails();
 
-create index outbox_due on reporting.outbox ((takes > 3), next_at, id) where state = 'queued';
+create index outbox_due on reporting.outbox ((takes > 9), next_at, id) where state = 'queued';
