@@ -323,6 +323,10 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Say goodbye to the relay, if a line is open."""
         if self._line is not None:
             # Every letter has its reply already.
             with contextlib.suppress(OSError, smtplib.SMTPException):

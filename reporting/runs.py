@@ -69,6 +69,7 @@ class Mail:
     attempts: int
     give_up_at: datetime
     fence: int
+    taken_at: datetime
 
     @property
     def report(self) -> str:

@@ -201,7 +201,7 @@ set fence = o.fence + 1, holder = :holder, takes = o.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
-    o.unknown, o.attach, o.duplicate, o.attempts, o.give_up_at, o.fence;
+    o.unknown, o.attach, o.duplicate, o.attempts, o.give_up_at, o.fence, clock_timestamp() as taken_at;
 
 -- name: renew_mails!
 -- What is still to be sent of those that were taken together.

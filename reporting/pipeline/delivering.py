@@ -131,7 +131,7 @@ class Delivery:
     def close(self) -> None:
         """Say goodbye to the relay."""
         if "connection" in self.__dict__:
-            self.connection.__exit__(None, None, None)
+            self.connection.close()
 
     def _send(self, mail: Mail) -> Outcome:
         try:
@@ -140,7 +140,7 @@ class Delivery:
             return Outcome(Result.TEMPORARY, None, str(error), relay=True)
         try:
             letter = self._letter(mail)
-            made = compose(letter, self.relay, self.runs.clock())
+            made = compose(letter, self.relay, mail.taken_at)
         except SourceUnavailable as error:
             return Outcome(Result.TEMPORARY, None, str(error))
         except ReportingError as error:
