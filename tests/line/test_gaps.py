@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reporting import pipeline, render
-from reporting.demo.prometheus import running_prometheus
+from reporting.demo.prometheus import build_blocks, running_prometheus
 from reporting.demo.story import closing_time
 from reporting.errors import NotReady, SourceUnavailable, UsageError
+from reporting.model import epoch_ms
 from reporting.page import Status
+from reporting.pipeline.closing import METRICS_LAG
 
+from ..integration.prometheus_fixtures import Story, write_openmetrics
 from .site import CLOSED, CLOSED_DATABASE, LAST, Demo, Site, after, facts, revisions, sealed
 
 FIRST = date(2025, 9, 2)
@@ -157,6 +161,34 @@ def test_a_forgetful_prometheus_never_erases_a_sealed_uptime(
     assert now.facts["uptime"] == before.facts["uptime"]
     asked = [c for c in before.sources if c.source != "ledger"]
     assert [c for c in now.sources if c.source != "ledger"] == asked and asked
+
+
+def test_metrics_that_lag_are_waited_for_or_said_to_lack(
+    site: Site, prometheus: str, tmp_path: Path, demo: Demo
+) -> None:
+    """Half of Saturday has arrived an hour after its end; later all of it is there."""
+    day = date(2025, 12, 6)
+    right = {name: facts(site.store, day)[name] for name in WATCHED}
+    only(site, day)
+    noon = epoch_ms(datetime(2025, 12, 6, 17, tzinfo=UTC))
+    half = {"redis": Story(60_000)}
+    write_openmetrics(tmp_path / "samples.om", half, noon - 12 * 3_600_000, noon)
+    build_blocks(tmp_path / "samples.om", tmp_path / "tsdb", demo.var)
+    soon = datetime(2025, 12, 7, 6, tzinfo=UTC)
+    with running_prometheus(tmp_path / "tsdb", demo.var.parent) as url:
+        lagging = site.service(prometheus_url=url)
+        with pytest.raises(NotReady, match="no sample of up near 2025-12-07T05:00:00"):
+            pipeline.close(lagging, day, soon)
+        [closed] = pipeline.close(lagging, day, soon, allow_gaps=True)
+        assert [gap for gap in closed.gaps if gap.startswith(METRICS_LAG)]
+        # Nothing has come since: the same day.
+        [again] = pipeline.close(lagging, day, soon + timedelta(minutes=5), allow_gaps=True)
+        assert again.outcome == "unchanged"
+    back = site.service(prometheus_url=prometheus)
+    [filled] = pipeline.close(back, day, soon + timedelta(hours=1))
+    assert (filled.outcome, filled.reason) == ("revised", "what it lacked has arrived")
+    assert {name: facts(site.store, day)[name] for name in WATCHED} == right
+    assert METRICS_LAG not in {f.check for f in sealed(site.store, day).findings}
 
 
 def test_without_prometheus_uptime_is_not_measured(site: Site) -> None:

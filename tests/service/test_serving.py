@@ -108,6 +108,17 @@ def queued(service: Service, report: str, kind: str, period: str) -> Document:
     return document
 
 
+MONDAY = date(2025, 12, 8)
+
+
+def expect_monday(runs: Runs, due: datetime, within: timedelta) -> None:
+    """The daily report of the day after the demo's last."""
+    key, first = f"daily/XNYS/{MONDAY}", date(2025, 12, 6)
+    run = Expected(key, "daily", "daily", str(MONDAY), MONDAY, first, MONDAY, due, due + within)
+    with runs.writing() as queue:
+        queue.expect(run)
+
+
 def text_of(mail: EmailMessage) -> str:
     body = mail.get_body(("plain",))
     assert body is not None
@@ -330,13 +341,8 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
         "null::bigint as orders, null::bigint as fills, "
         "timestamptz '2025-12-05T23:00Z' as recorded_at"
     )
-    day = date(2025, 12, 8)  # no row of it in the ledger yet
     due = datetime.now(UTC) - timedelta(hours=1)
-    with runs.writing() as queue:
-        queue.expect(
-            Expected("daily/XNYS/2025-12-08", "daily", "daily", "2025-12-08", day,
-                     date(2025, 12, 6), day, due, due + timedelta(hours=5))
-        )  # fmt: skip
+    expect_monday(runs, due, timedelta(hours=5))
     waits = pipeline.work(service, runs)
     assert waits is not None and waits.outcome == "waits"
     assert "has not said that 2025-12-08 is complete" in waits.because
@@ -370,7 +376,6 @@ def test_a_ledger_that_is_partly_loaded_at_the_deadline_is_not_called_final(
     service = serving()
     runs = runs_of(service)
     pipeline.reconcile(service, runs)
-    day = date(2025, 12, 8)
     site.ledger_sql(
         "insert into firm.executions select 'MONDAY', child_id, executed_at + interval '3 days', "
         "size, px, venue, commission, commission_ccy, 'N', null, '2025-12-08T22:00Z' "
@@ -388,13 +393,9 @@ def test_a_ledger_that_is_partly_loaded_at_the_deadline_is_not_called_final(
 
     promise(5)
     with pytest.raises(NotReady, match="the ledger has 1 of 5 fills of 2025-12-08; close the day"):
-        pipeline.close(service, day, datetime.now(UTC))
+        pipeline.close(service, MONDAY, datetime.now(UTC))
     due = datetime.now(UTC) - timedelta(hours=1)
-    with runs.writing() as queue:
-        queue.expect(
-            Expected("daily/XNYS/2025-12-08", "daily", "daily", "2025-12-08", day,
-                     date(2025, 12, 6), day, due, due + timedelta(minutes=1))
-        )  # fmt: skip
+    expect_monday(runs, due, timedelta(minutes=1))
     gaps = pipeline.work(service, runs)
     assert gaps is not None and gaps.outcome == "incomplete", gaps
     row = service.store.report("daily", "2025-12-08")
