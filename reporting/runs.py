@@ -303,6 +303,12 @@ class Runs:
         with self.writing() as queue:
             return queue.run("renew_mails", **of, holder=self.holder, lease_s=self.lease_s) > 0
 
+    def made(self, mails: Sequence[Mail]) -> None:
+        """What these carry could be made, and they are no danger to whoever takes them."""
+        of = {"ids": [mail.id for mail in mails], "fences": [mail.fence for mail in mails]}
+        with self.writing() as queue:
+            queue.run("made", **of, holder=self.holder)
+
     def begin_mail(self, mail: Mail, lease_s: float) -> None:
         """From now on it may have arrived; :class:`LeaseLost` where it is not ours any more."""
         with self.writing() as queue:

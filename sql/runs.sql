@@ -203,6 +203,11 @@ from picked where o.id = picked.id
 returning o.id, o.kind, o.period, o.revision, o.recipient, o.address, o.class, o.message_id,
     o.unknown, o.attach, o.duplicate, o.attempts, o.give_up_at, o.fence, clock_timestamp() as taken_at;
 
+-- name: made!
+-- What some mails carry could be made: whoever dies at one of them now dies of something else.
+update reporting.outbox set takes = 0
+where id = any(:ids) and fence = any(:fences) and holder = :holder and state = 'queued';
+
 -- name: renew_mails!
 -- What is still to be sent of those that were taken together.
 update reporting.outbox set leased_until = clock_timestamp() + make_interval(secs => :lease_s)
