@@ -18,7 +18,7 @@ from ..model import (
     Missing,
     Why,
 )
-from ..numerals import numeral
+from ..numerals import numeral, ours
 from ..page import (
     Attention,
     Gap,
@@ -67,7 +67,7 @@ def gaps_of(facts: Facts, span: Span, unsealed: Sequence[date]) -> tuple[Gap, ..
     for sealed in facts.days:
         for finding in sealed.findings:
             if finding.severity == "error":
-                reason = Missing(why=Why.NOT_MEASURED, detail=finding.detail)
+                reason = Missing(why=Why.NOT_MEASURED, detail=ours(finding.detail))
                 what = f"{finding.check} ({finding.count})"
                 gaps.append(Gap(what=what, when=sealed.day.isoformat(), reason=reason))
     return tuple(gaps)
@@ -114,7 +114,8 @@ def findings_of(days: Sequence[Cited]) -> tuple[Finding, ...]:
         for finding in cited.sealed.findings:
             seen = merged.get(finding.check)
             if seen is None:
-                merged[finding.check] = finding
+                # Sealed in English: a day is closed once, and printed in any locale.
+                merged[finding.check] = finding.model_copy(update={"detail": ours(finding.detail)})
             else:
                 merged[finding.check] = finding.model_copy(
                     update={

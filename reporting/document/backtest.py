@@ -243,7 +243,7 @@ def _own(tests: Sequence[Backtest]) -> Table:
             Column(key="beyond", label="Beyond it", align="left"),
             Column(key="restated", label="VaR since", align="left", shown=again),
             Column(key="part", label="Of a part", align="left", shown=parts),
-            *(Column(key=f"var_{x}", label=f"VaR {x} %", shown=False) for x in others),
+            *(Column(key=f"var_{x}", label=f"VaR {numeral(x)} %", shown=False) for x in others),
         ),
         rows=tuple(_own_row(t) for t in tests),
         top=31,

@@ -127,7 +127,7 @@ def budget_chart(found: Sequence[Standing], ledger: Ledger) -> LinesChart | None
     )
     if len(days) < 2 or not any(v is not None for line in lines for v in line.values):
         return None
-    ends = "; ".join(f"{s.objective.title} {_percent(b.left_low)} %" for s, b in worst)
+    ends = "; ".join(f"{s.objective.title} {numeral(_percent(b.left_low))} %" for s, b in worst)
     return LinesChart(
         id="budget_burndown",
         title="Error budgets that are furthest spent, by day of their window",
