@@ -84,7 +84,9 @@ SHORT_DETAIL = 26
 
 MEND = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
-NBSP = "\u00a0"
+NBSP, THIN = "\u00a0", "\u2009"
+#: The space that parts groups of three digits, where a locale has one.
+GROUPED = re.compile(r"(?<=\d)[\u00a0\u202f](?=\d{3}(?!\d))")
 
 
 # --- the three results ---------------------------------------------------------------------
@@ -668,7 +670,9 @@ def _cell(value: Shown, zone: str, digits: int | None, *, unit: bool) -> str:
     """
     if isinstance(value, Missing):
         return f"— {value.detail if 0 < len(value.detail) <= SHORT_DETAIL else value.why}"
-    return words(value, zone, digits=digits, unit=unit)
+    shown = words(value, zone, digits=digits, unit=unit)
+    # Cells of numbers never wrap, so a space between groups may be thinner than that of columns.
+    return shown if isinstance(value, Text) else GROUPED.sub(THIN, shown)
 
 
 def _adds_up(table: Table) -> bool:

@@ -21,7 +21,7 @@ from ..model import Count, Missing, Money, Shown
 from ..numerals import MINUS, numbers_in
 from ..page import Chart, Document, Figure, Kind, Status, Verdict, as_printed
 from ..seal import canonical
-from . import NBSP, drawable, environment, negative, words
+from . import GROUPED, NBSP, drawable, environment, negative, words
 
 #: Mail clients cut what is longer; Gmail does at 102 kB.
 HTML_MAX_BYTES = 100_000
@@ -186,12 +186,11 @@ def _typed(text: str) -> str:
 
 def _in_lines(text: str) -> str:
     """The same for text that is still to be broken into lines, which no number may be."""
-    text = _GROUPED.sub(_TOGETHER, text)
+    text = GROUPED.sub(_TOGETHER, text)
     return text.replace(MINUS, "-").replace(NBSP, " ").replace("–", "-")
 
 
-#: A space between the groups of a number, and what keeps it from ending a line.
-_GROUPED = re.compile(r"(?<=\d)[\u00a0\u202f](?=\d{3}(?!\d))")
+#: Keeps the groups of a number on one line.
 _TOGETHER = "\u202f"
 
 
