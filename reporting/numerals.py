@@ -33,6 +33,7 @@ _NUMBER = re.compile(_ENGLISH_NUMBER)
 #: In a text of ours: what locales write otherwise, and no part of an address or a clause.
 _IN_TEXT = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+)(?![\w.]*\w)")
 _MARKED = re.compile(f"{MARK}({_ENGLISH_NUMBER})")
+_NAME = re.compile(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")
 #: What may part groups and decimals: what our fonts draw, or spell as a no-break space.
 _SIGNS = frozenset(".,'\u2019\u00a0\u202f")
 _MARKING = ""
@@ -88,7 +89,8 @@ def localised(text: str, locale: str) -> str:
 def check_locale(name: str) -> str:
     """``name`` with hyphens; :class:`ValueError` for what CLDR does not know or no font draws."""
     try:
-        locale = Locale.parse(name.replace("-", "_"))
+        # Babel takes an encoding or a modifier too (de_DE.UTF-8), which says nothing of numbers.
+        locale = Locale.parse(name.replace("-", "_") if _NAME.fullmatch(name) else "")
     except (UnknownLocaleError, ValueError):
         raise ValueError(
             f"{name!r} is no locale; expected one of CLDR's such as {EXAMPLES}"
