@@ -237,7 +237,7 @@ def test_a_regeneration_takes_no_notice_of_the_setting(closed_site: Site) -> Non
 
 def test_a_masked_copy_says_its_numbers_in_the_same_locale(demo: Demo, german: Document) -> None:
     register = site_of(demo).service().policy.compliance.personal
-    copy = masked(few_tables(german), "external", register, b"a key of the tests")
+    copy = masked(german, "external", register, b"a key of the tests")
     assert copy.locale == "de-DE" and copy.said != german.said
     assert english(words_of(render_html(copy)), "de-DE") == []
 
