@@ -204,8 +204,9 @@ def test_the_content_is_that_of_the_english_report(demo: Demo, german: Document)
 
 
 def test_english_facts_do_not_tell_of_a_locale(demo: Demo, german: Document) -> None:
-    facts = (demo.reports / "daily/2025-12-05/r1/facts.json").read_text("utf-8")
-    assert '"locale"' not in facts and '"said"' not in facts and MARK not in facts
+    facts = (demo.reports / "daily/2025-12-05/r1/facts.json").read_bytes()
+    assert b'"locale"' not in facts and b'"said"' not in facts
+    assert canonical(Document.model_validate_json(facts)) == facts
     told = german.model_dump(mode="json")
     assert told["locale"] == "de-DE"
     told.pop("said")
@@ -231,13 +232,16 @@ def test_a_regeneration_takes_no_notice_of_the_setting(closed_site: Site) -> Non
     assert (again.outcome, again.document) == ("regenerated", first.document)
     assert {p.name: p.read_bytes() for p in again.folder.rglob("*") if p.is_file()} == files
     assert files["report.html"] == files_of(first.document)["report.html"]
+    opened = pipeline.open_report(str(first.folder), closed_site.service)
+    assert re.fullmatch(r"−?[\d.]+,\d\d\u00a0USD", pipeline.explain(opened, "pnl.net").printed)
     found = pipeline.verify_folder(first.folder)
     assert [v.problem for v in found if not v.ok] == []
 
 
 def test_a_masked_copy_says_its_numbers_in_the_same_locale(demo: Demo, german: Document) -> None:
     register = site_of(demo).service().policy.compliance.personal
-    copy = masked(german, "external", register, b"a key of the tests")
+    agents = {entry.id: ["de"] for entry in register}
+    copy = masked(german, "external", register, b"a key of the tests", agents)
     assert copy.locale == "de-DE" and copy.said != german.said
     assert english(words_of(render_html(copy)), "de-DE") == []
 

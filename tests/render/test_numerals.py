@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -161,6 +163,49 @@ def test_a_text_of_ours_alone_is_said_whole() -> None:
         assert ours("http://127.0.0.1:9090 v2.42 and 10.2.1") == (
             "http://127.0.0.1:9090 v2.42 and 10.2.1"
         )
+
+
+# --- in sentences ---------------------------------------------------------------------------
+
+#: Formats that write a decimal mark or groups, and functions that write a decimal mark.
+GROUPS_OR_DECIMALS = re.compile(r",|\.\d+[f%]")
+PLAIN = {"plain", "to_places", "significant"}
+#: Written when a day is sealed, which has no locale; said again where it is printed.
+SEALED = {"measures/var/__init__.py": 2}
+
+
+def unsaid(code: str) -> list[str]:
+    """What an f-string of ``code`` writes in English without asking :mod:`numerals`."""
+    tree = ast.parse(code)
+    said = {
+        id(inner)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("ours", "numeral")
+        for inner in ast.walk(call)
+    }
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue)
+        and id(node) not in said
+        and (
+            (node.format_spec and GROUPS_OR_DECIMALS.search(ast.unparse(node.format_spec)))
+            or (isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in PLAIN)
+        )
+    ]
+
+
+def test_what_writes_sentences_leaves_no_number_in_english() -> None:
+    package = Path(numerals.__file__).parent
+    files = [
+        f for name in ("document", "measures", "analysis") for f in package.glob(f"{name}/**/*.py")
+    ]
+    found = {f.relative_to(package).as_posix(): unsaid(f.read_text("utf-8")) for f in files}
+    assert {name: len(some) for name, some in found.items() if some} == SEALED, found
+    assert len(files) > 40
+    for code in ('f"{x:,} y"', 'f"{x:+.1f}"', 'f"{plain(x)} %"'):
+        assert unsaid(code), code
+    assert not unsaid("f\"{numeral(x, ',')} of {ours(f'{y:,}')}\"")
 
 
 # --- words, axes and mails ------------------------------------------------------------------

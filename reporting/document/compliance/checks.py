@@ -340,8 +340,8 @@ def _said(value: Shown) -> str:
     """A value in words that need no rounding."""
     match value:
         case Count() | Number():
-            number = f"{value.value:,}" if isinstance(value, Count) else plain(value.value)
-            return f"{numeral(number)} {value.unit}".strip()
+            number = (value.value, ",") if isinstance(value, Count) else (plain(value.value),)
+            return f"{numeral(*number)} {value.unit}".strip()
         case Money():
             return f"{numeral(plain(value.amount))} {value.currency}"
         case Ratio():
