@@ -13,10 +13,10 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from .model import Exact, Finding, Missing, Shown, Text, Value, plain
-from .numerals import ENGLISH, localised, neutral, numeral
+from .numerals import ENGLISH, check_locale, localised, neutral, numeral
 
 SCHEMA = "reporting/document/v1"
 
@@ -377,7 +377,7 @@ class Document(Value):
     checkpoint: Checkpoint
     signoffs: tuple[SignOff, ...] = Field(default=(), description="of the revisions before")
     retention: Retention | None = None
-    locale: str = Field(
+    locale: Annotated[str, AfterValidator(check_locale)] = Field(
         default=ENGLISH,
         description="in which its numbers are printed",
         exclude_if=lambda locale: locale == ENGLISH,

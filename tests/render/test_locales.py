@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from reporting import pipeline
 from reporting.document import content
@@ -286,6 +287,12 @@ def test_a_difference_is_called_as_its_table_is() -> None:
 def test_an_english_document_is_printed_as_it_is() -> None:
     plain = document()
     assert as_printed(plain) is plain
+
+
+def test_facts_in_an_unknown_locale_are_refused() -> None:
+    told = document().model_dump(mode="json") | {"locale": "xx"}
+    with pytest.raises(ValidationError, match="'xx' is no locale"):
+        Document.model_validate_json(canonical(told))
 
 
 def test_a_name_that_looks_like_a_number_is_left_alone() -> None:
