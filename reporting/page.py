@@ -7,13 +7,16 @@ issued beside them.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from .model import Exact, Finding, Missing, Shown, Text, Value, plain
+from .numerals import ENGLISH, check_locale, localised, neutral, numeral
 
 SCHEMA = "reporting/document/v1"
 
@@ -60,7 +63,7 @@ class Target(Value):
     def words(self) -> str:
         """For the page: "at least 99.9 %"."""
         word = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}[self.comparator]
-        return f"{word} {plain(self.value)} {self.unit}".strip()
+        return f"{word} {numeral(plain(self.value))} {self.unit}".strip()
 
 
 class Point(Value):
@@ -374,6 +377,70 @@ class Document(Value):
     checkpoint: Checkpoint
     signoffs: tuple[SignOff, ...] = Field(default=(), description="of the revisions before")
     retention: Retention | None = None
+    locale: Annotated[str, AfterValidator(check_locale)] = Field(
+        default=ENGLISH,
+        description="in which its numbers are printed",
+        exclude_if=lambda locale: locale == ENGLISH,
+    )
+    said: tuple[str, ...] = Field(
+        default=(),
+        description="the texts that say numbers, with a mark before each; empty in English",
+        exclude_if=lambda said: not said,
+    )
+
+
+#: The parts of a Document that hold sentences with numbers of ours.
+SENTENCES = ("answer", "attention", "headline", "sections", "gaps", "findings")
+
+
+def with_marks_apart(document: Document, locale: str) -> Document:
+    """A Document that was made with marks, for ``locale``: its texts in English, marks in ``said``.
+
+    So whatever reads a Document reads the same texts, whichever locale it is printed in.
+    """
+    found: set[str] = set()
+
+    def unmarked(words: str) -> str:
+        if (plain := neutral(words)) != words:
+            found.add(words)
+        return plain
+
+    changed = {name: _texts(getattr(document, name), unmarked) for name in SENTENCES}
+    return document.model_copy(update={**changed, "locale": locale, "said": tuple(sorted(found))})
+
+
+def as_printed(document: Document) -> Document:
+    """``document`` with the numbers of its texts in its own locale."""
+    if not document.said:
+        return document
+    printed = {neutral(words): localised(words, document.locale) for words in document.said}
+    # The label of a difference is put together from the words of a table.
+    longest_first = sorted(printed, key=lambda words: (-len(words), words))
+    parts = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+    changed = {
+        name: _texts(getattr(document, name), lambda words: printed.get(words, words))
+        for name in SENTENCES
+    }
+    differences = tuple(
+        _texts(
+            each.model_copy(update={"label": parts.sub(lambda m: printed[m[0]], each.label)}),
+            lambda words: printed.get(words, words),
+        )
+        for each in document.differences
+    )
+    return document.model_copy(update={**changed, "differences": differences})
+
+
+def _texts(value: Any, replace: Callable[[str], str]) -> Any:
+    """``value`` with every text in it replaced."""
+    if type(value) is str:
+        return replace(value)
+    if isinstance(value, tuple):
+        return tuple(_texts(each, replace) for each in value)
+    if isinstance(value, Value):
+        held = ((name, getattr(value, name)) for name in type(value).model_fields)
+        return value.model_copy(update={name: _texts(each, replace) for name, each in held})
+    return value
 
 
 def text(words: str) -> Text:

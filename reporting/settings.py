@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from .errors import UsageError
+from .numerals import check_locale
 from .periods import base_calendar, check_zone
 from .resources import resource
 
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     zone: str = Field("America/New_York", description="IANA zone of the business day")
     base_currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
     issuer: str = "Trading operations"
+    locale: str = Field("en", description="in which numbers are printed; the texts are English")
     reports_dir: Path = Path("reports")
     var_dir: Path = Path("var")
     policy_file: Path = Field(default_factory=lambda: resource("config") / "policy.toml")
@@ -106,6 +108,11 @@ class Settings(BaseSettings):
     @classmethod
     def _known_zone(cls, zone: str) -> str:
         return check_zone(zone)
+
+    @field_validator("locale")
+    @classmethod
+    def _known_locale(cls, locale: str) -> str:
+        return check_locale(locale)
 
     @field_validator("calendar")
     @classmethod

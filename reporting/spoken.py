@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from .model import Missing, plain
+from .numerals import numeral
 from .page import (
     BarsChart,
     CalendarChart,
@@ -59,8 +60,8 @@ def numbers_of_points(points: Sequence[Point]) -> str:
 def number(value: Decimal) -> str:
     """At most two decimals from one on, at most three significant digits below."""
     if abs(value) < 1:
-        return plain(value.normalize(Context(prec=3, rounding=ROUND_HALF_EVEN)))
-    return plain(value.quantize(Decimal("0.01"), context=Context(prec=100)))
+        return numeral(plain(value.normalize(Context(prec=3, rounding=ROUND_HALF_EVEN))))
+    return numeral(plain(value.quantize(Decimal("0.01"), context=Context(prec=100))))
 
 
 def _told(sentences: Iterable[str]) -> str:
@@ -115,4 +116,5 @@ def _days(row: CalendarRow) -> str:
 def _band(low: Decimal | None, high: Decimal | None) -> str:
     if low is None or high is None:
         return ""
-    return f" {plain(low)} %" if low == high else f" {plain(low)} to {plain(high)} %"
+    shown = numeral(plain(low))
+    return f" {shown} %" if low == high else f" {shown} to {numeral(plain(high))} %"

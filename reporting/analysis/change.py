@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model import Missing, Number, Ratio, Shown, Why, plain
+from ..numerals import numeral
 from ..page import Column, Figure, Section, Table, Target, text
 from . import LEVEL, LEVEL_WORDS, listed, number, to_places
 from .student import quantile
@@ -169,7 +170,7 @@ def progress(kpi: Kpi) -> Progress:
         sums.append(mean)
     baseline, now = sums
     if baseline.value <= 0:
-        amount = f"{plain(number(baseline.value).value)} {kpi.unit}".strip()
+        amount = f"{numeral(plain(number(baseline.value).value))} {kpi.unit}".strip()
         detail = f"the baseline is {amount}: a change in percent of it means nothing"
         return Progress(kpi, Missing(why=Why.NOT_MEASURED, detail=detail), "not measured")
     change = relative_change(baseline, now)
@@ -304,7 +305,7 @@ def _tables(known: Sequence[Progress]) -> Iterator[Table]:
             rows=tuple(
                 (
                     text(kpi.title),
-                    text(f"{kpi.goal_pct:+f} %".replace("-", "−")),
+                    text(f"{numeral(kpi.goal_pct, '+f')} %".replace("-", "−")),
                     text(gone.detail if gone.why is Why.NOT_MEASURED else str(gone)),
                     gone,
                 )
@@ -337,7 +338,7 @@ def _interval(change: Change) -> str:
     """ "−13.7 to 22.5 %", "unbounded"."""
     if change.low is None or change.high is None:
         return "unbounded"
-    low, high = (plain(to_places(end)) for end in (change.low, change.high))
+    low, high = (numeral(plain(to_places(end))) for end in (change.low, change.high))
     return f"{low} to {high} %".replace("-", "−")
 
 

@@ -25,6 +25,7 @@ from statistics import NormalDist, median
 from typing import Literal
 
 from ..model import Count, Missing, Number, Shown, Why, plain
+from ..numerals import numeral
 from ..page import Attention, Column, Figure, Line, LinesChart, Point, Section, Table, text
 from . import LEVEL, LEVEL_WORDS, listed, measured, number, significant, to_places
 from .student import quantile, tail
@@ -398,7 +399,7 @@ def _test(watched: Watched) -> Contrast | Missing:
 
 def change_words(watched: Watched, shift: float, effect_pct: float | None) -> str:
     """ "slower by 1.2 ms (+24.0 %)"; "less by 12 /s (−20.0 %)"."""
-    amount = f"{plain(significant(abs(shift), 3))} {watched.unit}"
+    amount = f"{numeral(plain(significant(abs(shift), 3)))} {watched.unit}"
     share = "" if effect_pct is None else f" ({_pct(effect_pct)})"
     return f"{_direction(watched, shift)} by {amount}{share}"
 
@@ -409,7 +410,7 @@ def _direction(watched: Watched, shift: float) -> str:
 
 
 def _pct(effect_pct: float) -> str:
-    return f"{to_places(effect_pct):+} %".replace("-", "−")
+    return f"{numeral(to_places(effect_pct), '+')} %".replace("-", "−")
 
 
 def regression_section(
@@ -552,11 +553,11 @@ def _notes(
         " ".join(METHODS[one] for one in sorted(single, reverse=True))
         + f" The CSV has the {LEVEL_WORDS} interval. Weekdays are compared with weekdays and "
         "weekends with weekends where there are enough.",
-        f"A change counts where it is at least {plain(least_effect_pct)} % and its p, adjusted "
-        f"over all objectives (Benjamini and Hochberg), is at most {plain(Decimal(str(RATE)))}. "
+        f"A change counts where it is at least {numeral(plain(least_effect_pct))} % and its p, "
+        f"adjusted over all objectives (Benjamini and Hochberg), is at most {numeral(RATE)}. "
         "p is rounded up. Days are taken as independent; where they follow each other, it is too "
         "small. "
-        f"An unusual day has a score beyond ±{OUTLIER}.",
+        f"An unusual day has a score beyond ±{numeral(OUTLIER)}.",
     )
 
 
@@ -609,7 +610,7 @@ def _row(compared: Comparison) -> tuple[Shown, ...]:
     alike = Missing(why=Why.NOT_MEASURED, detail="the trailing days do not vary")
     no_interval = alike if test.days_now == 1 else few
     unit = watched.unit
-    score = "" if test.score is None else f" {plain(significant(test.score, 3))}"
+    score = "" if test.score is None else f" {numeral(plain(significant(test.score, 3)))}"
     return (
         text(watched.title),
         number(test.before, unit),

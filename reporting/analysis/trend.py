@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model import EXACT, Missing, Number, Ratio, Shown, Why, exact_sum, plain
+from ..numerals import numeral
 from ..page import Attention, Column, Figure, Line, LinesChart, Point, Section, Table, text
 from . import LEVEL, LEVEL_WORDS, listed, number, significant
 
@@ -243,7 +244,7 @@ def capacity_attention(
         if isinstance(outlook, Missing):
             continue
         end = outlook.exhaustion
-        limit = f"{plain(resource.allocated)} {resource.unit}"
+        limit = f"{numeral(plain(resource.allocated))} {resource.unit}"
         if end.state == "reached":
             found.append(
                 Attention(
@@ -312,7 +313,7 @@ def _figure(resource: Resource, outlook: Forecast | Missing, first: date) -> Fig
     dated = isinstance(outlook, Forecast) and outlook.exhaustion.day is not None
     return Figure(
         id=f"capacity.{resource.id}",
-        label=f"{resource.title}, of {plain(resource.allocated)} {resource.unit}",
+        label=f"{resource.title}, of {numeral(plain(resource.allocated))} {resource.unit}",
         value=_efficiency(resource, first),
         note=f"runs out {end}" if dated else end,
         series=tuple(
@@ -377,9 +378,9 @@ def _weekly(slope: Slope, unit: str) -> str:
     """ "+12.5 GB (12.1 to 12.9)", "0 GB (−0.2 to 0.3)"."""
     middle, low, high = (significant(x * 7, 2) for x in (slope.estimate, slope.low, slope.high))
     sign = "+" if middle > 0 else ""
-    words = f"{sign}{plain(middle)} {unit}"
+    words = f"{sign}{numeral(plain(middle))} {unit}"
     if not low == middle == high:
-        words += f" ({plain(low)} to {plain(high)})"
+        words += f" ({numeral(plain(low))} to {numeral(plain(high))})"
     return words.replace("-", "−")
 
 
@@ -416,8 +417,8 @@ def _chart(resource: Resource, outlook: Forecast | Missing) -> LinesChart:
     return LinesChart(
         id=f"capacity_{resource.id}",
         title=f"{resource.title}: use and forecast",
-        alt=f"{resource.title} used from {start} to {end} of {plain(resource.allocated)} "
-        f"{resource.unit}; {words}",
+        alt=f"{resource.title} used from {start} to {end} of "
+        f"{numeral(plain(resource.allocated))} {resource.unit}; {words}",
         unit=resource.unit,
         labels=tuple(day.isoformat() for day in days),
         lines=(*lines, limit),

@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
 from ..model import Missing, plain
+from ..numerals import numeral
 from ..page import (
     BarsChart,
     CalendarCell,
@@ -509,8 +510,8 @@ def tick_words(value: float) -> str:
     size = abs(value)
     for limit, name in ((1e9, " bn"), (1e6, " M"), (1e3, " k")):
         if size >= limit:
-            return f"{value / limit:.6g}".replace("-", "−") + name
-    return f"{0.0 if size < 1e-12 else value:.6g}".replace("-", "−")
+            return numeral(f"{value / limit:.6g}".replace("-", "−")) + name
+    return numeral(f"{0.0 if size < 1e-12 else value:.6g}".replace("-", "−"))
 
 
 def _is_day(label: str) -> bool:
@@ -689,7 +690,7 @@ def _heat(chart: HeatChart, theme: Theme) -> str:
         out.append(_text(0, y + 14.5, _fit(line.label, left - 10), theme.ink, size=10.5))
         for at, value in enumerate(line.values):
             words = f"{line.label}, {chart.labels[at]}: "
-            words += "none" if value is None else f"{plain(value)} {chart.unit}"
+            words += "none" if value is None else f"{numeral(plain(value))} {chart.unit}"
             mark = _heat_cell(value, left + at * cell, y, cell - 2, row - 4, theme)
             out.append(f"<g>{_title(words)}{mark}</g>")
     keys = [(_heat_cell(None, 0, -6, 14, 12, theme), "none")]
@@ -724,7 +725,7 @@ def _day_cell(
 def _cell_words(cell: CalendarCell) -> str:
     if cell.low_pct is None or cell.high_pct is None:
         return f"{cell.verdict.value}, not measured"
-    low, high = plain(cell.low_pct), plain(cell.high_pct)
+    low, high = numeral(plain(cell.low_pct)), numeral(plain(cell.high_pct))
     return f"{cell.verdict.value}, {low} %" if low == high else f"{cell.verdict}, {low} – {high} %"
 
 

@@ -24,8 +24,9 @@ from ..measures.incidents import INCIDENTS
 from ..measures.marks import MARKS
 from ..measures.pnl import PnlFact
 from ..measures.reconciliation import RECONCILIATION
-from ..measures.var import plain_pct
+from ..measures.var import plain_pct, said_pct
 from ..model import Count, Coverage, Missing, Shown, Why, exact_sum, plain
+from ..numerals import ENGLISH, marking
 from ..page import (
     Attention,
     Checkpoint,
@@ -41,6 +42,7 @@ from ..page import (
     SourceTotal,
     Status,
     Verdict,
+    with_marks_apart,
 )
 from ..periods import Span, first_of_week, first_of_year, sessions_between
 from ..policy import Policy
@@ -135,6 +137,7 @@ class Issue:
     revision: int = 1
     reason: str = ""
     previous: Document | None = None
+    locale: str = ENGLISH  # of the printed numbers
     signoffs: tuple[SignOff, ...] = ()
     retention: Retention | None = None
     reviews: tuple[tuple[str, int], ...] = ()  # daily reports at the cut-off, people who signed off
@@ -158,6 +161,28 @@ def build(
     At least one day must be sealed.
     """
     facts = Facts(days, before, TRAIL.get(span.kind, 1), unsealed, earlier)
+    if issue.locale == ENGLISH:
+        document = _composed(facts, span, days, before, policy, issue)
+    else:
+        with marking():
+            marked = _composed(facts, span, days, before, policy, issue)
+        document = with_marks_apart(marked, issue.locale)
+    if issue.previous is None:
+        return document
+    changes = differences(issue.previous, document, issue.reason, facts.since("pnl", date.min))
+    return document.model_copy(update={"differences": changes})
+
+
+def _composed(
+    facts: Facts,
+    span: Span,
+    days: Sequence[Cited],
+    before: Sequence[Cited],
+    policy: Policy,
+    issue: Issue,
+) -> Document:
+    """The Document but for what differs from the revision before it."""
+    unsealed, earlier = facts.unsealed, facts.earlier
     last = days[-1].sealed
     context = Context(span=span, zone=last.zone, base=issue.base, targets=policy.targets(span.last))
     past = track(facts)
@@ -212,11 +237,7 @@ def build(
         signoffs=issue.signoffs,
         retention=issue.retention,
     )
-    document = with_compliance(document, days, unsealed, found, policy, issue.reviews)
-    if issue.previous is None:
-        return document
-    changes = differences(issue.previous, document, issue.reason, facts.since("pnl", date.min))
-    return document.model_copy(update={"differences": changes})
+    return with_compliance(document, days, unsealed, found, policy, issue.reviews)
 
 
 def lookback(span: Span, policy: Policy, calendar: str) -> date:
@@ -253,7 +274,7 @@ def content(document: Document) -> bytes:
             exclude={
                 "id", "revision", "supersedes", "reason", "issued_at", "version", "checkpoint",
                 "differences", "status", "issuer", "policy_digest", "signed", "unsigned_because",
-                "signoffs", "retention",
+                "signoffs", "retention", "locale", "said",
             },
         )
     )  # fmt: skip
@@ -422,8 +443,9 @@ def _answer(sections: Sequence[Section], gaps: Sequence[Gap], verdict: Verdict) 
 def _risk_words(section: Section) -> list[str]:
     """Why risk missed its target: a loss beyond VaR, a limit, or both."""
     counts = {f.id: f.value.value for f in section.figures if isinstance(f.value, Count)}
-    pct = plain_pct(JUDGED)
-    words = [f"a loss went beyond VaR {pct} %"] if counts.get(f"var.exceptions_{pct}") else []
+    words = []
+    if counts.get(f"var.exceptions_{plain_pct(JUDGED)}"):
+        words.append(f"a loss went beyond VaR {said_pct(JUDGED)} %")
     if breached := counts.get("var.limits_breached"):
         words.append("a risk limit was breached" if breached == 1 else "risk limits were breached")
     return words

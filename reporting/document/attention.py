@@ -12,12 +12,13 @@ from ..measures.pnl import PnlFact, stale_rates, totals
 from ..measures.reconciliation import NO_STATEMENTS
 from ..measures.service_levels import SERVICE_LEVELS
 from ..measures.uptime import UPTIME, UptimeFact
-from ..measures.var import LEVELS, plain_pct
+from ..measures.var import LEVELS, said_pct
 from ..model import (
     Finding,
     Missing,
     Why,
 )
+from ..numerals import numeral, ours
 from ..page import (
     Attention,
     Gap,
@@ -66,7 +67,7 @@ def gaps_of(facts: Facts, span: Span, unsealed: Sequence[date]) -> tuple[Gap, ..
     for sealed in facts.days:
         for finding in sealed.findings:
             if finding.severity == "error":
-                reason = Missing(why=Why.NOT_MEASURED, detail=finding.detail)
+                reason = Missing(why=Why.NOT_MEASURED, detail=ours(finding.detail))
                 what = f"{finding.check} ({finding.count})"
                 gaps.append(Gap(what=what, when=sealed.day.isoformat(), reason=reason))
     return tuple(gaps)
@@ -113,7 +114,8 @@ def findings_of(days: Sequence[Cited]) -> tuple[Finding, ...]:
         for finding in cited.sealed.findings:
             seen = merged.get(finding.check)
             if seen is None:
-                merged[finding.check] = finding
+                # Sealed in English: a day is closed once, and printed in any locale.
+                merged[finding.check] = finding.model_copy(update={"detail": ours(finding.detail)})
             else:
                 merged[finding.check] = finding.model_copy(
                     update={
@@ -139,10 +141,11 @@ def attention_of(
     for test in tests:
         for level in reversed(LEVELS):
             if test.is_exception(level):
-                pct = plain_pct(level)
+                pct = said_pct(level)
                 words = (
-                    f"{test.day}: the loss of {-test.actual:,.0f} {test.currency} before fees was "
-                    f"beyond VaR {pct} % of {test.var[level]:,.0f} {test.currency}."
+                    f"{test.day}: the loss of {numeral(-test.actual, ',.0f')} {test.currency} "
+                    f"before fees was beyond VaR {pct} % of "
+                    f"{numeral(test.var[level], ',.0f')} {test.currency}."
                 )
                 judged = level == JUDGED
                 found.append(
@@ -169,7 +172,9 @@ def attention_of(
     if isinstance(last, PnlFact):
         for rate in stale_rates(last):
             touched = (
-                "" if rate.value is None else f"; it translates {rate.value:,.0f} {rate.currency}"
+                ""
+                if rate.value is None
+                else f"; it translates {numeral(rate.value, ',.0f')} {rate.currency}"
             )
             found.append(
                 Attention(
@@ -184,7 +189,9 @@ def attention_of(
                     "stale, from " + mark.marked_at[:10] if mark.price is not None else "missing"
                 )
                 touched = (
-                    "" if mark.value is None else f"; it values {mark.value:,.0f} {mark.currency}"
+                    ""
+                    if mark.value is None
+                    else f"; it values {numeral(mark.value, ',.0f')} {mark.currency}"
                 )
                 found.append(
                     Attention(
@@ -233,7 +240,8 @@ def _unseen(fact: UptimeFact | Missing, sections: Sequence[Section]) -> list[Att
         return []
     unseen.sort(key=lambda t: (-t.unknown_ms, t.id))
     listed = ", ".join(
-        f"{t.title} ({Decimal(t.unknown_ms * 100) / t.window_ms:.1f} %)" for t in unseen[:4]
+        f"{t.title} ({numeral(Decimal(t.unknown_ms * 100) / t.window_ms, '.1f')} %)"
+        for t in unseen[:4]
     )
     more = f" and {len(unseen) - 4} more" if len(unseen) > 4 else ""
     return [

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from ..facts import fact_from
 from ..measures.pnl import PnlFact, Totals, daily_totals
-from ..measures.var import LEVELS, VAR, VarFact, plain_pct
+from ..measures.var import LEVELS, VAR, VarFact, plain_pct, said_pct
 from ..model import EXACT, Count, Exact, Missing, Money, Number, Shown, Value, Why
+from ..numerals import numeral
 from ..page import Column, Figure, Line, LinesChart, Point, Section, Table, Verdict, text
 from ..periods import previous_session, sessions_between
 from ..risk.backtest import (
@@ -202,7 +203,7 @@ def with_backtest(section: Section, track: Track) -> Section:
     figures = tuple(
         Figure(
             id=f"var.exceptions_{plain_pct(level)}",
-            label=f"Losses beyond VaR {plain_pct(level)} %",
+            label=f"Losses beyond VaR {said_pct(level)} %",
             value=Count(
                 value=sum(t.is_exception(level) for t in tests),
                 unit=f"of {len(tests)} session{'s' if len(tests) > 1 else ''}",
@@ -227,7 +228,7 @@ def with_backtest(section: Section, track: Track) -> Section:
 
 def _own(tests: Sequence[Backtest]) -> Table:
     """The tests of the report's own period, session by session."""
-    pct = plain_pct(JUDGED)
+    pct = said_pct(JUDGED)
     again = any(JUDGED in t.restated for t in tests)
     parts = not all(t.whole for t in tests)
     others = [plain_pct(level) for level in LEVELS if level != JUDGED]
@@ -242,7 +243,7 @@ def _own(tests: Sequence[Backtest]) -> Table:
             Column(key="beyond", label="Beyond it", align="left"),
             Column(key="restated", label="VaR since", align="left", shown=again),
             Column(key="part", label="Of a part", align="left", shown=parts),
-            *(Column(key=f"var_{x}", label=f"VaR {x} %", shown=False) for x in others),
+            *(Column(key=f"var_{x}", label=f"VaR {numeral(x)} %", shown=False) for x in others),
         ),
         rows=tuple(_own_row(t) for t in tests),
         top=31,
@@ -263,7 +264,7 @@ def _own_row(test: Backtest) -> tuple[Shown, ...]:
         money(test.clean),
         money(test.var.get(JUDGED, UNKNOWN_THEN)),
         text(" and ".join(beyond) or "none"),
-        text("" if now is None else f"restated: {now:,.2f} {test.currency}"),
+        text("" if now is None else f"restated: {numeral(now, ',.2f')} {test.currency}"),
         text("" if test.whole else "positions left out"),
         *(money(test.var.get(level, UNKNOWN_THEN)) for level in LEVELS if level != JUDGED),
     )
@@ -311,7 +312,7 @@ def _table_notes(tests: Sequence[Backtest]) -> list[str]:
         "exceptions that follow each other (Christoffersen). Actual P&L is with the session's "
         "trades and payments and before fees, clean P&L that of the positions a session opened "
         "with, without trades, fees and dividends, as Basel's actual and hypothetical P&L (MAR32). "
-        "A test needs 50 sessions at 95 %, 100 at 97.5 % and Basel's 250 at 99 %."
+        f"A test needs 50 sessions at 95 %, 100 at {numeral('97.5')} % and Basel's 250 at 99 %."
     ]
     restated = [t.day for t in tests if t.restated]
     if restated:
@@ -333,7 +334,7 @@ def _days(days: Sequence[date]) -> str:
 def _row(hits: Sequence[bool | None], level: str) -> tuple[Shown, ...]:
     known = [hit for hit in hits if hit is not None]
     n, beyond = len(known), sum(known)
-    head = (text(f"{plain_pct(level)} %"), Count(value=n), Count(value=beyond))
+    head = (text(f"{said_pct(level)} %"), Count(value=n), Count(value=beyond))
     if not n:
         none = Missing(why=Why.NO_DATA, detail="no session has both")
         return (*head, *[none] * 10)
@@ -370,7 +371,7 @@ def _number(ratio: Ratio | Missing, name: str) -> Shown:
 def _chart(tests: Sequence[Backtest]) -> LinesChart:
     marked = tuple(i for i, t in enumerate(tests) if t.is_exception(JUDGED))
     named = ", ".join(tests[i].day.isoformat() for i in marked) or "none"
-    pct = plain_pct(JUDGED)
+    pct = said_pct(JUDGED)
     limits = (t.var.get(JUDGED) for t in tests)
     clean = Line(
         label="Clean P&L",

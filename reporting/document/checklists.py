@@ -20,6 +20,7 @@ from ..measures.incidents import IncidentsFact
 from ..measures.service_levels import values_stats
 from ..measures.uptime import UptimeFact
 from ..model import Missing
+from ..numerals import numeral
 from ..page import Verdict
 from ..periods import Span, next_session
 from ..policy.operations import Check
@@ -121,7 +122,7 @@ def _data_quality(asked: Asked) -> Answer:
     outcome: Outcome = "pass" if share >= VALID_PCT else "fail"
     return (
         outcome,
-        f"at least {share} % of the records were valid, {VALID_PCT} % are asked for",
+        f"at least {numeral(share)} % of the records were valid, {VALID_PCT} % are asked for",
         "service_levels.kept",
     )
 
@@ -186,7 +187,7 @@ def _backups(asked: Asked) -> Answer:
         return "not measured", f"the age of the last backup is not known: {why}", ""
     hours = Decimal(round(max(known) / 360)) / 10
     outcome: Outcome = "pass" if max(known) <= BACKUP_WITHIN_S else "fail"
-    return outcome, f"the last backup was at most {hours} h old", ""
+    return outcome, f"the last backup was at most {numeral(hours)} h old", ""
 
 
 def _resources(asked: Asked) -> Answer:

@@ -16,6 +16,7 @@ from ..analysis.performance import cumulative, drawdown
 from ..levels import Budget, Share, budget, window_of
 from ..measures.service_levels import quantile_estimate
 from ..model import EXACT, Missing, exact_sum, plain
+from ..numerals import numeral
 from ..page import Line, LinesChart, Point, Section
 from ..periods import days_between
 from ..policy.indicators import Counts, Objective, latency_bound_ms, latency_scale
@@ -98,7 +99,7 @@ def _highs(sums: Sequence[Decimal]) -> list[Decimal]:
 
 
 def _whole(amount: Decimal, currency: str) -> str:
-    return f"{amount:,.0f} {currency}".replace("-", "−")
+    return f"{numeral(amount, ',.0f')} {currency}".replace("-", "−")
 
 
 # --- error budgets -----------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def budget_chart(found: Sequence[Standing], ledger: Ledger) -> LinesChart | None
     )
     if len(days) < 2 or not any(v is not None for line in lines for v in line.values):
         return None
-    ends = "; ".join(f"{s.objective.title} {_percent(b.left_low)} %" for s, b in worst)
+    ends = "; ".join(f"{s.objective.title} {numeral(_percent(b.left_low))} %" for s, b in worst)
     return LinesChart(
         id="budget_burndown",
         title="Error budgets that are furthest spent, by day of their window",
@@ -190,11 +191,12 @@ def latency_chart(
     nearest = [(high, o, bound, values[begun:]) for high, o, bound, values in nearest]
     days = [day for day, _ in levels.of(nearest[0][1].id, first)][begun:]
     named = [
-        f"{o.title} (p{plain((o.goal or 0) * HUNDRED)} within {plain(bound)} ms)"
+        f"{o.title} (p{numeral(plain((o.goal or 0) * HUNDRED))} within {numeral(plain(bound))} ms)"
         for _, o, bound, _ in nearest
     ]
     highest = "; ".join(
-        f"{name} at most {plain(high)} %" for name, (high, *_) in zip(named, nearest, strict=True)
+        f"{name} at most {numeral(plain(high))} %"
+        for name, (high, *_) in zip(named, nearest, strict=True)
     )
     return LinesChart(
         id="latency_target",

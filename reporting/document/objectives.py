@@ -41,6 +41,7 @@ from ..model import (
     Why,
     plain,
 )
+from ..numerals import numeral, ours
 from ..page import Column, Figure, Section, Table, Target, Verdict, text
 from ..periods import Span, calendar_day, days_between
 from ..policy import Policy
@@ -353,13 +354,13 @@ def _latency(objective: Objective, level: Level) -> tuple[Shown, str]:
     assert level.histogram is not None
     share = objective.goal if objective.goal is not None else Decimal("0.95")
     found = percentile(level.histogram, share)
-    name = f"p{plain(share * 100)}"
+    name = f"p{numeral(plain(share * 100))}"
     if isinstance(found, Missing):
         return found, name
     assert isinstance(objective.indicator, Counts)
     scale = latency_scale(objective.indicator)
     low, high = found
-    milliseconds = [None if x is None else plain(x * scale) for x in (low, high)]
+    milliseconds = [None if x is None else numeral(plain(x * scale)) for x in (low, high)]
     if high is None:
         return text(f"above {milliseconds[0]} ms"), name
     return (
@@ -568,7 +569,7 @@ def _burn(b: Budget) -> Shown:
     low = Decimal((b.burn_low * 100).__floor__()).scaleb(-2)
     if low == high:
         return Number(value=high)
-    return Text(text=f"{plain(low)} to {plain(high)}")
+    return Text(text=ours(f"{plain(low)} to {plain(high)}"))
 
 
 def lasts(b: Budget) -> str:

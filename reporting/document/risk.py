@@ -30,6 +30,7 @@ from ..model import (
     exact_sum,
 )
 from ..model import Ratio as Share
+from ..numerals import numeral, ours
 from ..page import Attention, Column, Figure, Section, Table, Verdict, text
 from ..periods import sessions_between
 from ..policy.risk import Capital, Limit, RiskPolicy, Scenario
@@ -203,7 +204,7 @@ def _kelly(asked: Asked, capital: Capital | None) -> tuple[Shown, Shown, str] | 
     fraction, near = kelly(returns), kelly_approximation(returns)
     unbounded = Missing(why=Why.NO_DATA, detail="no session lost, so more is always better")
     flat = Missing(why=Why.NO_DATA, detail="the returns do not vary")
-    note = f"{len(returns)} daily returns on {capital.amount:,.0f} {capital.currency}"
+    note = f"{len(returns)} daily returns on {numeral(capital.amount, ',.0f')} {capital.currency}"
     return (
         unbounded if fraction is None else _quotient(Fraction(fraction)),
         flat if near is None else _quotient(Fraction(near)),
@@ -324,7 +325,7 @@ class Use:
     @property
     def title(self) -> str:
         """What is limited, in words."""
-        return NAMES[self.limit.measure]
+        return ours(NAMES[self.limit.measure])
 
     def told(self, base: str) -> Attention:
         """The breach, for the first page."""
@@ -336,8 +337,8 @@ class Use:
         unit = "%" if bound.measure == "concentration" else base
         return Attention(
             severity="alarm",
-            text=f"{self.title}, {bound.scope}: {pct} % of its limit of {bound.value:,f} {unit} on "
-            f"{self.highest_on}{often}.",
+            text=f"{self.title}, {bound.scope}: {numeral(pct)} % of its limit of "
+            f"{numeral(bound.value, ',f')} {unit} on {self.highest_on}{often}.",
             section="var",
         )
 
@@ -445,7 +446,7 @@ def _tail_of(limit: Limit, close: VarDay, out: Sequence[LeftOut]) -> Exact | Mis
         if isinstance(found, Missing):
             return found
         amount = found.var if is_var else found.es
-    return _part(out, f"{amount:,.2f} {close.base}") if out else amount
+    return _part(out, f"{numeral(amount, ',.2f')} {close.base}") if out else amount
 
 
 def _worst_loss(

@@ -38,6 +38,7 @@ from ..model import (
     exact_sum,
     plain,
 )
+from ..numerals import numeral, ours
 from ..page import (
     Chart,
     Column,
@@ -295,7 +296,9 @@ def _overfilled(fact: FillRateFact) -> tuple[Figure, ...]:
     excess: dict[str, Decimal] = {}
     for cell in over:
         excess[cell.symbol] = EXACT.add(excess.get(cell.symbol, Decimal(0)), cell.excess)
-    largest = ", ".join(f"{plain(excess[name])} {name}" for name in sorted(excess)[:MOST_NAMED])
+    largest = ", ".join(
+        f"{numeral(plain(excess[name]))} {name}" for name in sorted(excess)[:MOST_NAMED]
+    )
     more = len(excess) - MOST_NAMED
     return (
         Figure(
@@ -363,7 +366,7 @@ def _replaces(replaces: int, replaced: int) -> str:
     if not replaced:
         return ""
     per = Fraction(replaces, replaced)
-    return f"{replaces} replacements, {float(round(per, 2)):.2f} each"
+    return f"{replaces} replacements, {numeral(float(round(per, 2)), '.2f')} each"
 
 
 def _charts(fact: FillRateFact) -> tuple[Chart, ...]:
@@ -434,7 +437,7 @@ def _cuts(fact: FillRateFact, base: str) -> tuple[Table, ...]:
             rows.append(
                 (
                     text(label),
-                    text(key or f"no {label.lower()}"),
+                    text((ours(key) if label == "Size" else key) or f"no {label.lower()}"),
                     text(currency or "unknown"),
                     Count(value=sum(g.orders for g in mine)),
                     _share(sum(g.orders_full for g in mine), sum(g.orders for g in mine)),
@@ -498,7 +501,7 @@ def _notes(fact: FillRateFact) -> tuple[str, ...]:
     if fact.groups:
         notes.append(
             "Times to the first and last fill run from placing the chain's first order, of orders "
-            f"with any fill; within {plain(ERROR_PCT)} % of themselves."
+            f"with any fill; within {numeral(plain(ERROR_PCT))} % of themselves."
         )
         whole, cut = (
             sum(r.sketch.total for r in fact.latencies if (r.by, r.to) == (by, "first"))

@@ -42,6 +42,7 @@ from ..model import (
     Why,
     plain,
 )
+from ..numerals import numeral
 from ..page import Attention, Column, Figure, Section, Table, text
 from ..periods import TradingDay, previous_session, sessions_between
 from . import Context, Measure
@@ -263,9 +264,10 @@ def section(
         ),
         notes=(
             f"Outlying: the move from the session before is farther from the median of the "
-            f"instrument's trailing returns than {plain(factor)} median absolute deviations; "
-            f"judged from {LEAST_RETURNS} returns on; or another source's mark of the session is "
-            f"more than {plain(limit_bps)} bps from it. A stale mark is from before the session. "
+            f"instrument's trailing returns than {numeral(plain(factor))} median absolute "
+            f"deviations; judged from {LEAST_RETURNS} returns on; or another source's mark of the "
+            f"session is more than {numeral(plain(limit_bps))} bps from it. A stale mark is from "
+            "before the session. "
             "The value touched is gross: that of every account without its sign, added up.",
         ),
     )
@@ -399,9 +401,14 @@ def attention(fact: MarksFact | Missing, context: Context) -> list[Attention]:
     found = [
         Attention(
             severity="warning",
-            text=f"The mark of {m.symbol} moved {move.size * 100:+.2f} % in one session, beyond "
-            f"{plain(factor)} MAD of its past ({move.limit(factor) * 100:.2f} %)"
-            + (f"; it values {m.value:,.0f} {m.currency}." if m.value is not None else "."),
+            text=f"The mark of {m.symbol} moved {numeral(move.size * 100, '+.2f')} % in one "
+            f"session, beyond {numeral(plain(factor))} MAD of its past "
+            f"({numeral(move.limit(factor) * 100, '.2f')} %)"
+            + (
+                f"; it values {numeral(m.value, ',.0f')} {m.currency}."
+                if m.value is not None
+                else "."
+            ),
             section=MARKS.name,
         )
         for m, move in far[:3]
@@ -410,8 +417,9 @@ def attention(fact: MarksFact | Missing, context: Context) -> list[Attention]:
         other = m.farthest()
         if day == last and other is not None and m.price is not None:
             words = (
-                f"The marks of {m.symbol} disagree: {plain(m.price)} by {m.source or 'no source'}, "
-                f"{plain(other.price)} by {other.source or 'no source'}."
+                f"The marks of {m.symbol} disagree: {numeral(plain(m.price))} by "
+                f"{m.source or 'no source'}, {numeral(plain(other.price))} by "
+                f"{other.source or 'no source'}."
             )
             found.append(Attention(severity="warning", text=words, section=MARKS.name))
     if len(far) > 3:

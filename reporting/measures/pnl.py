@@ -59,6 +59,7 @@ from ..model import (
     exact_sum,
     plain,
 )
+from ..numerals import numeral
 from ..page import BarsChart, Column, Figure, Line, Point, Section, Table, Target, Verdict, text
 from ..periods import TradingDay
 from . import Context, Measure
@@ -698,11 +699,11 @@ def _explained_chart(explanation: Explanation, total: Totals, base: str) -> Bars
             labels.append(label)
             values.append(rest)
     ends = [exact_sum(values[: n + 1]) for n in range(len(values))]
-    told = "; ".join(f"{n} {v:.2f}" for n, v in zip(labels, values, strict=True))
+    told = "; ".join(f"{n} {numeral(v, '.2f')}" for n, v in zip(labels, values, strict=True))
     return BarsChart(
         id="pnl_explain",
         title="What the net P&L comes from",
-        alt=f"{told}; net P&L {total.net:.2f} {base}.",
+        alt=f"{told}; net P&L {numeral(total.net, '.2f')} {base}.",
         unit=base,
         labels=(*labels, "Net P&L"),
         bars=Line(label="P&L", values=(*values, total.net)),
@@ -723,7 +724,7 @@ def _footed(table: Table) -> Table:
             continue
         shown = exact_sum(_cents(c.amount) for c in cells if isinstance(c, Money))
         if gap := EXACT.subtract(_cents(whole.amount), shown):
-            off.append(f"{column.label} {plain(gap)} {whole.currency}")
+            off.append(f"{column.label} {numeral(plain(gap))} {whole.currency}")
     if not off:
         return table
     note = f"Rounding, total less the rows as shown: {', '.join(off)}. The CSV has exact amounts."
@@ -1066,8 +1067,8 @@ def _chart(series: Sequence[Point], base: str) -> BarsChart:
     alt = "No session has a P&L."
     if known:
         alt = (
-            f"{len(known)} sessions; best {max(known):.2f}, worst {min(known):.2f}, "
-            f"sum {running:.2f} {base}."
+            f"{len(known)} sessions; best {numeral(max(known), '.2f')}, worst "
+            f"{numeral(min(known), '.2f')}, sum {numeral(running, '.2f')} {base}."
         )
     return BarsChart(
         id="pnl_daily",

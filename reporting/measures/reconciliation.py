@@ -36,6 +36,7 @@ from ..model import (
     Value,
     Why,
 )
+from ..numerals import numeral
 from ..page import Attention, Column, Figure, Section, Table, Verdict, text
 from ..periods import TradingDay, in_spans
 from . import Context, Measure
@@ -429,7 +430,7 @@ def _worth(standing: Sequence[Aged]) -> str:
         else:
             before = sums.get(each.last.currency, ZERO)
             sums[each.last.currency] = EXACT.add(before, abs(each.last.value))
-    words = [f"{amount:,.2f} {currency}" for currency, amount in sorted(sums.items())]
+    words = [f"{numeral(amount, ',.2f')} {currency}" for currency, amount in sorted(sums.items())]
     more = f" and {unknown} without a mark" if unknown and words else ""
     return f", worth {' and '.join(words)}{more}" if words else ""
 

@@ -67,6 +67,7 @@ from ..model import (
     exact_sum,
     plain,
 )
+from ..numerals import numeral, ours
 from ..page import (
     BarsChart,
     Chart,
@@ -311,7 +312,9 @@ def fees_of(cells: Iterable[ShortfallCell]) -> Decimal | Missing:
             else:
                 total = EXACT.add(total, fee.worth)
     if lacking:
-        words = ", ".join(f"{plain(amount)} {name}" for name, amount in sorted(lacking.items()))
+        words = ", ".join(
+            f"{numeral(plain(amount))} {name}" for name, amount in sorted(lacking.items())
+        )
         return Missing(why=Why.NO_DATA, detail=f"no rate for fees of {words}")
     return total
 
@@ -470,8 +473,9 @@ def _benchmarks(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, .
                 Column(key="coverage", label="Coverage"),
             ),
             rows=tuple(rows),
-            note=f"Median and p95 are weighted by notional too, within {plain(ERROR_PCT)} % of "
-            "themselves or 0.02 bps. Coverage: share of the fills that have the benchmark.",
+            note="Median and p95 are weighted by notional too, within "
+            f"{numeral(plain(ERROR_PCT))} % of themselves or {numeral('0.02')} bps. Coverage: "
+            "share of the fills that have the benchmark.",
         ),
     )
 
@@ -635,7 +639,9 @@ def _notes(fact: SlippageFact) -> tuple[str, ...]:
     for fee in (f for c in fact.shortfall for f in c.fees_apart):
         apart[fee.currency] = EXACT.add(apart.get(fee.currency, Decimal(0)), fee.amount)
     if apart:
-        words = ", ".join(f"{plain(amount)} {name}" for name, amount in sorted(apart.items()))
+        words = ", ".join(
+            f"{numeral(plain(amount))} {name}" for name, amount in sorted(apart.items())
+        )
         notes.append(
             f"Fees in another currency than the notional's: {words}. {_rates_said(fact.fee_rates)}"
         )
@@ -648,7 +654,8 @@ def _rates_said(rates: Sequence[FeeRate]) -> str:
         return "None has a rate, so that the shortfall's total is missing."
     if len({r.currency for r in rates}) == len(rates):
         each = (
-            f"{plain(r.rate)} {r.base} for 1 {r.currency} ({r.source}, {r.fixed_at.isoformat()})"
+            f"{numeral(plain(r.rate))} {r.base} for 1 {r.currency} "
+            f"({r.source}, {r.fixed_at.isoformat()})"
             for r in rates
         )
         return f"In the shortfall at {'; '.join(each)}."
@@ -742,7 +749,7 @@ def _cuts(fact: SlippageFact, currencies: Sequence[str]) -> tuple[Table, ...]:
         rows.append(
             (
                 text(label),
-                text(key or f"no {label.lower()}"),
+                text((ours(key) if label == "Size" else key) or f"no {label.lower()}"),
                 text(currency),
                 Count(value=sum(fills)),
                 _or_missing(measured, "no arrival price"),

@@ -38,6 +38,7 @@ from pydantic import model_validator
 
 from ..errors import ValidationFailed
 from ..model import Band, Duration, Frame, Frames, Missing, Moment, Ratio, Shown, Value, Why
+from ..numerals import numeral, ours
 from ..page import (
     Column,
     Figure,
@@ -745,7 +746,7 @@ class _Judged:
         if isinstance(share, Missing):
             return str(share)
         low, high = percent(share[0], ROUND_FLOOR), percent(share[1], ROUND_CEILING)
-        return f"{low} %" if low == high else f"{low} to {high} %"
+        return ours(f"{low} %" if low == high else f"{low} to {high} %")
 
     def figure(self, days: Days) -> Figure:
         return Figure(
@@ -821,7 +822,9 @@ def _summary(judged: Sequence[_Judged], figures: Sequence[Figure]) -> str:
         if row.promise and row.verdict is not Verdict.MET:
             missed = row.verdict is Verdict.MISSED
             verb = "missed" if missed else "may have missed"
-            parts.append(f"{row.target.title} {verb} {row.promise.value} % with {row.words}")
+            parts.append(
+                f"{row.target.title} {verb} {numeral(row.promise.value)} % with {row.words}"
+            )
     lost = [row.target.title for row in judged if not row.target.up_ms and not row.target.down_ms]
     if lost:
         parts.append(f"no data at all of {', '.join(lost)}")

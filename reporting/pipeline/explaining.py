@@ -54,6 +54,7 @@ from ..model import (
     exact_sum,
     plain,
 )
+from ..numerals import numbers_in
 from ..page import Citation, Document, Kind, Target, Verdict
 from ..periods import Span, days_between
 from ..policy import Policy
@@ -288,6 +289,8 @@ def explain(
     reconciled = None
     if made and reconcile:
         reconciled = tuple(_reconciled(made, asked, progress))
+    with numbers_in(document.locale):
+        as_printed = {"printed": _words(printed, document), **_judged(printed, report)}
     found = Explanation(
         report=document.id,
         status=document.status.value,
@@ -298,9 +301,8 @@ def explain(
         label=printed.label,
         section=printed.section,
         value=printed.value,
-        printed=_words(printed, document),
         exact=exactly(printed.value),
-        **_judged(printed, report),
+        **as_printed,
         formula=formula,
         days=days,
         earlier=tuple(c for c in document.citations if c.day < document.period.first)

@@ -149,6 +149,7 @@ def _drafted(
         revision=previous.revision + 1 if previous else 1,
         reason=reason or (_why(previous, days) if previous else ""),
         previous=previous,
+        locale=service.settings.locale,
         signoffs=signoffs_before(service, kind, period.label),
         retention=retention_of(service, kind, now),
         reviews=service.store.reviews(period.first, period.last, max(row.known_at for row in rows)),

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Literal
 
 from ..model import EXACT, plain
+from ..numerals import numeral
 
 Comparator = Literal["lt", "le", "gt", "ge"]
 #: How time without data is judged: left out, counted as bad, or printed as both bounds.
@@ -199,17 +200,19 @@ def promise(objective: Objective) -> str:
     more = "above" if objective.strict else "at least"
     match of:
         case ReportFigure():
-            return f"{COMPARED[of.comparator]} {plain(of.value)} {objective.unit}".strip()
+            return f"{COMPARED[of.comparator]} {numeral(plain(of.value))} {objective.unit}".strip()
         case Threshold():
-            share = percent(objective.goal)
-            bound = f"{COMPARED[of.comparator]} {plain(of.value)} {objective.unit}".strip()
+            share = numeral(percent(objective.goal))
+            bound = f"{COMPARED[of.comparator]} {numeral(plain(of.value))} {objective.unit}".strip()
             return f"{bound}, {share} % of the time"
         case Counts():
             within = latency_bound_ms(of)
             if within is not None:
                 than = "more than " if objective.strict else ""
-                return f"{than}{percent(objective.goal)} % within {plain(within)} ms"
+                return (
+                    f"{than}{numeral(percent(objective.goal))} % within {numeral(plain(within))} ms"
+                )
             if not of.good:
                 less = "below" if objective.strict else "at most"
-                return f"{less} {percent(1 - objective.goal)} %"
-    return f"{more} {percent(objective.goal)} %"
+                return f"{less} {numeral(percent(1 - objective.goal))} %"
+    return f"{more} {numeral(percent(objective.goal))} %"

@@ -1,8 +1,9 @@
 """Document to HTML, PDF, CSV and mail: the only door to jinja2 and WeasyPrint.
 
-The same document gives the same bytes in every process, time zone, locale and folder. Nothing
-here reads a clock; fonts are ours and travel inside the HTML as ``data:`` URIs, so that the PDF
-is made from the very HTML that is issued, without network and without files.
+The same document gives the same bytes in every process, time zone, locale and folder: how numbers
+are written is in the document. Nothing here reads a clock; fonts are ours and travel inside the
+HTML as ``data:`` URIs, so that the PDF is made from the very HTML that is issued, without network
+and without files.
 
 Numbers are rounded here and nowhere else: half-even, and never across a line that matters. What
 is below 100 % is not printed as 100 %, what missed its target is not printed as the target.
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from importlib import metadata
@@ -34,7 +35,6 @@ from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
@@ -55,7 +55,19 @@ from ..model import (
     exact_sum,
     plain,
 )
-from ..page import Column, Difference, Document, Figure, Gap, Kind, Table, Target, Verdict
+from ..numerals import MINUS, numbers_in, numeral
+from ..page import (
+    Column,
+    Difference,
+    Document,
+    Figure,
+    Gap,
+    Kind,
+    Table,
+    Target,
+    Verdict,
+    as_printed,
+)
 from ..periods import in_spans
 from ..resources import resource
 from ..seal import canonical
@@ -74,7 +86,9 @@ SHORT_DETAIL = 26
 
 MEND = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
-NBSP, MINUS = "\u00a0", "\u2212"
+NBSP, THIN = "\u00a0", "\u2009"
+#: The space that parts groups of three digits, where a locale has one.
+GROUPED = re.compile(r"(?<=\d)[\u00a0\u202f](?=\d{3}(?!\d))")
 
 
 # --- the three results ---------------------------------------------------------------------
@@ -84,23 +98,24 @@ def render_html(document: Document) -> bytes:
     """The page: one self-contained file, UTF-8, without script or any outside reference."""
     # What is printed is what facts.json holds: 1.50 and 1.5 are one number and print alike.
     facts = document.model_dump_json()
-    document = Document.model_validate_json(facts)
+    document = as_printed(Document.model_validate_json(facts))
     template = environment().get_template(f"{document.kind.value}.html")
     # The appendix is as long as its mapping, and takes no rows from the results.
     appendix = sum(len(t.rows) for s in document.sections if s.id == APPENDIX for t in s.tables)
     tables = [t for s in document.sections for t in s.tables]
     limits = _row_limits(tables, ROWS_ON_PAGE + appendix)
-    html = template.render(
-        d=document,
-        zone=document.period.zone,
-        limits=limits,
-        styles={
-            name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
-            for name in ("page", "screen", "print")
-        },
-        fonts=Markup(_font_css(facts)),
-        dark_figures=Markup(charts.recolour_css(charts.LIGHT, charts.DARK)),
-    )
+    with numbers_in(document.locale):
+        html = template.render(
+            d=document,
+            zone=document.period.zone,
+            limits=limits,
+            styles={
+                name: Markup((templates_folder() / f"{name}.css").read_text("utf-8"))
+                for name in ("page", "screen", "print")
+            },
+            fonts=Markup(_font_css(facts)),
+            dark_figures=Markup(charts.recolour_css(charts.LIGHT, charts.DARK)),
+        )
     return drawable(html).encode()
 
 
@@ -305,7 +320,7 @@ class _Changed:
 def render_differences(document: Document) -> bytes:
     """A page of its own: every figure that differs from the superseded revision, by section."""
     facts = document.model_dump_json()
-    document = Document.model_validate_json(facts)
+    document = as_printed(Document.model_validate_json(facts))
     groups = {s.id: (s.title, list[_Changed]()) for s in document.sections}
     elsewhere = ("Not in this revision", list[_Changed]())
     tables = {t.id for s in document.sections for t in s.tables}
@@ -316,10 +331,9 @@ def render_differences(document: Document) -> bytes:
         _, rows = groups[each.section] if known else elsewhere
         change = _change(each.before, each.after)
         rows.append(_Changed(each, change, anchor if known else "differences"))
-    html = (
-        environment()
-        .get_template("differences.html")
-        .render(
+    template = environment().get_template("differences.html")
+    with numbers_in(document.locale):
+        html = template.render(
             d=document,
             zone=document.period.zone,
             groups=[(title, rows) for title, rows in [*groups.values(), elsewhere] if rows],
@@ -329,7 +343,6 @@ def render_differences(document: Document) -> bytes:
             },
             fonts=Markup(_font_css(facts)),
         )
-    )
     return drawable(html).encode()
 
 
@@ -446,10 +459,8 @@ def _unit(number: str, unit: str, wanted: bool) -> str:
 
 
 def _number(value: Decimal, places: int, signed: bool) -> str:
-    """Thousands separators and exactly ``places`` decimals, whatever the locale around us."""
-    pattern = "#,##0" + ("." + "0" * places if places else "")
-    with localcontext(Context(prec=100)):
-        shown = format_decimal(abs(value), pattern, locale="en", decimal_quantization=False)
+    """Grouped thousands and exactly ``places`` decimals, in the locale that is printed in."""
+    shown = numeral(value.copy_abs(), f",.{places}f")
     if not value:
         return shown
     return (MINUS if value < 0 else "+" if signed else "") + shown
@@ -524,7 +535,7 @@ def _duration_words(ms: int, signed: bool) -> str:
         if not seconds and rest:
             return f"{sign}{rest}{NBSP}ms"
         tail = f".{rest:03d}" if rest else ""
-        return f"{sign}{seconds}{tail}{NBSP}s"
+        return f"{sign}{numeral(f'{seconds}{tail}')}{NBSP}s"
     whole = round(Fraction(size, 1_000))
     minutes, s = divmod(whole, 60)
     hours, m = divmod(minutes, 60)
@@ -661,7 +672,9 @@ def _cell(value: Shown, zone: str, digits: int | None, *, unit: bool) -> str:
     """
     if isinstance(value, Missing):
         return f"— {value.detail if 0 < len(value.detail) <= SHORT_DETAIL else value.why}"
-    return words(value, zone, digits=digits, unit=unit)
+    shown = words(value, zone, digits=digits, unit=unit)
+    # Cells of numbers never wrap, so a space between groups may be thinner than that of columns.
+    return shown if isinstance(value, Text) else GROUPED.sub(THIN, shown)
 
 
 def _adds_up(table: Table) -> bool:

@@ -12,16 +12,16 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 import css_inline
 
 from .. import charts
 from ..document.compliance import is_masked
-from ..model import Missing, Money, Shown
-from ..page import Chart, Document, Figure, Kind, Status, Verdict
+from ..model import Count, Missing, Money, Shown
+from ..numerals import MINUS, numbers_in
+from ..page import Chart, Document, Figure, Kind, Status, Verdict, as_printed
 from ..seal import canonical
-from . import MINUS, NBSP, drawable, environment, gaps_in_spans, negative, words
+from . import GROUPED, NBSP, drawable, environment, gaps_in_spans, negative, words
 
 #: Mail clients cut what is longer; Gmail does at 102 kB.
 HTML_MAX_BYTES = 100_000
@@ -77,13 +77,21 @@ def render_mail(
     duplicate of a mail whose delivery is not known".
     """
     document = Document.model_validate_json(document.model_dump_json())
+    digest = hashlib.sha256(canonical(document)).hexdigest()
+    with numbers_in(document.locale):
+        return _mail(as_printed(document), digest, attached, place, marks)
+
+
+def _mail(
+    document: Document, digest: str, attached: Sequence[str], place: str, marks: Sequence[str]
+) -> MailBody:
     pictures = tuple(_picture(chart) for chart in _chosen(document))
     given = {
         "d": document,
         "zone": document.period.zone,
         "verdict": verdict_words(document),
         "masked": is_masked(document),
-        "digest": hashlib.sha256(canonical(document)).hexdigest(),
+        "digest": digest,
         # A page of a part says nothing that its section doesn't.
         "split": {s.id for s in document.sections if "." in s.id},
         "sign_off": SIGN_OFF,
@@ -163,8 +171,7 @@ def _brief(figure: Figure) -> str:
     if isinstance(value, Missing):
         return "not known"
     if isinstance(value, Money) and abs(value.amount) >= 1_000:
-        whole = Money(amount=Decimal(round(value.amount)), currency=value.currency)
-        return _typed(words(whole)).replace(".00 ", " ")
+        return _typed(words(Count(value=round(value.amount), unit=value.currency)))
     return _typed(one_line(words(value, target=figure.target))).replace(" - ", "-")
 
 
@@ -175,7 +182,17 @@ def one_line(text: str) -> str:
 
 def _typed(text: str) -> str:
     """Signs that a keyboard has, so that numbers can be searched for and copied."""
+    return _in_lines(text).replace(_TOGETHER, " ")
+
+
+def _in_lines(text: str) -> str:
+    """The same for text that is still to be broken into lines, which no number may be."""
+    text = GROUPED.sub(_TOGETHER, text)
     return text.replace(MINUS, "-").replace(NBSP, " ").replace("–", "-")
+
+
+#: Keeps the groups of a number on one line.
+_TOGETHER = "\u202f"
 
 
 # --- what the templates call ---------------------------------------------------------------
@@ -196,14 +213,14 @@ def _picture(chart: Chart) -> Picture:
 
 def clipped(text: str, signs: int = LINE_SIGNS) -> str:
     """``text`` on one line, cut where it is longer than ``signs``."""
-    line = re.sub(r"[^\S\u00a0]+", " ", text).strip()
+    line = re.sub(r"[^\S\u00a0\u202f]+", " ", text).strip()
     return line if len(line) <= signs else f"{line[: signs - 1]}…"
 
 
 def wrapped(text: str, indent: int = 0, first: str = "") -> str:
     """``text`` in lines of 72 signs at most; ``first`` stands before the first one."""
     return textwrap.fill(
-        clipped(_typed(text)),
+        clipped(_in_lines(text)),
         72,
         initial_indent=" " * indent + first,
         subsequent_indent=" " * (indent + len(first)),
@@ -213,16 +230,16 @@ def wrapped(text: str, indent: int = 0, first: str = "") -> str:
 
 def said(value: Shown, zone: str, signed: bool = False) -> str:
     """A value in plain text."""
-    return _typed(words(value, zone, signed=signed))
+    return _in_lines(words(value, zone, signed=signed))
 
 
 def said_figure(figure: Figure, zone: str) -> str:
     """A figure's value in plain text, rounded as on the page."""
-    return clipped(_typed(words(figure.value, zone, target=figure.target)))
+    return clipped(_in_lines(words(figure.value, zone, target=figure.target)))
 
 
 def _pair(label: str, value: str) -> str:
     """A label and its value at the right edge, under each other where both don't fit one line."""
-    label = clipped(_typed(label))
+    label = clipped(_in_lines(label))
     room = 70 - len(label) - len(value)
     return f"  {label}{' ' * room}{value}" if room > 1 else f"{wrapped(label, 2)}\n{value:>72}"

@@ -12,6 +12,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from ...model import Count, plain
+from ...numerals import numeral
 from ...page import Attention, Column, Document, Figure, Kind, Section, Table, text
 from ...policy import Policy
 from ...policy.compliance import Attestation, Compliance, Control, Framework
@@ -187,7 +188,11 @@ def _test(control: Control) -> str:
     """The test in words with the bound that the mapping sets."""
     unit = "h" if control.test == "sealed_within" else control.unit
     bounds = [("at most", control.at_most), ("at least", control.at_least)]
-    words = [f"{word} {plain(bound)} {unit}".strip() for word, bound in bounds if bound is not None]
+    words = [
+        f"{word} {numeral(plain(bound))} {unit}".strip()
+        for word, bound in bounds
+        if bound is not None
+    ]
     if words:
         return f"{CHECKS[control.test].words}: {' and '.join(words)}"
     return (

@@ -27,6 +27,7 @@ from ...model import (
     Window,
     plain,
 )
+from ...numerals import numeral, ours
 from ...page import Document, Figure, Verdict
 from ...policy import Policy
 from ...policy.compliance import Control, Test
@@ -91,7 +92,7 @@ def _sealed_within(held: Held, control: Control) -> Answer:
     # Tenths of an hour, rounded up: what was late must not read as in time.
     longest = Decimal(-(-max(waits) // timedelta(minutes=6))) / 10
     kept = sum(wait <= allowed for wait in waits)
-    answer = _all(kept, len(waits), f"days in time, the slowest after {plain(longest)} h")
+    answer = _all(kept, len(waits), f"days in time, the slowest after {numeral(plain(longest))} h")
     more = len(held.days) - len(waits)
     return _more(answer, f"{more} restated or FLASH, not judged" if more else "")
 
@@ -124,7 +125,8 @@ def _control_totals(held: Held, control: Control) -> Answer:
         return Answer("missed", f"rows read of rows that there are: {listed(wrong)} (Sources)")
     rows = sum(s.rows for s, _ in counted)
     names = listed(list(dict.fromkeys(s.query for s, _ in counted)))
-    return Answer("met", f"{names}: {rows:,} rows read, {rows:,} by the source itself (Sources)")
+    many = numeral(rows, ",")
+    return Answer("met", f"{names}: {many} rows read, {many} by the source itself (Sources)")
 
 
 def _restatements_explained(held: Held, control: Control) -> Answer:
@@ -338,16 +340,16 @@ def _said(value: Shown) -> str:
     """A value in words that need no rounding."""
     match value:
         case Count() | Number():
-            number = f"{value.value:,}" if isinstance(value, Count) else plain(value.value)
-            return f"{number} {value.unit}".strip()
+            number = (value.value, ",") if isinstance(value, Count) else (plain(value.value),)
+            return f"{numeral(*number)} {value.unit}".strip()
         case Money():
-            return f"{plain(value.amount)} {value.currency}"
+            return f"{numeral(plain(value.amount))} {value.currency}"
         case Ratio():
-            return f"{plain(value.numerator)} of {plain(value.denominator)}"
+            return ours(f"{plain(value.numerator)} of {plain(value.denominator)}")
         case Duration():
-            return f"{plain(Decimal(value.ms) / 1000)} s"
+            return f"{numeral(plain(Decimal(value.ms) / 1000))} s"
         case Bps():
-            return f"{plain(value.cost)} of {plain(value.notional)} notional"
+            return ours(f"{plain(value.cost)} of {plain(value.notional)} notional")
         case _:
             return str(value)
 
@@ -356,4 +358,4 @@ def _share(standing: Standing | None) -> str:
     """Of an objective, the lower bound of its share of good, rounded down."""
     if standing is None or not isinstance(standing.share, Share):
         return ""
-    return f", at least {plain(Decimal(int(standing.share.low * 10_000)) / 100)} %"
+    return f", at least {numeral(plain(Decimal(int(standing.share.low * 10_000)) / 100))} %"

@@ -38,6 +38,7 @@ OURS: Mapping[type[Value], frozenset[str]] = {
             "sources",
             "policy_digest",
             "checkpoint",
+            "locale",
         )
     ),
     Citation: frozenset(("digest",)),

@@ -9,6 +9,7 @@ from ...book import Cell
 from ...measures.pnl import Totals
 from ...measures.slippage import SlippageCell
 from ...model import Count, Missing, Money, Shown
+from ...numerals import numeral
 from ...page import Column, Figure, Section, Table, text
 from ..courses import course_chart
 from .records import Kind, Record, grouped, short, slug, total_of, translated
@@ -54,9 +55,8 @@ def _summary(record: Record) -> str:
         return f"The result in base is missing: {record.total}."
     did = "Gained" if record.net > 0 else "Lost" if record.net < 0 else "Neither gained nor lost"
     amount = f" {whole(abs(record.net), record.base)}" if record.net else ""
-    return (
-        f"{did}{amount} net of fees with {record.fills:,} fill{'' if record.fills == 1 else 's'}."
-    )
+    fills = f"{numeral(record.fills, ',')} fill{'' if record.fills == 1 else 's'}"
+    return f"{did}{amount} net of fees with {fills}."
 
 
 def _page_tables(record: Record) -> Iterator[Table]:

@@ -21,6 +21,7 @@ from ...measures.fill_rate import in_full
 from ...measures.pnl import Totals
 from ...measures.slippage import SlippageCell
 from ...model import Bps, Count, Missing, Money, Number, Ratio, Shown, Text, Why
+from ...numerals import numeral
 from ...page import text
 from .records import Record, translated
 
@@ -132,7 +133,7 @@ def _percent(nets: Sequence[Decimal]) -> str:
     share = hit_rate(nets)
     if isinstance(share, Missing) or share.fraction is None:
         return "none won or lost"
-    return f"{to_places(share.fraction * 100)} %"
+    return f"{numeral(to_places(share.fraction * 100))} %"
 
 
 def _factor(nets: Sequence[Decimal]) -> Number | Missing:
@@ -142,7 +143,7 @@ def _factor(nets: Sequence[Decimal]) -> Number | Missing:
 
 def _factor_words(nets: Sequence[Decimal]) -> str:
     factor = profit_factor(nets)
-    return factor.detail if isinstance(factor, Missing) else str(to_places(factor, 2))
+    return factor.detail if isinstance(factor, Missing) else numeral(to_places(factor, 2))
 
 
 def _fees_of_gross(total: Totals | Missing) -> Ratio | Missing:
@@ -159,7 +160,7 @@ def partial(covered: Ratio) -> str:
         return ""
     # Never "100.0 %" of what is not all.
     share = min(to_places(covered.fraction * 100), Decimal("99.9"))
-    return f"of the {share} % of fills with an arrival price; the rest is not known"
+    return f"of the {numeral(share)} % of fills with an arrival price; the rest is not known"
 
 
 def slippage_of(record: Record, trades: Sequence[SlippageCell]) -> Bps | Missing:
@@ -191,12 +192,12 @@ def _error_words(ratio: Sharpe | Missing, places: int, scale: float = 1.0) -> st
     """ "standard error 0.134, 95 % interval −0.266 to 0.370"."""
     if isinstance(ratio, Missing):
         return ""
-    error = to_places(ratio.error * scale, places)
+    error = numeral(to_places(ratio.error * scale, places))
     return f"standard error {error}, {LEVEL_WORDS} interval {_ends(ratio, places, scale)}"
 
 
 def _ends(ratio: Sharpe, places: int, scale: float) -> str:
-    low, high = (to_places(x * scale, places) for x in (ratio.low, ratio.high))
+    low, high = (numeral(to_places(x * scale, places)) for x in (ratio.low, ratio.high))
     return f"{low} to {high}".replace("-", "−")
 
 
@@ -208,4 +209,4 @@ def _fall_words(fall: Drawdown) -> str:
 
 def whole(amount: Decimal, currency: str) -> str:
     """An amount for a sentence: "−38,328 USD"."""
-    return f"{amount:,.0f} {currency}".replace("-", "−")
+    return f"{numeral(amount, ',.0f')} {currency}".replace("-", "−")

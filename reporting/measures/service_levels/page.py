@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ...model import Band, Count, Duration, Missing, Number, Ratio, Shown, exact_sum, plain
+from ...numerals import numeral, ours
 from ...page import Column, Figure, Section, Table, text
 from ...periods import day_length_ms
 from .. import Context as Page
@@ -149,22 +150,22 @@ def _measured(level: Level) -> str:
     """The sufficient statistics in words: what the share is made of."""
     if level.budgeting != "occurrences" and level.slices:
         found = level.slices
-        words = f"{found.good:,} of {found.good + found.bad:,} slices good"
+        words = f"{numeral(found.good, ',')} of {numeral(found.good + found.bad, ',')} slices good"
         others = [(found.empty, "without traffic"), (found.unknown, "unknown")]
-        return ", ".join([words, *(f"{n:,} {what}" for n, what in others if n)])
+        return ", ".join([words, *(f"{numeral(n, ',')} {what}" for n, what in others if n)])
     if level.kind == "counts" and level.events:
         good, total = (_events_words(n) for n in (level.events.good, level.events.total))
         doubt = exact_sum([level.events.doubtful, level.events.doubtful_bad])
         words = f"{good} of {total} events good"
         return f"{words}, {_events_words(doubt)} doubtful" if doubt else words
     if level.time and level.values:
-        return f"{level.values.samples:,} samples"
+        return f"{numeral(level.values.samples, ',')} samples"
     return "no value"
 
 
 def _events_words(number: Decimal) -> str:
     """Whole events; what the split at midnight left over is rounded for the eye."""
-    return f"{number.to_integral_value(ROUND_HALF_EVEN):,}"
+    return numeral(number.to_integral_value(ROUND_HALF_EVEN), ",")
 
 
 def _percentiles(level: Level) -> Iterator[Shown]:
@@ -176,7 +177,7 @@ def _percentiles(level: Level) -> Iterator[Shown]:
                 yield text("no traffic")
                 continue
             low, high = found
-            yield text(f"{plain(low)} to {plain(high)}" if high else f"over {plain(low)}")
+            yield text(ours(f"{plain(low)} to {plain(high)}" if high else f"over {plain(low)}"))
         elif isinstance(stats, Stats):
             yield Number(value=_short(getattr(stats, name)))
         else:
@@ -234,7 +235,10 @@ def _notes(levels: Sequence[Level], unsealed_ms: int) -> Iterator[str]:
     off = [x for x in levels if x.cross_check_pct and x.cross_check_pct > CROSS_CHECK_PCT]
     if off:
         yield (
-            f"More than {CROSS_CHECK_PCT} % from the server's own increase(), which extrapolates: "
-            + ", ".join(f"{x.title} by {plain(x.cross_check_pct or Decimal(0))} %" for x in off)
+            f"More than {numeral(CROSS_CHECK_PCT)} % from the server's own increase(), which "
+            "extrapolates: "
+            + ", ".join(
+                f"{x.title} by {numeral(plain(x.cross_check_pct or Decimal(0)))} %" for x in off
+            )
             + "."
         )

@@ -41,7 +41,7 @@ from .facts import (
     VarFact,
     VarLevel,
 )
-from .page import plain_pct, section, without_words
+from .page import plain_pct, said_pct, section, without_words
 
 __all__ = [
     "ES_LEVEL",
@@ -59,6 +59,7 @@ __all__ = [
     "merge",
     "of_day",
     "plain_pct",
+    "said_pct",
     "section",
     "without_words",
 ]

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from ...model import EXACT, WIDE, Count, Exact, Missing, Money, Number, Ratio, Shown, Why
+from ...numerals import numeral, ours
 from ...page import Column, Figure, Point, Section, Table, Verdict, text
 from ...risk import LEVELS
 from ...risk.exposure import concentration, exposure, netted
@@ -30,6 +31,11 @@ ROUNDED = Context(prec=60, rounding=ROUND_HALF_EVEN)
 def plain_pct(level: str) -> str:
     """ "0.975" → "97.5"."""
     return format((Decimal(level) * 100).normalize(), "f")
+
+
+def said_pct(level: str) -> str:
+    """The same for a sentence."""
+    return numeral(plain_pct(level))
 
 
 def section(
@@ -64,7 +70,7 @@ def _summary(last: VarDay) -> str:
     without = f", without {without_words(last)}," if last.left_out else ""
     return (
         f"With the closing positions{without} one day in a hundred loses more than "
-        f"{last.levels[-1].var:,.0f} {last.base}."
+        f"{numeral(last.levels[-1].var, ',.0f')} {last.base}."
         + (" What all of them together would lose is not known." if without else "")
     )
 
@@ -73,7 +79,7 @@ def without_words(day: VarDay, why: bool = False) -> str:
     """What the estimate leaves out, with its value: "CCC Corp (30.00 USD)"."""
     listed = []
     for x, value in day.without:
-        worth = f"{value}" if isinstance(value, Missing) else f"{value:,.2f} {day.base}"
+        worth = f"{value}" if isinstance(value, Missing) else f"{numeral(value, ',.2f')} {day.base}"
         reason = f": {x.reason.detail}" if why and value != x.reason else ""
         listed.append(f"{x.symbol} ({worth}{reason})")
     more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
@@ -117,7 +123,7 @@ def _figures(last: VarDay, days: Sequence[tuple[Any, VarFact | Missing]]) -> tup
         figures += [
             Figure(
                 id=f"var.{name}_{pct}",
-                label=f"{label} {pct} %, one day",
+                label=f"{label} {numeral(pct)} %, one day",
                 value=_amount(found, name, last.base),
                 series=_series(days, level) if name == "var" else (),
                 note=note if (name, level) == ("var", VAR_LEVEL) else "",
@@ -202,8 +208,8 @@ def _by_day(fact: VarFact) -> Table:
     for level in levels:
         pct = plain_pct(level)
         columns += [
-            Column(key=f"var_{pct}", label=f"VaR {pct} %"),
-            Column(key=f"es_{pct}", label=f"ES {pct} %"),
+            Column(key=f"var_{pct}", label=f"VaR {numeral(pct)} %"),
+            Column(key=f"es_{pct}", label=f"ES {numeral(pct)} %"),
         ]
     columns.append(Column(key="without", label="Left out", align="left", shown=False))
     return Table(
@@ -272,7 +278,7 @@ def _methods(last: VarDay) -> Table:
                 columns.append(
                     Column(
                         key=f"{name.lower()}_{pct}{f'_{HORIZON}d' if scaled else ''}",
-                        label=f"{name} {pct} %{', ten days' if scaled else ''}",
+                        label=f"{name} {numeral(pct)} %{', ten days' if scaled else ''}",
                         shown=not scaled or (level == VAR_LEVEL and which == 0),
                     )
                 )
@@ -282,13 +288,13 @@ def _methods(last: VarDay) -> Table:
         for level, which, scaled in keys:
             amount = estimates.get((method, level), (NOT_THEN, NOT_THEN))[which]
             if isinstance(amount, Missing):
-                cells.append(amount)
+                cells.append(amount.model_copy(update={"detail": ours(amount.detail)}))
                 continue
             if scaled:
                 amount = ROUNDED.multiply(amount, ROUNDED.sqrt(Decimal(HORIZON)))
                 amount = amount.quantize(CENT, context=WIDE)
             cells.append(Money(amount=amount, currency=last.base))
-        rows.append((text(title), *cells))
+        rows.append((text(ours(title)), *cells))
     return Table(
         id="var_methods",
         title="VaR and ES by method, one day",
@@ -301,7 +307,7 @@ def _methods(last: VarDay) -> Table:
 
 def _shares(last: VarDay) -> Table:
     """Components of strategies, agents and instruments, each kind the largest first."""
-    at_var, at_es = plain_pct(VAR_LEVEL), plain_pct(ES_LEVEL)
+    at_var, at_es = said_pct(VAR_LEVEL), said_pct(ES_LEVEL)
 
     def money(amount: Decimal) -> Money:
         return Money(amount=amount, currency=last.base)
