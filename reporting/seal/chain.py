@@ -9,18 +9,22 @@ the part of the tree above them) can be worked out in another process.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
+from .canonical import canonical
+from .checkpoint import KEY_CHANGED
 from .merkle import Peaks, grown, levels, peaks, root_of
 
 GENESIS = bytes(32)
 HASH = 32
 #: Entries of one part; a power of two, so that parts are whole subtrees.
 PART = 1 << 13
+_MARK = f'"event":"{KEY_CHANGED}"'.encode()
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -57,6 +61,44 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """Chain and tree of the log at one size, in at most 64 hashes: a walk goes on from there.
+
+    It is RFC 9162's tree as a compact range, and says nothing by itself: who has it from elsewhere
+    compares :attr:`root` and the chain hash with a checkpoint.
+    """
+
+    size: int = 0
+    chain_hash: bytes = GENESIS
+    peaks: Peaks = ()
+
+    @property
+    def root(self) -> bytes:
+        """The root over all of its entries."""
+        return root_of(self.peaks)
+
+    def __bytes__(self) -> bytes:
+        hashes = [top.hex() for _, top in self.peaks]
+        return canonical({"size": self.size, "chain_hash": self.chain_hash.hex(), "peaks": hashes})
+
+    @classmethod
+    def parse(cls, body: bytes) -> Tree:
+        """What :meth:`__bytes__` wrote; :class:`ValueError` for anything else."""
+        try:
+            told = json.loads(body)
+            size, hashes = int(told["size"]), [bytes.fromhex(h) for h in told["peaks"]]
+            heights = [h for h in reversed(range(size.bit_length())) if size >> h & 1]
+            tops = tuple(zip(heights, hashes, strict=True))
+            found = cls(size, bytes.fromhex(told["chain_hash"]), tops)
+            exact = bytes(found) == body and {len(found.chain_hash), *map(len, hashes)} == {HASH}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            exact = False
+        if not exact:
+            raise ValueError("is no tree of a log")
+        return found
+
+
+@dataclass(frozen=True)
 class ChainReport:
     """What a walk over the whole audit log found.
 
@@ -89,7 +131,8 @@ class Stored:
 class LogPart:
     """Entries ``first`` to ``first + size - 1``, hashed; ``problem`` is what is wrong with them.
 
-    ``leaves`` are joined; ``wanted`` holds the part's peaks at each size that a claim is about.
+    ``leaves`` are joined; ``wanted`` holds the part's peaks at each size that a claim is about, and
+    ``changes`` each entry, with its number, that may say that the key of checkpoints changed.
     """
 
     first: int
@@ -98,6 +141,7 @@ class LogPart:
     wanted: Mapping[int, Peaks]
     stored: Stored | None = None
     problem: str = ""
+    changes: tuple[tuple[int, bytes], ...] = ()
 
     @property
     def size(self) -> int:
@@ -106,29 +150,35 @@ class LogPart:
 
 
 def part_of(
-    first: int, entries: Sequence[bytes], wanted: Collection[int], stored: Stored | None = None
+    first: int,
+    entries: Sequence[bytes],
+    wanted: Collection[int],
+    stored: Stored | None = None,
+    joined: bytes | None = None,
 ) -> LogPart:
-    """Hash the entries from ``first`` on (one more than a multiple of :data:`PART`).
+    """Hash the entries from ``first`` on, up to the next multiple of :data:`PART` at most.
 
     ``wanted`` are sizes of the log. With ``stored`` the leaves are compared with the database's.
+    ``joined`` are the entries as one, if the caller has that: it is searched faster.
     """
     # leaf_hash(), written out, as in merkle.levels.
     leaves = [sha256(b"\x00" + entry).digest() for entry in entries]
-    joined = b"".join(leaves)
-    built = levels(leaves)
-    before = first - 1
+    hashes = b"".join(leaves)
+    before, size = first - 1, len(leaves)
+    sizes = [n for n in wanted if before < n <= before + size]
+    if before % PART:  # no whole subtree begins here: its leaves stand for themselves
+        single = tuple((0, leaf) for leaf in leaves)
+        tops, at = single, {n: single[: n - before] for n in sizes}
+    else:
+        built = levels(leaves)
+        tops, at = peaks(built, size), {n: peaks(built, n - before) for n in sizes}
     problem = ""
-    if stored is not None and stored.leaf_hashes != joined:
-        at = _differs(stored.leaf_hashes, joined)
-        problem = f"entry {first + at} was edited"
-    return LogPart(
-        first,
-        joined,
-        peaks(built, len(leaves)),
-        {n: peaks(built, n - before) for n in wanted if before < n <= before + len(leaves)},
-        stored,
-        problem,
-    )
+    if stored is not None and stored.leaf_hashes != hashes:
+        problem = f"entry {first + _differs(stored.leaf_hashes, hashes)} was edited"
+    changes: tuple[tuple[int, bytes], ...] = ()
+    if joined is None or _MARK in joined:
+        changes = tuple((n, e) for n, e in enumerate(entries, first) if _MARK in e)
+    return LogPart(first, hashes, tops, at, stored, problem, changes)
 
 
 def _differs(one: bytes, other: bytes) -> int:
@@ -141,20 +191,29 @@ def _differs(one: bytes, other: bytes) -> int:
 
 @dataclass
 class Walk:
-    """A walk over the log, part by part, up to the first problem."""
+    """A walk over the log, part by part, up to the first problem.
+
+    It begins after ``start``, of which the claims at that size have to be true; there are none of
+    a smaller one.
+    """
 
     claims: Sequence[Claim] = ()
-    size: int = 0
-    head: bytes = GENESIS
-    tops: Peaks = ()
+    start: Tree = Tree()
     problem: str = ""
+    changes: list[tuple[int, bytes]] = field(default_factory=list)
     _open: dict[int, list[Claim]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
+        self.size, self.head, self.tops = self.start.size, self.start.chain_hash, self.start.peaks
         for claim in self.claims:
             if claim.size > 0:
                 self._open[claim.size].append(claim)
-        self.problem = self._forked()
+        self.problem = self._forked() or self._compared(self.size, self.head, self.start.root)
+
+    @property
+    def tree(self) -> Tree:
+        """What was walked over, to go on from."""
+        return Tree(self.size, self.head, self.tops)
 
     @property
     def wanted(self) -> frozenset[int]:
@@ -191,17 +250,23 @@ class Walk:
             return
         for size in sorted(self._open.keys() & part.wanted.keys()):
             root = root_of(grown(self.tops, part.wanted[size]))
-            for claim in self._open.pop(size):
-                chained = claim.chain_hash in (b"", chain[size - part.first])
-                if not chained or claim.root not in (b"", root):
-                    what = "tree" if chained else "chain"
-                    where = f" in {claim.where}" if claim.where else ""
-                    self.problem = f"the {what} up to entry {size} differs from its checkpoint"
-                    self.problem += where
-                    return
+            self.problem = self._compared(size, chain[size - part.first], root)
+            if self.problem:
+                return
         self.size += part.size
         self.head = previous
         self.tops = grown(self.tops, part.peaks)
+        self.changes += part.changes
+
+    def _compared(self, size: int, chain: bytes, root: bytes) -> str:
+        """The first claim about the log at ``size`` that is not true of it."""
+        for claim in self._open.pop(size, ()):
+            chained = claim.chain_hash in (b"", chain)
+            if not chained or claim.root not in (b"", root):
+                what = "tree" if chained else "chain"
+                where = f" in {claim.where}" if claim.where else ""
+                return f"the {what} up to entry {size} differs from its checkpoint{where}"
+        return ""
 
     def _stored_differ(self, part: LogPart, before: bytes, chain: Sequence[bytes]) -> str:
         """The first link of a part that the database has otherwise."""

@@ -21,7 +21,7 @@ import pytest
 from reporting import pipeline
 from reporting.errors import SourceUnavailable, UsageError, ValidationFailed
 from reporting.pipeline import auditing
-from reporting.seal import Claim, Signer, new_key, parse_note
+from reporting.seal import Claim, Signer, Verifier, new_key, parse_note
 from reporting.settings import load, operating_user
 
 from ..line.site import ROOT, Site
@@ -456,7 +456,7 @@ def test_from_the_first_signed_note_on_every_note_is_signed(site: Site, tmp_path
     assert (found.ok, found.notes, found.signed) == (True, 2, 1)
     key = str(auditing.signer_of(site.service()).verifier)  # type: ignore[union-attr]
     assert auditing.verify_log(unsigned, vkey=key).ok
-    assert auditing.verify_log(unsigned).key == ""
+    assert auditing.verify_log(unsigned).keys is None
     assert not auditing.checkpoint_now(unsigned).signed  # somebody goes on without the key
     assert "is not signed by" in problem(site)
     stranger = Signer.load(signed.origin, new_key(), "x").verifier
@@ -565,6 +565,7 @@ def test_growth_is_proved(site: Site, tmp_path: Path) -> None:
 
 def test_a_proof_of_an_edited_entry_is_refused(site: Site) -> None:
     write(site, 9)
+    auditing.checkpoint_now(site.service())
     tamper(site, edit([]))
     done = run(site, "prove", "5", code=4)
     assert "does not lead to the checkpoint's root" in done["error"]
@@ -604,7 +605,7 @@ def test_a_key_is_made_once_and_for_its_owner_only(site: Site, tmp_path: Path) -
     made = run(site, "keygen", str(file))
     assert file.stat().st_mode & 0o777 == 0o600
     note = auditing.checkpoint(site.service(checkpoint_key_file=file))
-    assert note.problem(auditing.Verifier.parse(made["vkey"])) == ""
+    assert note.problem(Verifier.parse(made["vkey"])) == ""
     before = file.read_bytes()
     assert "never replaced" in run(site, "keygen", str(file), code=2)["error"]
     assert file.read_bytes() == before
