@@ -523,6 +523,8 @@ class Archive:
         if not names:
             return "provenance UNSIGNED"
         if key is None or str(key) not in names:
+            if self.keys and any(str(other) in names for other in self.keys.keys):
+                self.say(name, f"its provenance is signed by {names[0]}, and then {key} signed")
             return f"provenance said to be signed by {', '.join(names)}: not checked"
         for signature in envelope["signatures"]:
             if signature["keyid"] == str(key):

@@ -194,6 +194,24 @@ def test_the_auditor_reads_the_log_and_what_was_issued_and_nothing_else(site: Si
     assert (found.ok, found.report.size, found.signed) == (True, 2, 1)
 
 
+def test_a_verification_is_logged_where_the_role_may_write(site: Site) -> None:
+    write(site, 2)
+    auditing.checkpoint_now(site.service())
+    url = site.server.database(site.store_name, "reporting_auditor")
+    for given, problems in ((url, []), (None, []), (None, ["the tail was cut"])):
+        service = site.service(**({"store_url": given} if given else {}))
+        auditing.verified(service, "audit log", 2, problems)
+    body = {"by": operating_user(), "of": "audit log", "checked": 2, "failed": 0}
+    assert [json.loads(e)["body"] for e in entries(site)[2:]] == [
+        body, {**body, "failed": 1, "problem": "the tail was cut"},
+    ]  # fmt: skip
+    tamper(site, "update audit.log set entry = entry || ' ' where seq = 1")
+    assert site.command("verify").returncode == site.command("audit", "verify").returncode == 4
+    everything, log = (json.loads(e)["body"] for e in entries(site)[4:])
+    assert (everything["of"], everything["failed"]) == ("everything", 1)
+    assert (log["of"], log["problem"]) == ("audit log", "entry 1 was edited")
+
+
 def test_the_owner_can_not_log_in_and_no_role_is_more_than_it_should_be(site: Site) -> None:
     with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
         site.store_sql("select 1", "reporting_owner")

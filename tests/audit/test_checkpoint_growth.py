@@ -125,6 +125,17 @@ def test_what_was_kept_is_believed_only_if_the_witness_says_so(
     read.clear()
     assert auditing.checkpoint_now(service).root == note.root
     assert read == [(4, 7)] and kept(site).read_bytes() == right
+    witness = auditing.witness_of(service)  # put back from a backup, or lost: the tree is newer
+    for older in (witness.read_bytes().split(b"\n")[0] + b"\n", b""):
+        witness.write_bytes(older)
+        read.clear()
+        tamper(site, rewritten([e.replace(b"tick", b"tock") for e in entries(site)][:7]))
+        if older:
+            with pytest.raises(ValidationFailed, match="does not contain the last checkpoint"):
+                auditing.checkpoint_now(service)
+            tamper(site, rewritten([e.replace(b"tock", b"tick") for e in entries(site)][:7]))
+        assert auditing.checkpoint_now(service).root == mth(leaves(site))
+        assert (1, 7) in read or (1, 3) in read
 
 
 def test_a_false_history_with_a_tree_to_fit_is_refused(site: Site) -> None:

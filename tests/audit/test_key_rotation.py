@@ -42,6 +42,20 @@ SECOND = KeyChange(B.verifier, C.verifier, 20).signed(B, C)
 ALL = Keys((A.verifier, B.verifier, C.verifier), (10, 20))
 
 
+def refused(known: str, changes: list[KeyChange]) -> None:
+    """By the service and by the archive's own verifier."""
+    with pytest.raises(ValidationFailed, match=r"changes? (of )?the checkpoints' key"):
+        Keys.parse(known).followed(changes)
+    with pytest.raises(standalone.Wrong, match=r"changes? (of )?the key"):
+        alone(known, changes)
+
+
+def alone(known: str, changes: list[KeyChange]) -> standalone.Keys:
+    keys = standalone.Keys(known)
+    keys.follow([standalone.Change({"seq": c.size + 1, "body": {"note": str(c)}}) for c in changes])
+    return keys
+
+
 def note(size: int, by: Signer) -> Note:
     return signed_note(ORIGIN, size, bytes(32), bytes(32), by)
 
@@ -49,6 +63,10 @@ def note(size: int, by: Signer) -> Note:
 @pytest.mark.parametrize("known", [A, B, C])
 def test_from_any_key_the_changes_lead_to_all(known: Signer) -> None:
     assert Keys((known.verifier,)).followed([FIRST, SECOND]) == ALL
+    followed = alone(str(known.verifier), [FIRST, SECOND])
+    assert (list(map(str, followed.keys)), followed.until) == (
+        [f"{ORIGIN}+{each.verifier.id.hex()}" for each in (A, B, C)], [10, 20],
+    )  # fmt: skip
     assert Keys.parse(str(ALL)) == ALL
 
 
@@ -74,17 +92,20 @@ def test_each_key_may_sign_its_own_sizes_and_no_others() -> None:
     ],
 )
 def test_a_change_that_no_known_key_says_is_refused(changes: list[KeyChange]) -> None:
-    with pytest.raises(ValidationFailed, match=r"changes? (of )?the checkpoints' key"):
-        Keys((A.verifier,)).followed(changes)
+    refused(str(A.verifier), changes)
+
+
+def test_no_key_vouches_for_one_before_it_without_signing() -> None:
+    refused(str(B.verifier), [KeyChange(EVIL.verifier, B.verifier, 10).signed(EVIL)])
 
 
 def test_published_keys_need_no_old_signature_and_may_end_one_earlier() -> None:
-    alone = replace(FIRST, signatures=FIRST.signatures[1:])
+    by_new = replace(FIRST, signatures=FIRST.signatures[1:])
     published = Keys((A.verifier, B.verifier), (8,))
-    assert published.followed([alone]) == published
+    assert published.followed([by_new]) == published
+    assert alone(str(published), [by_new]).until == [8]
     assert published.problem(note(9, A)) and not published.problem(note(9, B))
-    with pytest.raises(ValidationFailed):
-        Keys((A.verifier, B.verifier), (11,)).followed([alone])
+    refused(f"{A.verifier} 11\n{B.verifier}", [by_new])
 
 
 @pytest.mark.parametrize(

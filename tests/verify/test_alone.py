@@ -64,6 +64,16 @@ def test_signed_unsigned_and_not_checked(
         assert (words in what, problem) == (True, ""), what
 
 
+def test_only_the_key_of_its_time_signs_a_provenance(report: Report, key: standalone.Keys) -> None:
+    """The report prints a checkpoint of five entries."""
+    other = Signer.load(ORIGIN, new_key(), "here").verifier
+    ours = report.log.signer.verifier
+    ((what, problem),) = said(report, standalone.Keys(f"{ours} 5\n{other}"))
+    assert (what.endswith("provenance signed by example.com/audit"), problem) == (True, "")
+    for text in (f"{ours} 4\n{other}", f"{other} 5\n{ours}"):
+        assert any(p.endswith("signed") for _, p in said(report, standalone.Keys(text))), text
+
+
 def test_another_provenance_is_found_even_where_the_log_was_rewritten(
     report: Report, key: standalone.Keys
 ) -> None:

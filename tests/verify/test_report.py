@@ -120,6 +120,26 @@ def test_another_signer_is_refused(report: Report, pdf: Path, authority: Authori
     assert len([w for w in wrong(found) if "is not signed by" in w]) == 2  # checkpoint as well
 
 
+def test_only_the_key_of_its_time_is_accepted(report: Report, pdf: Path) -> None:
+    """Checkpoint and provenance by a key whose time was over, or not begun, at five entries."""
+    ours, other = report.log.signer.verifier, Signer.load(ORIGIN, new_key(), "here").verifier
+    for keys, refused in (
+        (Keys((ours, other), (5,)), 0),
+        (Keys((other, ours), (4,)), 0),
+        (Keys((ours, other), (4,)), 2),
+        (Keys((other, ours), (5,)), 2),
+    ):
+        found = wrong(verify_pdf(pdf, replace(report.against, keys=keys)))
+        assert len([w for w in found if "signed by" in w.split(": ")[-1]]) == refused, found
+
+
+def test_a_changed_pdf_is_not_explained(report: Report, pdf: Path) -> None:
+    assert pipeline.open_report(str(pdf), pipeline.Service).document == report.document
+    pdf.write_bytes(report.files["report.pdf"] + b"\n")
+    with pytest.raises(ValidationFailed, match="was appended to after it was signed"):
+        pipeline.open_report(str(pdf), pipeline.Service)
+
+
 def test_provenance_of_another_file_is_refused(report: Report, pdf: Path) -> None:
     for changed in (
         {"report": "daily/2025-12-05/r9"},
