@@ -96,8 +96,8 @@ def _checkpoint(
     last = _last(path)
     size = service.store.log_size()  # after it was read: the witness never knows more than the log
     claims = [last.claim] if last else []
-    if last is None or kept.size > last.claim.size:
-        kept = Tree()
+    if last is None or last.note is None or kept.size > last.claim.size:
+        kept = Tree()  # nothing that it could be compared with
     if problem := _not_there(service.store, last.claim) if last else "":
         raise _changed(path, last, problem)
     walk = _walked(service.store, Walk(claims, kept), size)
