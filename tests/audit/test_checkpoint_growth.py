@@ -86,6 +86,24 @@ def test_what_is_no_tree_is_refused(body: bytes) -> None:
         Tree.parse(body)
 
 
+def test_a_part_has_to_follow_the_one_before(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part's chain is whole by itself; the second begins with a hash of nothing."""
+    monkeypatch.setattr(chain, "PART", 8)
+    monkeypatch.setattr("reporting.store.PART", 8)
+    write(site, 20)
+    assert problem(site) == ""
+    previous, statements = sha(b"x"), []
+    for seq, leaf in enumerate(leaves(site)[8:], 9):
+        link = sha(b"\2" + previous + leaf)
+        statements.append(
+            f"update audit.log set prev_hash = '\\x{previous.hex()}', "
+            f"chain_hash = '\\x{link.hex()}' where seq = {seq}"
+        )
+        previous = link
+    tamper(site, "; ".join(statements))
+    assert problem(site) == "entry 9 does not follow entry 8"
+
+
 # --- what is read ---------------------------------------------------------------------------------
 
 
