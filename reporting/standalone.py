@@ -4,6 +4,10 @@
     python3 verify.py --key "NAME+HASH+KEY"
     python3 verify.py FOLDER --key-file published.vkey --witness notes-from-elsewhere.txt
 
+A log whose key was changed has several: published.vkey then has a key a line, the oldest first, and
+behind each but the newest the last size of the log that it may sign. One of them will do, too: the
+log leads from it to the others, by changes that both keys signed.
+
 It comes with the archive and shares no code with the service that made it; read it before you run
 it, or write your own: every format is a public one. Needs Python 3.9 or newer, no package, no
 network.
@@ -141,6 +145,85 @@ class Key:
         if raw[:1] != b"\x01" or len(raw) != 33 or self.hash != expected:
             raise Wrong(f"{text.strip()!r} is no Ed25519 key, or was copied with a mistake")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and (self.name, self.key) == (other.name, other.key)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.key))
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.hash.hex()}"
+
+
+class Keys:
+    """The keys of one log, the oldest first, and up to which size each but the newest may sign."""
+
+    def __init__(self, text: str) -> None:
+        lines = [line.split() for line in text.splitlines() if line.strip()] or [[text]]
+        self.keys = [Key(line[0]) for line in lines]
+        if any(len(line) != 2 or not line[1].isdecimal() for line in lines[:-1]) or lines[-1][1:]:
+            raise Wrong("behind each key but the last one expected the last size that it may sign")
+        self.until = [int(line[1]) for line in lines[:-1]]
+        if self.until != sorted(self.until):
+            raise Wrong("the keys are not in order: expected the oldest first")
+
+    def at(self, size: int) -> Key:
+        """The key that signs a log of ``size`` entries."""
+        return self.keys[sum(size > until for until in self.until)]
+
+    def follow(self, changes: list[Change]) -> None:
+        """Learn the keys that these vouch for, the later and the earlier ones.
+
+        ``changes`` are all that the log states. :class:`Wrong` where one leads from or to no key
+        that is known so.
+        """
+        for change in changes:
+            if change.old == self.keys[-1] and change.is_signed_by(change.old):
+                self.keys.append(change.new)
+                self.until.append(change.size)
+        for change in reversed(changes):
+            if change.new == self.keys[0] and change.is_signed_by(change.new):
+                self.keys.insert(0, change.old)
+                self.until.insert(0, change.size)
+        known = [(self.keys[n], self.keys[n + 1], until) for n, until in enumerate(self.until)]
+        for change in changes:
+            if not any(
+                (old, new) == (change.old, change.new) and until <= change.size
+                for old, new, until in known
+            ):
+                raise Wrong(f"entry {change.size + 1} changes the key, and no known key says so")
+        if self.until != sorted(self.until):
+            raise Wrong("the changes of the key contradict each other")
+
+
+class Change:
+    """A statement in the log: from its entry on ``new`` signs, and ``old`` no more."""
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        body, _, signatures = entry["body"]["note"].partition("\n\n")
+        lines = body.split("\n")
+        if len(lines) != 5 or lines[1] != "checkpoint key changed":
+            raise Wrong(f"entry {entry['seq']} changes the key, and its note does not say so")
+        self.size, self.old, self.new = int(lines[2]), Key(lines[3]), Key(lines[4])
+        if self.size != entry["seq"] - 1 or lines[0] != self.new.name:
+            raise Wrong(f"entry {entry['seq']} changes the key, and its note is of another entry")
+        self.body = (body + "\n").encode()
+        self.signatures = [line for line in signatures.split("\n") if line]
+
+    def is_signed_by(self, key: Key) -> bool:
+        """Whether one of its signatures is by ``key``."""
+        return any(is_signature(line, self.body, key) for line in self.signatures)
+
+
+def is_signature(line: str, body: bytes, key: Key) -> bool:
+    """Whether a line of a signed note is the signature of ``body`` by ``key``."""
+    if not re.fullmatch(DASH + r" [^ +]+ [A-Za-z0-9+/]+=*", line):
+        raise Wrong(f"no signature line: {line[:60]!r}")
+    _, name, encoded = line.split(" ")
+    raw = base64.b64decode(encoded)
+    mine = base64.b64encode(raw).decode() == encoded and name == key.name and raw[:4] == key.hash
+    return mine and signed_by(key.key, body, raw[4:])
+
 
 class Note:
     """One checkpoint: how many entries there were, and the root of their tree."""
@@ -165,13 +248,7 @@ class Note:
 
     def is_signed_by(self, key: Key) -> bool:
         """Whether one of its signatures is by ``key``; the others are of others."""
-        for line in self.signatures:
-            _, name, encoded = line.split(" ")
-            raw = base64.b64decode(encoded)
-            if base64.b64encode(raw).decode() == encoded and name == key.name:
-                if raw[:4] == key.hash and signed_by(key.key, self.body, raw[4:]):
-                    return True
-        return False
+        return any(is_signature(line, self.body, key) for line in self.signatures)
 
 
 def notes_of(text: str) -> list[Note]:
@@ -233,11 +310,12 @@ class Log:
 class Archive:
     """Files by name; a folder in practice."""
 
-    def __init__(self, files: dict[str, bytes], key: Key | None, witnesses: str = "") -> None:
-        self.files, self.key, self.witnesses = files, key, witnesses
+    def __init__(self, files: dict[str, bytes], keys: Keys | None, witnesses: str = "") -> None:
+        self.files, self.keys, self.witnesses = files, keys, witnesses
         self.results: list[tuple[str, str]] = []
         self.days: dict[str, str] = {}
         self.reports: dict[str, dict[str, Any]] = {}
+        self.changes: list[Change] = []
 
     def say(self, what: str, problem: str = "") -> None:
         """One thing was checked; with a problem it is not as recorded."""
@@ -306,6 +384,8 @@ class Archive:
                 roots[number], chains[number] = log.root(), log.chain
             self.take(entry)
         self.say(f"audit log, {log.size} entries in order")
+        if self.keys is not None:
+            self.keys.follow(self.changes)
         newest = -1
         for note, own in notes:
             whose = "checkpoint" if own else "witness note"
@@ -318,15 +398,23 @@ class Archive:
                 for e in note.extensions
             ):
                 self.say(f"{whose} of {note.size} entries", "the chain up to it is another one")
-            elif self.key and (own or note.signatures) and not note.is_signed_by(self.key):
-                self.say(f"{whose} of {note.size} entries", f"not signed by {self.key.name}")
+            elif (
+                (key := self.key_at(note.size))
+                and (own or note.signatures)
+                and not (note.is_signed_by(key))
+            ):
+                self.say(f"{whose} of {note.size} entries", f"not signed by {key}")
             else:
-                proved = ", signed" if self.key and note.signatures else ""
+                proved = ", signed" if key and note.signatures else ""
                 self.say(f"{whose} of {note.size} entries{proved}")
                 if own and note.size > newest:
                     newest = note.size
         if newest != log.size:
             raise Wrong(f"no checkpoint is of all {log.size} entries")
+
+    def key_at(self, size: int) -> Key | None:
+        """The key that signs the log of ``size`` entries; None where no key was given."""
+        return self.keys.at(size) if self.keys else None
 
     def take(self, entry: dict[str, Any]) -> None:
         """Remember what an entry speaks of."""
@@ -335,6 +423,8 @@ class Archive:
             self.days[f"{body['day']}/r{body['revision']}"] = body["digest"]
         elif event == "report issued":
             self.reports[body["report"]] = dict(body)
+        elif event == "checkpoint key changed":
+            self.changes.append(Change(entry))
         elif event == "report purged":
             self.reports[body["report"]]["purged"] = f"on {entry['at'][:10]} by {body['by']}"
 
@@ -401,15 +491,21 @@ class Archive:
         pdf = self.files[folder + "report.pdf"]
         if sha256(pdf[: signature["rendered_bytes"]]) != logged["files"]["report.pdf"]:
             self.say(name, "its signed PDF does not begin with the one that was rendered")
-        by = self.provenance(name, logged["files"], signature["files"])
+        size = facts["checkpoint"]["size"]
+        by = self.provenance(name, logged["files"], signature["files"], self.key_at(size))
         inside = embedded(pdf)
         if inside and sha256(self.files[folder + "facts.json"]) not in inside:
             self.say(name, "the facts inside the PDF are not the facts beside it")
         if len(self.results) == before:
             self.say(f"report {name}, {len(wanted)} files, {by}")
 
-    def provenance(self, name: str, rendered: dict[str, str], signed: dict[str, str]) -> str:
-        """Check a report's provenance against what the log knows; says in words who signed it."""
+    def provenance(
+        self, name: str, rendered: dict[str, str], signed: dict[str, str], key: Key | None
+    ) -> str:
+        """Check a report's provenance against what the log knows; says in words who signed it.
+
+        ``key`` is the one that signed checkpoints when it was issued.
+        """
         body = self.files[f"reports/{name}/provenance.json"]
         envelope = json.loads(body)
         rest = {key: value for key, value in envelope.items() if key != "digest"}
@@ -426,13 +522,15 @@ class Archive:
         names = [signature["keyid"] for signature in envelope["signatures"]]
         if not names:
             return "provenance UNSIGNED"
-        if self.key is None or f"{self.key.name}+{self.key.hash.hex()}" not in names:
+        if key is None or str(key) not in names:
+            if self.keys and any(str(other) in names for other in self.keys.keys):
+                self.say(name, f"its provenance is signed by {names[0]}, and then {key} signed")
             return f"provenance said to be signed by {', '.join(names)}: not checked"
         for signature in envelope["signatures"]:
-            if signature["keyid"] == f"{self.key.name}+{self.key.hash.hex()}":
-                if not signed_by(self.key.key, said, base64.b64decode(signature["sig"])):
-                    self.say(name, f"its provenance is not signed by {self.key.name}")
-        return f"provenance signed by {self.key.name}"
+            if signature["keyid"] == str(key):
+                if not signed_by(key.key, said, base64.b64decode(signature["sig"])):
+                    self.say(name, f"its provenance is not signed by {key.name}")
+        return f"provenance signed by {key.name}"
 
 
 def digests(resources: list[dict[str, Any]]) -> dict[str, str]:
@@ -469,13 +567,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--key", help="the published key, NAME+HASH+KEY")
-    parser.add_argument("--key-file", type=Path, help="a file that holds it")
+    parser.add_argument("--key-file", type=Path, help="the file with the published keys")
     parser.add_argument("--witness", type=Path, help="checkpoints that somebody else kept")
     parser.add_argument("--json", action="store_true", help="one JSON object, for machines")
     given = parser.parse_args(arguments)
     try:
         text = given.key or (given.key_file.read_text("utf-8") if given.key_file else "")
-        key = Key(text) if text else None
+        keys = Keys(text) if text else None
         witnesses = given.witness.read_text("utf-8") if given.witness else ""
         if not (given.folder / MANIFEST).is_file():
             raise Wrong(f"{given.folder} holds no {MANIFEST}: it is no archive")
@@ -487,15 +585,15 @@ def main(arguments: list[str] | None = None) -> int:
         for path in given.folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    results = Archive(files, key, witnesses).check()
+    results = Archive(files, keys, witnesses).check()
     problems = [(what, problem) for what, problem in results if problem]
-    shown = "signed" if key else "consistent with itself only: no key was given"
+    shown = "signed" if keys else "consistent with itself only: no key was given"
     if given.json:
         print(
             json.dumps(
                 {
                     "ok": not problems,
-                    "authentic": bool(key) and not problems,
+                    "authentic": bool(keys) and not problems,
                     "checked": len(results),
                     "problems": [{"what": w, "problem": p} for w, p in problems],
                 }

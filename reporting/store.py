@@ -283,22 +283,25 @@ class Store:
     def log_parts(self, first: int, last: int, wanted: Collection[int] = ()) -> Iterator[LogPart]:
         """Entries ``first`` to ``last`` of the audit log, hashed; see :func:`part_of`."""
         with self._database.snapshot() as session:
-            for start in range(first, last + 1, PART):
-                yield self._log_part(session, start, min(start + PART - 1, last), wanted)
+            while first <= last:
+                end = min(first - 1 - (first - 1) % PART + PART, last)
+                yield self._log_part(session, first, end, wanted)
+                first = end + 1
 
     def _log_part(
         self, session: Session, first: int, last: int, wanted: Collection[int]
     ) -> LogPart:
         count = last - first + 1
         blocks = session.binary_rows(self._queries["log_part"], first=first, last=last)
-        entries = b"\n".join([joined for joined, _ in blocks]).split(b"\n")
+        joined = b"\n".join([block for block, _ in blocks])
+        entries = joined.split(b"\n")
         columns = b"".join([hashes for _, hashes in blocks])
         if len(entries) == count and len(columns) == ROW * count:
             table = np.frombuffer(columns, np.uint8).reshape(count, ROW)
             numbers = np.arange(first, last + 1, dtype=">i8").tobytes()
             if table[:, :8].tobytes() == numbers:
                 hashes = (table[:, at : at + 32].tobytes() for at in (8, 40, 72))
-                return part_of(first, entries, wanted, Stored(*hashes))
+                return part_of(first, entries, wanted, Stored(*hashes), joined)
         # Something is missing or is no hash: row by row it can be named.
         rows = session.rows(self._queries["log_range"], first=first, last=last)
         return part_of_rows(first, last, [LogEntry(**row) for row in rows], wanted)
@@ -334,6 +337,14 @@ class Store:
         """Number and body of each entry that says that a report was issued, the newest first."""
         for row in self._rows("issued_in_log"):
             yield row["seq"], json.loads(row["entry"])["body"]
+
+    def key_changes(self) -> list[tuple[int, bytes]]:
+        """Number and text of each entry that says that the key of checkpoints changed, in order."""
+        return [(row["seq"], bytes(row["entry"])) for row in self._rows("key_changes")]
+
+    def may_append(self) -> bool:
+        """Whether the role that we run as may write to the audit log; an auditor's may not."""
+        return bool(self._rows("may_append")[0]["may"])
 
     def configuration(self) -> dict[str, Any]:
         """What the log last said of the configuration in use; empty where it never did."""
@@ -541,6 +552,11 @@ class Writer:
         """As :meth:`Store.configuration`; nobody else can append until this transaction ends."""
         self._session.rows(self._queries["lock_log"])
         return _configuration(self._session.rows(self._queries["configuration_entry"]))
+
+    def locked_size(self) -> int:
+        """How many entries the log has; nobody else can append until this transaction ends."""
+        self._session.rows(self._queries["lock_log"])
+        return self._session.rows(self._queries["log_span"])[0]["last"] or 0
 
     def log(self, event: str, body: Mapping[str, Any]) -> Checkpoint:
         """Append to the audit log; the log's new head.

@@ -145,6 +145,15 @@ select seq, entry from audit.log
 where position('"event":"report issued"'::bytea in entry) > 0
 order by seq desc;
 
+-- name: key_changes
+-- Entries that say that the key of checkpoints changed.
+select seq, entry from audit.log
+where position('"event":"checkpoint key changed"'::bytea in entry) > 0 order by seq;
+
+-- name: may_append
+-- Whether the current role may write to the log.
+select has_function_privilege('audit.append(text, text)', 'execute') as may;
+
 -- name: may_rewrite
 -- Whether the current role could change the past (as an owner or a superuser can).
 select bool_or(has_table_privilege(name, privilege)) as may

@@ -18,7 +18,7 @@ from rich.table import Table
 from .. import __version__, pipeline
 from ..errors import ReportingError
 from ..postgres import database, migrate
-from ..seal import canonical
+from ..seal import canonical, digest
 from . import audit, explain, export, incidents, objectives, retention, serve, signoff, verify
 from .shared import (
     DateOption,
@@ -161,13 +161,19 @@ def build(
     as_json: JsonOption = False,
     now: NowOption = "",
 ) -> None:
-    """Build a report's document from sealed days and print its canonical JSON; issues nothing."""
+    """Build a report's document from sealed days and print its canonical JSON; issues nothing.
+
+    That somebody saw it is logged; with --dry-run only a summary is shown, and nothing is written.
+    """
+    service = open_service()
     document = pipeline.draft(
-        open_service(), kind.value, day_of(date_), as_of(now), allow_gaps=allow_gaps, flash=flash
+        service, kind.value, day_of(date_), as_of(now), allow_gaps=allow_gaps, flash=flash
     )
     body = canonical(document)
     if dry_run:
         output = None
+    else:
+        pipeline.viewed(service, document.id, digest(body), "build")
     if output is None:
         if dry_run and not as_json:
             return print_summary(document)

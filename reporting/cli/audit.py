@@ -15,10 +15,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from .. import settings
+from .. import pipeline, settings
 from ..errors import UsageError
 from ..pipeline import auditing
-from ..seal import Signer, Verifier, canonical, check_proof, new_key, read_proof
+from ..seal import Keys, Signer, canonical, check_proof, new_key, read_proof
 from .shared import JsonOption, err, open_service, out, plain, print_json
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 KeyOption = Annotated[
     str,
-    typer.Option("--vkey", help="Public key name+id+key, or a file that holds it."),
+    typer.Option("--vkey", help="Public key name+id+key, or the file with the published ones."),
 ]
 
 
@@ -46,7 +46,7 @@ def _steps_shown(quiet: bool) -> Iterator[auditing.Steps]:
 
 
 def vkey_of(given: str) -> str:
-    """A public key, from the option itself or from the file that it names."""
+    """Public keys, from the option itself or from the file that it names."""
     if given and "+" not in given and Path(given).is_file():
         return Path(given).read_text("utf-8").strip()
     return given
@@ -76,16 +76,17 @@ def verify(
     """Recompute every hash of the log and compare it with every checkpoint outside the database.
 
     An edited entry, a rewritten chain, a cut tail and a fork are found; a lie at entry, or before
-    the first checkpoint, is not (docs/audit.md).
+    the first checkpoint, is not (docs/audit.md). In the database, that it was verified is logged.
     """
     key = vkey_of(vkey)
     with _steps_shown(as_json) as steps:
         if file is not None:
             found = auditing.verify_file(file, checkpoints=witness or (), vkey=key, steps=steps)
         else:
-            found = auditing.verify_log(
-                open_service(), vkey=key, witnesses=witness or (), steps=steps
-            )
+            service = open_service()
+            found = auditing.verify_log(service, vkey=key, witnesses=witness or (), steps=steps)
+            problems = [found.problem] if found.problem else []
+            auditing.verified(service, "audit log", found.report.size, problems)
     report = found.report
     if as_json:
         print_json(
@@ -96,7 +97,8 @@ def verify(
             checkpoints=report.claims,
             notes=found.notes,
             signed=found.signed,
-            vkey=found.key,
+            vkey=str(found.keys.newest) if found.keys else "",
+            keys=str(found.keys).splitlines() if found.keys else [],
             problem=found.problem,
         )
     else:
@@ -119,7 +121,7 @@ def verify(
 def _say_signed(found: auditing.LogCheck) -> None:
     if not found.notes:
         return
-    if not found.key:
+    if not found.keys:
         out.print(
             "  UNVERIFIED: no public key is known, so whoever can write the witness file can "
             "forge it (--vkey)",
@@ -128,7 +130,8 @@ def _say_signed(found: auditing.LogCheck) -> None:
         return
     unsigned = found.notes - found.signed
     out.print(
-        f"  {found.signed} checkpoints signed by {plain(found.key)}"
+        f"  {found.signed} checkpoints signed by {plain(str(found.keys.newest))}"
+        + "".join(f" or {plain(str(key))} before it" for key in found.keys.verifiers[-2::-1])
         + (f", {unsigned} UNSIGNED or by another key" if unsigned else "")
     )
 
@@ -185,7 +188,7 @@ def _check(path: Path, vkey: str, as_json: bool) -> None:
         body = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
-    words = check_proof(read_proof(body), Verifier.parse(vkey) if vkey else None)
+    words = check_proof(read_proof(body), Keys.parse(vkey) if vkey else None)
     if as_json:
         return print_json(ok=True, proves=words, signature_checked=bool(vkey))
     out.print(f"[green]✔[/] {plain(words)}", style=None if vkey else "yellow")
@@ -227,11 +230,11 @@ def checkpoint(
 ) -> None:
     """Make a checkpoint of the log as it is, append it to the witness file, and print it.
 
-    Refused where the log no longer contains the last one in that file.
+    All of the log is read for it. Refused where it no longer contains the last one in that file.
     """
     service = open_service()
     make = auditing.checkpoint if dry_run else auditing.checkpoint_now
-    note = make(service, witness)
+    note = make(service, witness, whole=True)
     signer = auditing.signer_of(service)
     if as_json:
         return print_json(
@@ -262,6 +265,53 @@ def keygen(
     err.print(
         f"{file} is the private key: set REPORTING_CHECKPOINT_KEY_FILE, publish the line above"
     )
+
+
+@app.command(
+    epilog="Examples: reporting audit rotate new.pem\n\n"
+    "reporting audit rotate new.pem --lost old.vkey"
+)
+def rotate(
+    file: Annotated[Path, typer.Argument(help="The new private key, from `audit keygen`.")],
+    lost: Annotated[
+        str,
+        typer.Option(
+            "--lost",
+            metavar="VKEY",
+            help="Public half of an old key that nobody has any more: the new one signs alone.",
+        ),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Hand the checkpoints over from the configured key to a new one: logged, signed by both.
+
+    From then on no process signs with the old key. Prints the keys to publish.
+    """
+    note = auditing.rotate(open_service(), file, lost=vkey_of(lost))
+    service = pipeline.Service(settings.load(checkpoint_key_file=file))
+    keys = str(auditing.keys_of(service))
+    if as_json:
+        return print_json(note=str(note), size=note.size, keys=keys.splitlines())
+    sys.stdout.write(keys)
+    sys.stdout.flush()
+    err.print(
+        f"set REPORTING_CHECKPOINT_KEY_FILE to {plain(str(file))}, start every process anew, and "
+        "publish the lines above; the old private key can go"
+    )
+
+
+@app.command(epilog="Example: reporting audit keys > published.vkey")
+def keys(as_json: JsonOption = False) -> None:
+    """Print every public key of the log so far, each old one with the last size it may sign.
+
+    This is what those who verify are given: `--vkey FILE`, `reporting verify --key FILE`.
+    """
+    found = auditing.keys_of(open_service())
+    if found is None:
+        raise UsageError(UNSIGNED)
+    if as_json:
+        return print_json(keys=str(found).splitlines())
+    sys.stdout.write(str(found))
 
 
 def _write(path: Path, body: bytes, mode: int, *, again: bool = False) -> None:

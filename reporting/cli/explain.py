@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -21,7 +21,8 @@ from .shared import JsonOption, err, open_service, out, print_json, progress_sho
 EXAMPLES = (
     "Examples: reporting explain pnl.net --report daily/2025-12-05\n\n"
     "reporting explain 'pnl_by_instrument/\"Cedar Bancorp\"/net' -R monthly/2025-11/r1 --reconcile"
-    "\n\nreporting explain --list -R reports/daily/2025-12-05/r1"
+    "\n\nreporting explain pnl.net report.pdf"
+    "\n\nreporting explain --list reports/daily/2025-12-05/r1"
 )
 SHORT = 12  # hex digits of a digest that tell it from others on a screen
 MARK = {
@@ -41,6 +42,12 @@ def explain(
             help="Its id: pnl.net, pnl_by_strategy/trend/net, pnl_daily/Cumulative/2025-11-03.",
         ),
     ] = "",
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="[REPORT]", show_default=False, help="The report, as --report has it."
+        ),
+    ] = "",
     report: Annotated[
         str,
         typer.Option(
@@ -48,7 +55,7 @@ def explain(
             "-R",
             metavar="REPORT",
             help="daily/2025-12-05 (its newest revision), daily/2025-12-05/r1, or the path of an "
-            "issued folder: then its files alone are read, offline.",
+            "issued folder, its PDF or its facts.json: then that alone is read, offline.",
         ),
     ] = "",
     list_: Annotated[
@@ -70,10 +77,16 @@ def explain(
     """Show where a number of an issued report comes from.
 
     Its formula and source, the sealed facts, the queries with parameters, rows and digests, and the
-    number worked out again from the sealed days. Each view is written to the audit log.
+    number worked out again from the sealed days: so far as a PDF or folder has them, where one is
+    named; it is said what only the store has. What is read from the store is logged as viewed.
     """
+    if list_ and figure and not file and not report:
+        figure, file = "", figure
+    if file and report:
+        raise UsageError(f"--report {report!r} and {file!r} name two reports; give one")
+    report = report or file
     if not report:
-        raise UsageError("say which report: --report daily/2025-12-05, or an issued folder")
+        raise UsageError("say which report: --report daily/2025-12-05, an issued folder or its PDF")
     if not figure and not list_:
         raise UsageError("say which figure, by its id, or --list")
     with progress_shown(as_json) as progress:
@@ -81,12 +94,15 @@ def explain(
         if not list_:
             found = pipeline.explain(opened, figure, reconcile=reconcile, progress=progress)
     if list_:
+        if opened.service is not None:
+            pipeline.viewed(opened.service, opened.document.id, opened.facts_digest, "list")
         return _list(opened, figure, as_json)
     if as_json:
         print_json(
             **found.model_dump(mode="json"),
             ok=found.ok,
             adds_up=found.adds_up,
+            only_in_store=found.lacks,
             recomputed=found.recomputed,
         )
     else:
@@ -223,13 +239,19 @@ def _days(page: Console, found: pipeline.Explanation) -> None:
         page.print(Text("The days' own sum to ").append(exactly(found.total)), end=": ")
         page.print(words)
     if found.again is None:
-        page.print("[dim]From the report's files alone: the days were not read again.[/]")
+        words = _listed(found.lacks)
+        page.print(f"[dim]From the report's files alone. Only the store has {words}.[/]")
+        page.print(f"[dim]--report {found.report} asks it.[/]")
         return
     page.print(f"Worked out again from the cited days: {EQUAL if found.recomputed else DIFFERS}")
     if not found.recomputed:
         page.print(Text("    now ").append(exactly(found.again)))
     if found.policy_changed:
         page.print("[yellow]The policy has changed since the report was issued.[/]")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return "; ".join(words[:-1]) + f"; and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def _absence(day: Sealed) -> str:

@@ -104,6 +104,7 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
             runs.abandon(name)
 
     witnessed_at: list[float] = []
+    rounds = pipeline.Rounds(service)
 
     def tick() -> None:
         try:
@@ -111,6 +112,7 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
             if not witnessed_at or monotonic() - witnessed_at[-1] > CHECKPOINT_S:
                 witnessed_at[:] = [monotonic()]
                 pipeline.catch_up_witness(service)
+                rounds.go_on()
         except Exception as error:
             observed.ticked(as_of(""), ok=False)
             logs.log("the schedule could not be looked at", level="error", action="tick",

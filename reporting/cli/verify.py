@@ -35,7 +35,9 @@ def command(
     key: Annotated[
         str,
         typer.Option(
-            "--key", "--vkey", help="Published key name+id+key of checkpoints, or a file with it."
+            "--key",
+            "--vkey",
+            help="Published key name+id+key of checkpoints, or the file with all of them.",
         ),
     ] = "",
     witness: Annotated[
@@ -50,13 +52,17 @@ def command(
     """Check the audit log, every sealed day and every issued report; or one report, offline.
 
     What can't be shown, for want of a key, of roots or of the same libraries, is said and is no
-    failure.
+    failure. Checking everything is itself logged; checking a file needs no store and logs nothing.
     """
     if path is None:
         if trust or key or witness or provenance:
             raise UsageError("these options are of one report; name its folder or PDF")
+        service = open_service()
         with progress_shown(as_json) as progress:
-            return _report(pipeline.verify(open_service(), progress=progress), as_json, "")
+            results = pipeline.verify(service, progress=progress)
+        wrong = [f"{r.what}: {r.problem}" for r in results if not r.ok]
+        pipeline.verified(service, "everything", len(results), wrong)
+        return _report(results, as_json, "")
     given = pipeline.against(trust or load().signing_trust_file, vkey_of(key), witness or ())
     if path.is_dir():
         if provenance:

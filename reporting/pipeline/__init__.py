@@ -4,7 +4,7 @@ The only package that sees both the sources and the pure core. Time comes in as 
 is what the caller's clock says, and every moment that is printed is recorded when it happens.
 """
 
-from .auditing import catch_up_witness
+from .auditing import Rounds, catch_up_witness, verified, viewed
 from .closing import Closed, close
 from .delivering import Delivered, arrived, deliver, resend
 from .explaining import Explanation, Opened, explain, open_report
@@ -26,6 +26,7 @@ __all__ = [
     "Opened",
     "Progress",
     "Reconciled",
+    "Rounds",
     "Service",
     "Verified",
     "Worked",
@@ -51,9 +52,11 @@ __all__ = [
     "silent",
     "snapshot",
     "status",
+    "verified",
     "verify",
     "verify_folder",
     "verify_pdf",
+    "viewed",
     "work",
     "worth",
 ]

@@ -7,28 +7,34 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import page
 from ..engine import forked
-from ..errors import SourceUnavailable, UsageError, ValidationFailed
+from ..errors import ReportingError, SourceUnavailable, UsageError, ValidationFailed
 from ..seal import (
-    GENESIS,
+    KEY_CHANGED,
     PART,
     ChainReport,
     Claim,
+    KeyChange,
+    Keys,
     LogPart,
     Note,
     Signer,
-    Verifier,
+    Tree,
     Walk,
     canonical,
+    chain_hash,
+    changes_of,
     check_proof,
     consistency_of,
     digest,
     inclusion_of,
+    leaf_hash,
     parse_note,
     part_of,
     roots,
@@ -44,7 +50,9 @@ LOG, CHECKPOINT, KEY = "log.jsonl", "checkpoint.txt", "key.vkey"
 #: From so many entries on a second process helps more than it costs.
 PARALLEL = 1 << 17
 TASK = 8 * PART  # entries that a process reads with one connection
+ROUND = 256 * PART  # entries of a running service's next look at the old ones, two million
 LOCK_S, LOCK_STEP_S = 10.0, 0.02
+NOT_SIGNED = "is not signed by"
 SCAN = 1 << 16  # bytes of a file that are searched at once
 #: Told how many entries are done, and of how many.
 Steps = Callable[[int, int], None]
@@ -70,32 +78,109 @@ def signer_of(service: Service) -> Signer | None:
     return Signer.load(settings.checkpoint_origin, bytes_of(key), str(key))
 
 
-def checkpoint(service: Service, witness: Path | None = None) -> Note:
+def checkpoint(service: Service, witness: Path | None = None, *, whole: bool = False) -> Note:
     """The checkpoint of the log as it is; Ed25519 gives the same one the same bytes.
 
-    :class:`ValidationFailed` if the log no longer contains the last one in the witness file: two
-    histories are never both signed.
+    What was appended since the last one in the witness file is read and hashed, with ``whole`` all
+    of the log. :class:`ValidationFailed` if the log does not continue the last one: two histories
+    are never both signed. What was edited before it is found by reading the whole.
     """
-    path = witness or witness_of(service)
-    told = [r.note for r in _records(path) if r.note] if path.is_file() else []
-    last = told[-1] if told else None
-    store = service.store
-    size = store.log_size()  # after the witness was read: it never knows more than the log
-    head = store.log_entry(size)
-    sizes = {size, last.size} if last else {size}
-    found = roots(store.log_leaves(size), {n for n in sizes if n <= size})
-    if last and found.get(last.size) != last.root:
-        raise ValidationFailed(
-            f"the audit log does not contain the last checkpoint in {path} ({last.size} entries): "
-            "it was changed since, and no checkpoint is made; run `reporting audit verify`"
-        )
-    return signed_note(
-        service.settings.checkpoint_origin,
-        size,
-        found[size],
-        head.chain_hash if head else GENESIS,
-        signer_of(service),
+    return _checkpoint(service, witness or witness_of(service), signer_of(service), whole)[0]
+
+
+def _checkpoint(
+    service: Service, path: Path, signer: Signer | None, whole: bool
+) -> tuple[Note, Tree]:
+    """The checkpoint, and the tree it is of."""
+    kept = Tree() if whole else _kept(path)  # before the witness file: never of more than it knows
+    last = _last(path)
+    size = service.store.log_size()  # after it was read: the witness never knows more than the log
+    claims = [last.claim] if last else []
+    if last is None or last.note is None or kept.size > last.claim.size:
+        kept = Tree()  # nothing that it could be compared with
+    if problem := _not_there(service.store, last.claim) if last else "":
+        raise _changed(path, last, problem)
+    walk = _walked(service.store, Walk(claims, kept), size)
+    if walk.problem and kept.size:  # by what was kept, perhaps
+        walk = _walked(service.store, Walk(claims), size)
+    if problem := walk.end().problem:
+        raise _changed(path, last, problem)
+    if signer is not None:
+        since = [c for c in walk.changes if last is None or c[0] > last.claim.size]
+        _in_force(signer, last.note if last else None, changes_of(since))
+    origin = service.settings.checkpoint_origin
+    return signed_note(origin, size, walk.tree.root, walk.head, signer), walk.tree
+
+
+def _changed(path: Path, last: _Record | None, problem: str) -> ValidationFailed:
+    if last is None:
+        return ValidationFailed(f"no checkpoint is made of a log that was changed: {problem}")
+    return ValidationFailed(
+        f"the audit log does not contain the last checkpoint in {path} ({last.claim.size} entries) "
+        f"and what follows it: {problem}. It was changed since, and no checkpoint is made; run "
+        "`reporting audit verify`"
     )
+
+
+def _not_there(store: Store, last: Claim) -> str:
+    """What one row shows: whether the log has the entry that the last checkpoint ends with."""
+    row = store.log_entry(last.size) if last.size else None
+    if row is None:
+        return "" if last.size == 0 else "its tail was cut"
+    if chain_hash(row.prev_hash, leaf_hash(row.entry)) != row.chain_hash:
+        return f"entry {last.size} was edited"
+    return "" if row.chain_hash == last.chain_hash else f"the chain up to entry {last.size} differs"
+
+
+def _walked(store: Store, walk: Walk, until: int) -> Walk:
+    """``walk``, gone on with up to entry ``until`` or the first problem."""
+    if not walk.problem:
+        for part in store.log_parts(walk.size + 1, until, walk.wanted):
+            walk.add(part)
+            if walk.problem:
+                break
+    return walk
+
+
+def _in_force(signer: Signer, last: Note | None, changes: Sequence[KeyChange]) -> None:
+    """Raise :class:`UsageError` where the log is another key's to sign.
+
+    Of a process that has not been told yet that the key was changed, or of settings that changed
+    it without saying so.
+    """
+    of = last.signed_as(signer.name) if last else []
+    of += [c.new.id for c in changes if c.new.name == signer.name and c.signed_by(c.new)]
+    if of and of[-1] != signer.verifier.id:
+        raise UsageError(
+            f"the audit log's checkpoints are signed by {signer.name}+{of[-1].hex()}, and "
+            f"REPORTING_CHECKPOINT_KEY_FILE is {signer.name}+{signer.verifier.id.hex()}: set the "
+            "key that signs now, or change it with `reporting audit rotate`"
+        )
+
+
+def _kept(path: Path) -> Tree:
+    """The tree that was kept beside a witness file, to go on from; an empty one if there is none.
+
+    Nothing rests on it: only if what was logged since leads from it to the witness file's last root
+    is it used.
+    """
+    try:
+        return Tree.parse(_beside(path).read_bytes())
+    except (OSError, ValueError):
+        return Tree()
+
+
+def _keep(path: Path, tree: Tree) -> None:
+    """Keep the tree of the last checkpoint; without it the next one reads the whole log."""
+    name = _beside(path)
+    partial = name.with_name(f"{name.name}.{os.getpid()}")
+    with suppress(OSError):
+        partial.write_bytes(bytes(tree))
+        partial.replace(name)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tree")
 
 
 def checkpoint_before(service: Service) -> page.Checkpoint:
@@ -104,18 +189,39 @@ def checkpoint_before(service: Service) -> page.Checkpoint:
     return page.Checkpoint(size=note.size, chain_hash=note.chain_hash.hex(), note=str(note))
 
 
-def checkpoint_now(service: Service, witness: Path | None = None) -> Note:
+def checkpoint_now(service: Service, witness: Path | None = None, *, whole: bool = False) -> Note:
     """Make the checkpoint of the log as it is and append it to the witness file.
 
-    :class:`SourceUnavailable` if the file can't be written.
+    With ``whole`` all of the log is read first. :class:`SourceUnavailable` if the file can't be
+    written.
     """
-    path = witness or witness_of(service)
+    path, signer = witness or witness_of(service), signer_of(service)
+    if whole or not _kept(path).size:
+        _read_again(service, path)
+    with _appending(path) as file:
+        return _appended(service, path, file, signer)
+
+
+def _read_again(service: Service, path: Path) -> None:
+    """Read the log up to the last checkpoint, and keep its tree.
+
+    Nobody has to wait meanwhile: the witness file is not locked.
+    """
+    if last := _last(path):
+        walk = _walked(service.store, Walk([last.claim]), last.claim.size)
+        if problem := walk.end().problem:
+            raise _changed(path, last, problem)
+        _keep(path, walk.tree)
+
+
+@contextmanager
+def _appending(path: Path) -> Iterator[int]:
+    """The witness file, open and nobody else's until the block ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             _lock(file.fileno(), path)  # freed when the file is closed
-            note = checkpoint(service, path)
-            _append(file.fileno(), canonical({"note": str(note), "signed": note.signed}) + b"\n")
+            yield file.fileno()
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # where the file is new, its name has to reach the disk too
@@ -126,6 +232,13 @@ def checkpoint_now(service: Service, witness: Path | None = None) -> Note:
             f"the witness file {path} can't be written ({error.strerror}): the log has no new "
             "checkpoint outside the database; mend it and run `reporting audit checkpoint`"
         ) from None
+
+
+def _appended(service: Service, path: Path, file: int, signer: Signer | None) -> Note:
+    """Append the checkpoint of the log as it is now."""
+    note, tree = _checkpoint(service, path, signer, whole=False)
+    _append(file, canonical({"note": str(note), "signed": note.signed}) + b"\n")
+    _keep(path, tree)
     return note
 
 
@@ -149,7 +262,8 @@ def _append(file: int, line: bytes) -> None:
     """Append a line to an open file, whole or not at all, and flushed to disk."""
     size = os.fstat(file).st_size
     # A line that has no end was never acknowledged: the machine stopped while it was written.
-    keep = os.pread(file, size, 0).rfind(b"\n") + 1
+    begin = max(size - SCAN, 0)
+    keep = begin + os.pread(file, SCAN, begin).rfind(b"\n") + 1
     os.ftruncate(file, keep)
     try:
         written = os.write(file, line)
@@ -176,35 +290,46 @@ class _Record:
 
 def _records(path: Path) -> list[_Record]:
     """Everything in a witness file; :class:`ValidationFailed` names a line that is none."""
-    found = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-            if "note" in record:
-                note = parse_note(record["note"])
-                found.append(_Record(Claim(note.size, note.chain_hash, note.root, where), note))
-            else:
-                chain = bytes.fromhex(record["chain_hash"])
-                found.append(_Record(Claim(int(record["size"]), chain, where=where), None))
-        except (ValueError, KeyError, TypeError, ValidationFailed):
-            raise ValidationFailed(
-                f"{where} is no checkpoint: the file was changed; restore it from a backup"
-            ) from None
-    return found
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
 
-def witnessed(service: Service) -> int | None:
-    """How many entries the last checkpoint in the witness file covers; None where there is none."""
-    path = witness_of(service)
+def _record(line: bytes, where: str) -> _Record:
+    try:
+        record = json.loads(line)
+        if "note" not in record:
+            chain = bytes.fromhex(record["chain_hash"])
+            return _Record(Claim(int(record["size"]), chain, where=where), None)
+        note = parse_note(record["note"])
+    except (ValueError, KeyError, TypeError, ValidationFailed):
+        raise ValidationFailed(
+            f"{where} is no checkpoint: the file was changed; restore it from a backup"
+        ) from None
+    return _Record(Claim(note.size, note.chain_hash, note.root, where), note)
+
+
+def _last(path: Path) -> _Record | None:
+    """The last checkpoint in a witness file; None where it has none, or there is no file."""
+    if not path.is_file():
+        return None
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - SCAN, 0))
             lines = file.read().split(b"\n")
-        record = json.loads(lines[-2])
-        return int(parse_note(record["note"]).size if "note" in record else record["size"])
-    except (OSError, IndexError, ValueError, KeyError, TypeError, ValidationFailed):
+    except OSError as error:
+        raise SourceUnavailable(
+            f"the witness file {path} can't be read: {error.strerror}"
+        ) from None
+    return _record(lines[-2], f"{path}, its last line") if len(lines) > 1 else None
+
+
+def witnessed(service: Service) -> int | None:
+    """How many entries the last checkpoint in the witness file covers; None where there is none."""
+    try:
+        last = _last(witness_of(service))
+    except ReportingError:
         return None
+    return last.claim.size if last else None
 
 
 def catch_up_witness(service: Service) -> bool:
@@ -215,16 +340,112 @@ def catch_up_witness(service: Service) -> bool:
     return behind
 
 
+@dataclass
+class Rounds:
+    """The whole log read again and again, a piece at a time, by a service that goes on for weeks.
+
+    A checkpoint reads what is new. Whether anything older was changed shows here: each round ends
+    at the last checkpoint there was when it began.
+    """
+
+    service: Service
+    piece: int = ROUND
+    _walk: Walk | None = None
+    _until: int = 0
+
+    def go_on(self) -> bool:
+        """Read the next piece; whether a round ended with it.
+
+        :class:`ValidationFailed` where the log is not what the witness file says.
+        """
+        if self._walk is None:
+            last = _last(witness_of(self.service))
+            self._until = last.claim.size if last else 0
+            self._walk = Walk([last.claim] if last else [])
+        walk, self._walk = self._walk, None  # after a problem the next round begins anew
+        to = min(walk.size + self.piece, self._until)
+        walk = _walked(self.service.store, walk, to)
+        if not walk.problem and walk.size == to < self._until:
+            self._walk = walk
+            return False
+        if problem := walk.end().problem:
+            raise ValidationFailed(f"{problem}; `reporting audit verify` says more")
+        return True
+
+
+# ---- the key of checkpoints ---------------------------------------------------------------------
+
+
+def keys_of(service: Service) -> Keys | None:
+    """The keys that signed the log so far, as they are published; None where none is configured.
+
+    :class:`ValidationFailed` where the log names another one than the configured key leads to.
+    """
+    signer = signer_of(service)
+    if signer is None:
+        return None
+    return Keys((signer.verifier,)).followed(changes_of(service.store.key_changes()))
+
+
+def rotate(service: Service, new: Path, *, lost: str = "") -> Note:
+    """Hand the log's checkpoints over to the key in the file ``new``, and make the first by it.
+
+    The log says so, signed by both keys; where the old one is ``lost``, whose public half that is,
+    by the new one alone. From then on no process signs with the old one.
+    """
+    path, origin = witness_of(service), service.settings.checkpoint_origin
+    signer = Signer.load(origin, bytes_of(new), str(new))
+    old = None if lost else signer_of(service)
+    if old is None and not lost:
+        raise UsageError(
+            "no checkpoint key is configured, so none is changed: set "
+            f"REPORTING_CHECKPOINT_KEY_FILE to {new}; of a key that was lost name the public half "
+            "(--lost)"
+        )
+    before = old.verifier if old else Keys.parse(lost).newest
+    if signer.verifier == before:
+        raise UsageError(f"{new} is the key that signs already; make one: `reporting audit keygen`")
+    _read_again(service, path)
+    with _appending(path) as file:
+        if old is not None:
+            _appended(service, path, file, old)  # what it still vouches for
+        with service.store.writing() as writer:
+            change = KeyChange(before, signer.verifier, writer.locked_size())
+            change = change.signed(*([old] if old else []), signer)
+            writer.log(
+                KEY_CHANGED,
+                {
+                    "from": f"{before.name}+{before.id.hex()}",
+                    "to": f"{signer.name}+{signer.verifier.id.hex()}",
+                    "note": str(change),
+                },
+            )
+        return _appended(service, path, file, signer)
+
+
 # ---- what is logged -----------------------------------------------------------------------------
 
 
 def record(service: Service, event: str, body: Mapping[str, Any]) -> None:
-    """Log that something was viewed, downloaded or signed off; without a checkpoint of its own.
-
-    Events in use: "audit log exported", "audit proof made", "report viewed", "report signed off".
-    """
+    """Log that something was viewed, downloaded or verified; without a checkpoint of its own."""
     with service.store.writing() as writer:
         writer.log(event, body)
+
+
+def viewed(service: Service, report: str, facts: str, how: str) -> None:
+    """Log that a person was shown all of a report; ``facts`` is the digest of what it says."""
+    record(service, "report viewed", {"report": report, "facts": facts, "how": how})
+
+
+def verified(service: Service, what: str, checked: int, problems: Sequence[str]) -> None:
+    """Log that ``what`` was verified by a person, and what was found wrong with it first.
+
+    Not as ``reporting_auditor``: that role writes nothing at all.
+    """
+    if service.store.may_append():
+        first = {"problem": problems[0][:500]} if problems else {}
+        body = {"of": what, "checked": checked, "failed": len(problems), **first}
+        record(service, "verification made", body)
 
 
 def note_configuration(service: Service) -> None:
@@ -259,16 +480,17 @@ def note_configuration(service: Service) -> None:
 
 @dataclass(frozen=True)
 class LogCheck:
-    """What was found of the whole log; ``signed`` of ``notes`` checkpoints verified with ``key``.
+    """What was found of the whole log; ``signed`` of ``notes`` checkpoints verified with ``keys``.
 
     ``claims`` is how many checkpoints from outside were compared, those in reports included.
+    ``keys`` are those that were given and those that the log itself leads to from them.
     """
 
     report: ChainReport
     problem: str
     notes: int
     signed: int
-    key: str
+    keys: Keys | None
 
     @property
     def ok(self) -> bool:
@@ -303,8 +525,9 @@ def verify_log(
                 break
     except ValidationFailed as error:
         walk.problem = str(error)
-    verifier = _verifier(service, vkey)
-    return _checked(walk.end(), [r.note for r in records if r.note], verifier, bool(vkey))
+    signer = signer_of(service) if not vkey else None
+    keys = Keys.parse(vkey) if vkey else Keys((signer.verifier,)) if signer else None
+    return _checked(walk, [r.note for r in records if r.note], keys, bool(vkey))
 
 
 def _readable(path: Path) -> Path:
@@ -313,32 +536,29 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _verifier(service: Service, vkey: str) -> Verifier | None:
-    if vkey:
-        return Verifier.parse(vkey)
-    signer = signer_of(service)
-    return signer.verifier if signer else None
-
-
-def _checked(
-    report: ChainReport, notes: Sequence[Note], verifier: Verifier | None, asked: bool
-) -> LogCheck:
+def _checked(walk: Walk, notes: Sequence[Note], keys: Keys | None, asked: bool) -> LogCheck:
     """The walk's result with that of the signatures.
 
-    From the first note that ``verifier`` signed on, every later one has to be signed by it too:
-    nobody may go on without the key. With ``asked`` it has to have signed at least one.
+    From the first note that is signed by the key for its size on, every later one has to be: nobody
+    may go on without the key. With ``asked`` at least one has to be.
     """
+    report = walk.end()
     signed, problem = 0, report.problem
+    if keys is not None and not problem:
+        try:
+            keys = keys.followed(changes_of(walk.changes))
+        except ValidationFailed as error:
+            problem = str(error)
     for note in notes:
-        if verifier is None:
+        if keys is None:
             break
-        wrong = note.problem(verifier)
+        wrong = keys.problem(note)
         signed += not wrong
-        if wrong and (signed or "is wrong" in wrong) and not problem:
+        if wrong and (signed or not wrong.startswith(NOT_SIGNED)) and not problem:
             problem = f"the checkpoint of {note.size} entries: {wrong}"
-    if asked and not signed and not problem:
-        problem = f"no checkpoint is signed by {verifier}"
-    return LogCheck(report, problem, len(notes), signed, str(verifier) if verifier else "")
+    if asked and keys is not None and not signed and not problem:
+        problem = f"no checkpoint is signed by {keys.newest}"
+    return LogCheck(report, problem, len(notes), signed, keys)
 
 
 def _printed(service: Service) -> list[Claim]:
@@ -379,10 +599,9 @@ def export_log(service: Service, folder: Path, *, steps: Steps = no_steps) -> No
     Line n of ``log.jsonl`` is entry n, byte for byte. What was written is verified.
     """
     note = checkpoint(service)
-    signer = signer_of(service)
     files = {CHECKPOINT: str(note).encode()}
-    if signer is not None:
-        files[KEY] = f"{signer.verifier}\n".encode()
+    if keys := keys_of(service):
+        files[KEY] = str(keys).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG).open("xb") as file:
@@ -429,14 +648,12 @@ def verify_file(
         steps(walk.size, total)
         if walk.problem:
             break
-    report = walk.end()
-    if report.ok and report.size > total:
-        report = replace(
-            report,
-            problem=f"{log} has {report.size} entries, its checkpoint knows {total}: nothing "
-            "vouches for the others",
+    if walk.size > total:
+        walk.problem = walk.problem or (
+            f"{log} has {walk.size} entries, its checkpoint knows {total}: nothing vouches for the "
+            "others"
         )
-    return _checked(report, notes, Verifier.parse(vkey) if vkey else None, bool(vkey))
+    return _checked(walk, notes, Keys.parse(vkey) if vkey else None, bool(vkey))
 
 
 def notes_in(path: Path) -> list[Note]:
@@ -481,8 +698,8 @@ def _lines_part(path: Path, wanted: Collection[int], span: tuple[int, int, int])
     first, at, end = span
     with path.open("rb") as file:
         file.seek(at)
-        lines = file.read(end - at)
-    return part_of(first, lines.removesuffix(b"\n").split(b"\n"), wanted)
+        lines = file.read(end - at).removesuffix(b"\n")
+    return part_of(first, lines.split(b"\n"), wanted, joined=lines)
 
 
 # ---- proofs -------------------------------------------------------------------------------------
@@ -516,8 +733,17 @@ def prove_growth(service: Service, old: int, new: int) -> dict[str, Any]:
     store, signer, origin = service.store, signer_of(service), service.settings.checkpoint_origin
     leaves = list(store.log_leaves(new))
     found = roots(leaves, {old, new})
+    keys, path = keys_of(service), witness_of(service)
+    told = {r.claim.size: r.note for r in (_records(path) if path.is_file() else [])}
 
     def note_at(n: int) -> Note:
+        if note := told.get(n):
+            return note
+        if keys is not None and keys.at(n) != keys.newest:
+            raise UsageError(
+                f"a checkpoint of {n} entries was {keys.at(n)}'s to sign; choose a size of which "
+                f"{path} has one"
+            )
         head = store.log_entry(n)
         assert head is not None  # its leaf was just read
         return signed_note(origin, n, found[n], head.chain_hash, signer)

@@ -1,9 +1,10 @@
 """Explain: one number of an issued report, back to the facts, queries and rows that it came from.
 
-An issued folder alone tells the number, its formula, and the digests of days and queries. With the
-store, the sealed days that the report cites are read again: each day's own value, the period's
-worked out anew by the merge law, every query with its parameters. With the ledger, its rows and
-control totals are asked for again as they were known at the cut-off.
+An issued folder or its PDF alone tells the number, its formula, and the digests of days and
+queries, whose texts are in the provenance beside it. With the store, the sealed days that the
+report cites are read again: each day's own value, the period's worked out anew by the merge law,
+every query with its parameters. With the ledger, its rows and control totals are asked for again as
+they were known at the cut-off.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ from ..store import INCIDENT_MARGIN, SealedRow
 from .closing import first_known
 from .service import Progress, Service, document_of, excerpt_of, sealed_day, silent
 
+FACTS, PROVENANCE = "facts.json", "provenance.json"
 REPORT = re.compile(r"(?P<kind>[a-z]+)/(?P<period>[^/]+)(?:/r(?P<revision>\d+))?")
 PARAMETER = re.compile(r"%\((\w+)\)s")
 #: What a number is now that the cited days no longer give.
@@ -182,6 +184,20 @@ class Explanation(Value):
         return None if self.again is None else self.again == self.value
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the report's files do not have of it, and the store would add; in words."""
+        if self.again is not None:
+            return ()
+        found = ["each day's own value and sealed facts"]
+        if self.queries:
+            found.append("rows, parameters and control totals of each day's reads")
+            if any(q.text is None for q in self.queries):
+                found.append(f"query texts (also in {PROVENANCE}, which is not beside it)")
+        if self.target is not None:
+            found.append("since when the target is in force")
+        return (*found, "the number worked out again from the days")
+
+    @property
     def ok(self) -> bool:
         """Whether nothing that was checked differs."""
         return self.recomputed is not False and all(r.equal for r in self.reconciled or ())
@@ -205,8 +221,8 @@ class Opened:
 def open_report(name: str, service: Callable[[], Service]) -> Opened:
     """A report to be asked about.
 
-    ``kind/period`` (its newest revision) and ``kind/period/rN`` come from the store, an issued
-    folder from its files alone.
+    ``kind/period`` (its newest revision) and ``kind/period/rN`` come from the store; an issued
+    folder, its facts and its PDF are read alone.
     """
     if found := REPORT.fullmatch(name):
         if found["kind"] in set(Kind):
@@ -216,8 +232,8 @@ def open_report(name: str, service: Callable[[], Service]) -> Opened:
         return _in_files(path)
     raise UsageError(
         f"--report {name!r} is neither a report nor a folder; expected daily/2025-12-05, "
-        "monthly/2025-11/r2, or the path of an issued folder; `reporting status` lists what was "
-        "issued"
+        "monthly/2025-11/r2, or the path of an issued folder or its PDF; `reporting status` lists "
+        "what was issued"
     )
 
 
@@ -237,25 +253,38 @@ def _stored(service: Service, kind: str, period: str, revision: str | None) -> O
 
 
 def _in_files(path: Path) -> Opened:
-    file = path / "facts.json" if path.is_dir() else path
+    file = path / FACTS if path.is_dir() else path
     try:
         body = file.read_bytes()
-        document = Document.model_validate_json(body)
-        beside = file.with_name("provenance.json")
+        facts = _facts_inside(file, body) if body.startswith(b"%PDF") else body
+        document = Document.model_validate_json(facts)
+        beside = file.with_name(PROVENANCE)
         made = attested(beside.read_bytes()).made if beside.is_file() else None
-    except (OSError, ValueError, ValidationFailed) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"{file} is no report's facts: {str(error).splitlines()[0]}; expected an issued folder "
-            "or its facts.json"
+            f"{file} is no report's facts: {str(error).splitlines()[0]}; expected an issued "
+            "folder, its facts.json or its report.pdf"
         ) from None
-    want = made.files.get(file.name) if made else None
-    if want and want != digest(body):
+    want = made.files.get(FACTS) if made else None
+    if want and want != digest(facts):
         raise ValidationFailed(
             f"{file} has not the digest that its provenance.json says ({want}): one of them was "
             "changed; `reporting verify` checks the folder"
         )
     texts = made.queries if made else {}
-    return Opened(document, digest(body), _by_digest(texts.values()), None)
+    return Opened(document, digest(facts), _by_digest(texts.values()), None)
+
+
+def _facts_inside(file: Path, pdf: bytes) -> bytes:
+    """The facts that a report's PDF carries; :class:`ValidationFailed` where it was changed."""
+    from .. import signing  # pyHanko costs half a second, and only this needs it
+
+    if problem := signing.damage(pdf):
+        raise ValidationFailed(f"{file} {problem}; `reporting verify` says more")
+    facts = signing.parts(pdf).files.get(FACTS)
+    if facts is None:
+        raise ValueError(f"the PDF holds no {FACTS}")
+    return facts
 
 
 def explain(

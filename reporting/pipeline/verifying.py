@@ -16,9 +16,9 @@ from pathlib import Path
 from .. import render
 from ..errors import UsageError, ValidationFailed
 from ..page import Document
-from ..seal import Attested, Note, Provenance, Verifier, attested, canonical, digest, parse_note
+from ..seal import Attested, Keys, Note, Provenance, attested, canonical, digest, parse_note
 from ..store import PurgedRow, ReportRow, Store
-from .auditing import notes_in, signer_of, verify_log
+from .auditing import notes_in, verify_log
 from .issuing import files_of
 from .service import Progress, Service, sealed_day, silent, stored_book
 from .signatures import EVIDENCE, PDF
@@ -52,12 +52,12 @@ class Verified:
 class Against:
     """What a report is held against. Whatever is missing, that much less is shown.
 
-    ``trust_file`` has the roots of signers and time stamps, ``verifier`` is the published key of
+    ``trust_file`` has the roots of signers and time stamps, ``keys`` are the published keys of
     checkpoints and provenance, ``witness`` holds checkpoints that were kept elsewhere.
     """
 
     trust_file: Path | None = None
-    verifier: Verifier | None = None
+    keys: Keys | None = None
     witness: Sequence[Note] | None = None
 
 
@@ -67,7 +67,7 @@ NOTHING = Against()
 def against(trust_file: Path | None, vkey: str, witnesses: Sequence[Path]) -> Against:
     """From what a user gives; :class:`UsageError` for a key or a file that can't be read."""
     notes = [note for path in witnesses for note in notes_in(path)]
-    return Against(trust_file, Verifier.parse(vkey) if vkey else None, notes if witnesses else None)
+    return Against(trust_file, Keys.parse(vkey) if vkey else None, notes if witnesses else None)
 
 
 def worth(results: Sequence[Verified]) -> str:
@@ -105,7 +105,7 @@ def verify_folder(folder: Path, given: Against = NOTHING) -> list[Verified]:
     for file in sorted(files.keys() - made.files.keys() - made.signed_files.keys() - {PROVENANCE}):
         results.append(Verified(f"{name}/{file}", "is not part of the report"))
     results += _facts(name, facts, document)
-    results += _provenance(name, told, document, given.verifier)
+    results += _provenance(name, told, document, given.keys)
     pdf = files[PDF].read_bytes() if PDF in files else b""
     evidence = {
         file.removeprefix(f"{EVIDENCE}/"): files[file].read_bytes()
@@ -149,7 +149,7 @@ def verify_pdf(
     else:
         try:
             told = attested(told_as)
-            results += _provenance(name, told, document, given.verifier)
+            results += _provenance(name, told, document, given.keys)
             for want, body, what in (
                 (told.made.files.get(FACTS), facts, f"{FACTS} inside"),
                 ({**told.made.files, **told.made.signed_files}.get(PDF), pdf, "as issued"),
@@ -169,7 +169,7 @@ def _facts(name: str, facts: bytes, document: Document) -> Iterator[Verified]:
 
 
 def _provenance(
-    name: str, told: Attested, document: Document, verifier: Verifier | None
+    name: str, told: Attested, document: Document, keys: Keys | None
 ) -> Iterator[Verified]:
     """That it speaks of this document, and who says so."""
     made = told.made
@@ -185,8 +185,8 @@ def _provenance(
     problem = "" if have == wanted else f"speaks of another report than {document.id}"
     yield Verified(f"{name}/{PROVENANCE}", problem)
     what, signers = f"{name}/{PROVENANCE}, signature", ", ".join(told.signers)
-    if verifier is not None:
-        problem = told.problem(verifier)
+    if keys is not None:  # who issued it signed both, so that the checkpoint says which key
+        problem = told.problem(keys.at(document.checkpoint.size))
         yield Verified(what, problem, by="" if problem else f"provenance signed by {signers}")
     elif signers:
         yield Verified(what, lacks=f"it names {signers}, and no public key was given (--key)")
@@ -279,8 +279,8 @@ def _checkpoint(name: str, document: Document, given: Against) -> Iterator[Verif
         return
     if (note.size, note.chain_hash.hex()) != (printed.size, printed.chain_hash):
         yield Verified(what, "its note is of another one")
-    if given.verifier is not None:
-        yield Verified(f"{what}, signed by {given.verifier.name}", note.problem(given.verifier))
+    if given.keys is not None:
+        yield Verified(f"{what}, signed by {given.keys.newest.name}", given.keys.problem(note))
     elif note.signed:
         yield Verified(f"{what}, signed", lacks="no public key was given (--key)")
     else:
@@ -343,7 +343,7 @@ def _rendered_again(
 def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
     """Check everything: sealed days, the audit chain with its witness, every issued report."""
     store, results = service.store, []
-    signer, trust_file = signer_of(service), service.settings.signing_trust_file
+    trust_file = service.settings.signing_trust_file
     progress("audit log")
     log, logged = verify_log(service), _logged(store)
     results.append(Verified(f"audit log, {log.report.size} entries", log.problem))
@@ -368,10 +368,9 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
             again = f"reporting issue --kind {kind} --date {day} --revision {revision[1:]}"
             results.append(Verified(name, f"has no files in {folder}; `{again}` writes them again"))
             continue
-        # What was issued before there was a key, or under the one before, says so.
-        own = signer is not None and stored is not None and _is_by(signer.verifier, stored)
-        verifier = signer.verifier if signer is not None and own else None
-        results += verify_folder(folder, Against(trust_file, verifier))
+        # What was issued before there was a key, or under one that is not known, says so.
+        own = log.keys is not None and stored is not None and _is_by(log.keys, stored)
+        results += verify_folder(folder, Against(trust_file, log.keys if own else None))
         for file, want in zip(("facts.json", "provenance.json"), digests, strict=True):
             path = folder / file
             if not path.is_file() or digest(path.read_bytes()) != want:
@@ -384,9 +383,10 @@ def verify(service: Service, *, progress: Progress = silent) -> list[Verified]:
     return results
 
 
-def _is_by(verifier: Verifier, row: ReportRow) -> bool:
+def _is_by(keys: Keys, row: ReportRow) -> bool:
+    named = {f"{key.name}+{key.id.hex()}" for key in keys.verifiers}
     with suppress(ValidationFailed):
-        return f"{verifier.name}+{verifier.id.hex()}" in attested(row.provenance).signers
+        return not named.isdisjoint(attested(row.provenance).signers)
     return True
 
 

@@ -14,6 +14,7 @@ from .chain import (
     LogEntry,
     LogPart,
     Stored,
+    Tree,
     Walk,
     chain_hash,
     leaf_hash,
@@ -21,7 +22,18 @@ from .chain import (
     part_of_rows,
     verify_chain,
 )
-from .checkpoint import Note, Signer, Verifier, new_key, parse_note, signed_note
+from .checkpoint import (
+    KEY_CHANGED,
+    KeyChange,
+    Keys,
+    Note,
+    Signer,
+    Verifier,
+    changes_of,
+    new_key,
+    parse_note,
+    signed_note,
+)
 from .day import SealedDay
 from .merkle import roots
 from .proof import check_proof, consistency_of, inclusion_of, read_proof
@@ -29,10 +41,13 @@ from .provenance import Attested, Provenance, attest, attested
 
 __all__ = [
     "GENESIS",
+    "KEY_CHANGED",
     "PART",
     "Attested",
     "ChainReport",
     "Claim",
+    "KeyChange",
+    "Keys",
     "LogEntry",
     "LogPart",
     "Note",
@@ -40,12 +55,14 @@ __all__ = [
     "SealedDay",
     "Signer",
     "Stored",
+    "Tree",
     "Verifier",
     "Walk",
     "attest",
     "attested",
     "canonical",
     "chain_hash",
+    "changes_of",
     "check_proof",
     "consistency_of",
     "digest",

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ValidationFailed
 from .canonical import canonical
 from .chain import leaf_hash
-from .checkpoint import Note, Verifier, parse_note
+from .checkpoint import Keys, Note, parse_note
 from .merkle import (
     consistency_holds,
     consistency_proof,
@@ -60,10 +60,10 @@ def read_proof(body: bytes) -> dict[str, Any]:
     return proof
 
 
-def check_proof(proof: Mapping[str, Any], verifier: Verifier | None) -> str:
+def check_proof(proof: Mapping[str, Any], keys: Keys | None) -> str:
     """What a proof proves, in words; :class:`ValidationFailed` says why it proves nothing.
 
-    Without a ``verifier`` no signature is checked: the words say so.
+    Without ``keys`` no signature is checked: the words say so.
     """
     try:
         kind, path = proof["schema_id"], [bytes.fromhex(h) for h in proof["path"]]
@@ -88,9 +88,10 @@ def check_proof(proof: Mapping[str, Any], verifier: Verifier | None) -> str:
         raise ValidationFailed("the file is no proof: it has more fields than one")
     if not holds:
         raise ValidationFailed("the path does not lead to the checkpoint's root")
-    if verifier is None:
+    if keys is None:
         return f"{words}; the checkpoint's signature was not checked (no public key given)"
     for note in notes:
-        if problem := note.problem(verifier):
+        if problem := keys.problem(note):
             raise ValidationFailed(f"the checkpoint of {note.size} entries: {problem}")
-    return f"{words}, signed by {verifier.name}+{verifier.id.hex()}"
+    by = keys.at(new.size)
+    return f"{words}, signed by {by.name}+{by.id.hex()}"

@@ -102,7 +102,7 @@ def test_a_rewritten_history_is_found_by_the_key_or_by_an_outside_note(archive: 
     forged = rewritten(files)
     assert wrong(forged) == []
     assert any(
-        "not signed by" in line for line in wrong(forged, standalone.Key(published(archive)))
+        "not signed by" in line for line in wrong(forged, standalone.Keys(published(archive)))
     )
     kept = standalone.Archive(forged, None, files["log/checkpoint.txt"].decode()).check()
     assert any("the log up to it is another one" in problem for _, problem in kept)
@@ -189,7 +189,7 @@ def digested(listed: dict[str, Any]) -> bytes:
     return standalone.canonical({**told, "digest": standalone.sha256(standalone.canonical(told))})
 
 
-def wrong(files: dict[str, bytes], key: standalone.Key | None = None) -> list[str]:
+def wrong(files: dict[str, bytes], key: standalone.Keys | None = None) -> list[str]:
     """What the verifier finds wrong."""
     found = standalone.Archive(files, key).check()
     return [f"{what}: {problem}" for what, problem in found if problem]

@@ -21,7 +21,7 @@ import pytest
 from reporting import pipeline
 from reporting.errors import SourceUnavailable, UsageError, ValidationFailed
 from reporting.pipeline import auditing
-from reporting.seal import Claim, Signer, new_key, parse_note
+from reporting.seal import Claim, Signer, Verifier, new_key, parse_note
 from reporting.settings import load, operating_user
 
 from ..line.site import ROOT, Site
@@ -192,6 +192,24 @@ def test_the_auditor_reads_the_log_and_what_was_issued_and_nothing_else(site: Si
     auditing.checkpoint_now(site.service())
     found = auditing.verify_log(site.service(store_url=url))
     assert (found.ok, found.report.size, found.signed) == (True, 2, 1)
+
+
+def test_a_verification_is_logged_where_the_role_may_write(site: Site) -> None:
+    write(site, 2)
+    auditing.checkpoint_now(site.service())
+    url = site.server.database(site.store_name, "reporting_auditor")
+    for given, problems in ((url, []), (None, []), (None, ["the tail was cut"])):
+        service = site.service(**({"store_url": given} if given else {}))
+        auditing.verified(service, "audit log", 2, problems)
+    body = {"by": operating_user(), "of": "audit log", "checked": 2, "failed": 0}
+    assert [json.loads(e)["body"] for e in entries(site)[2:]] == [
+        body, {**body, "failed": 1, "problem": "the tail was cut"},
+    ]  # fmt: skip
+    tamper(site, "update audit.log set entry = entry || ' ' where seq = 1")
+    assert site.command("verify").returncode == site.command("audit", "verify").returncode == 4
+    everything, log = (json.loads(e)["body"] for e in entries(site)[4:])
+    assert (everything["of"], everything["failed"]) == ("everything", 1)
+    assert (log["of"], log["problem"]) == ("audit log", "entry 1 was edited")
 
 
 def test_the_owner_can_not_log_in_and_no_role_is_more_than_it_should_be(site: Site) -> None:
@@ -456,7 +474,7 @@ def test_from_the_first_signed_note_on_every_note_is_signed(site: Site, tmp_path
     assert (found.ok, found.notes, found.signed) == (True, 2, 1)
     key = str(auditing.signer_of(site.service()).verifier)  # type: ignore[union-attr]
     assert auditing.verify_log(unsigned, vkey=key).ok
-    assert auditing.verify_log(unsigned).key == ""
+    assert auditing.verify_log(unsigned).keys is None
     assert not auditing.checkpoint_now(unsigned).signed  # somebody goes on without the key
     assert "is not signed by" in problem(site)
     stranger = Signer.load(signed.origin, new_key(), "x").verifier
@@ -565,6 +583,7 @@ def test_growth_is_proved(site: Site, tmp_path: Path) -> None:
 
 def test_a_proof_of_an_edited_entry_is_refused(site: Site) -> None:
     write(site, 9)
+    auditing.checkpoint_now(site.service())
     tamper(site, edit([]))
     done = run(site, "prove", "5", code=4)
     assert "does not lead to the checkpoint's root" in done["error"]
@@ -604,7 +623,7 @@ def test_a_key_is_made_once_and_for_its_owner_only(site: Site, tmp_path: Path) -
     made = run(site, "keygen", str(file))
     assert file.stat().st_mode & 0o777 == 0o600
     note = auditing.checkpoint(site.service(checkpoint_key_file=file))
-    assert note.problem(auditing.Verifier.parse(made["vkey"])) == ""
+    assert note.problem(Verifier.parse(made["vkey"])) == ""
     before = file.read_bytes()
     assert "never replaced" in run(site, "keygen", str(file), code=2)["error"]
     assert file.read_bytes() == before

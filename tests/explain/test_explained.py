@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 
@@ -15,6 +16,7 @@ from reporting.page import Document
 from reporting.pipeline import Explanation
 from reporting.pipeline.explaining import Remade
 from reporting.pipeline.service import silent
+from reporting.settings import operating_user
 
 from ..line.site import Site, at
 
@@ -164,6 +166,31 @@ def test_a_view_is_in_the_audit_log(site: Site) -> None:
     assert entry["event"] == "figure explained"
     assert entry["body"]["report"] == f"{DAILY}/r1" and entry["body"]["figure"] == "pnl.net"
     assert all(v.ok for v in pipeline.verify(site.service()))
+
+
+def test_every_way_to_see_a_report_is_in_the_audit_log(site: Site) -> None:
+    def logged() -> list[tuple[str, object]]:
+        found = [json.loads(e.entry) for e in site.store.log()]
+        return [(f["event"], f["body"]) for f in found if f["body"]["by"] != "postgres"]
+
+    before = len(logged())
+    row = site.store.report("daily", "2025-12-05")
+    assert row is not None
+    assert site.command("explain", "--list", DAILY).returncode == 0
+    built = site.command("build", "--kind", "daily", "--date", "2025-12-05", "--json")
+    words = ("build", "--kind", "daily", "--date", "2025-12-05", "--dry-run")
+    assert site.command(*words).returncode == 0  # a summary, and nothing is written
+    (listed, of), (seen, by) = logged()[before:]
+    by_user = {"by": operating_user()}
+    assert (listed, of) == (
+        "report viewed",
+        {"report": f"{DAILY}/r1", "facts": row.digest, "how": "list", **by_user},
+    )
+    facts = sha256(built.stdout.removesuffix("\n").encode()).hexdigest()
+    assert (seen, by) == (
+        "report viewed",
+        {"report": f"{DAILY}/r2", "facts": facts, "how": "build", **by_user},
+    )
 
 
 def test_a_figure_that_is_not_there_is_no_view(site: Site) -> None:

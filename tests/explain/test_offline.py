@@ -65,6 +65,33 @@ def test_the_facts_alone_will_do(tmp_path: Path) -> None:
     assert {q.text for q in found.queries} == {None}  # no provenance beside it has the texts
 
 
+def test_a_pdf_alone_says_what_its_folder_says_and_what_it_lacks(tmp_path: Path) -> None:
+    file = Path(shutil.copy(DAILY / "report.pdf", tmp_path / "november.pdf"))
+    folder = opened(DAILY)
+    alone = opened(file)
+    assert alone.document == folder.document and alone.facts_digest == folder.facts_digest
+    for figure in ("pnl.net", "var.var_99", "uptime.grafana"):
+        found, whole = explain(alone, figure), explain(folder, figure)
+        texts = {q.query: q.text for q in whole.queries}
+        assert not any(q.text for q in found.queries) and all(texts.values())
+        with_texts = [q.model_copy(update={"text": texts[q.query]}) for q in found.queries]
+        assert found.model_copy(update={"queries": tuple(with_texts)}) == whole
+        assert {w.split(" (")[0] for w in set(found.lacks) - set(whole.lacks)} == {"query texts"}
+        assert "the number worked out again from the days" in whole.lacks
+    shutil.copy(DAILY / "provenance.json", tmp_path)
+    assert explain(opened(file), "pnl.net") == explain(folder, "pnl.net")
+
+
+def test_a_pdf_of_other_facts_than_its_provenance_is_refused(tmp_path: Path) -> None:
+    shutil.copy(SAMPLE / "weekly" / "2025-W49" / "r1" / "report.pdf", tmp_path)
+    shutil.copy(DAILY / "provenance.json", tmp_path)
+    with pytest.raises(ValidationFailed, match="has not the digest"):
+        opened(tmp_path / "report.pdf")
+    (tmp_path / "empty.pdf").write_bytes(b"%PDF-1.7\nnothing")
+    with pytest.raises(UsageError, match="can not be read as the PDF of a report"):
+        opened(tmp_path / "empty.pdf")
+
+
 def test_facts_that_were_changed_are_refused(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(DAILY, tmp_path / "r1"))
     facts = folder / "facts.json"
@@ -102,6 +129,9 @@ def test_printed_for_a_person(tmp_path: Path) -> None:
         assert words in done.stdout, words
     assert "from ledger.fills" in done.stdout
     assert "from ledger.fills" not in command("pnl.net", "-R", str(DAILY), "--no-texts").stdout
+    named = command("pnl.net", str(DAILY / "report.pdf"), "--no-texts", cwd=tmp_path)
+    assert "Only the store has each day's own value" in named.stdout.replace("\n", " ")
+    assert command("--list", str(DAILY)).stdout == command("--list", "-R", str(DAILY)).stdout
 
 
 def test_json_is_one_object_with_everything(tmp_path: Path) -> None:
@@ -130,6 +160,7 @@ def test_the_list_has_every_id_and_each_can_be_explained(tmp_path: Path) -> None
         (("pnl.net", "-R", "daily/nowhere/r"), "neither a report nor a folder"),
         (("pnl.net",), "--report"),
         (("-R", str(DAILY)), "--list"),
+        (("pnl.net", str(DAILY), "-R", str(DAILY)), "name two reports"),
     ],
 )
 def test_usage(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

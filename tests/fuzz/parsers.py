@@ -34,7 +34,7 @@ def parsers() -> dict[str, Callable[[bytes], object]]:
     from reporting.policy.retention import parse_retention
     from reporting.policy.risk import parse_risk
     from reporting.policy.schedule import parse_schedule
-    from reporting.seal.checkpoint import Verifier, parse_note
+    from reporting.seal.checkpoint import Keys, parse_note
     from reporting.seal.proof import check_proof, read_proof
     from reporting.seal.provenance import attested
     from reporting.settings import load
@@ -99,8 +99,8 @@ def parsers() -> dict[str, Callable[[bytes], object]]:
 
     def key(text: str) -> None:
         with suppress(standalone.Wrong):
-            standalone.Key(text)
-        Verifier.parse(text)
+            standalone.Keys(text)
+        Keys.parse(text)
 
     return {
         "policy.toml": of_text(lambda text: parse_policy(text, {})),

@@ -17,6 +17,7 @@ from reporting.pipeline.issuing import made_with
 from reporting.pipeline.signatures import PDF, recorded_as, with_signature
 from reporting.seal import (
     GENESIS,
+    Keys,
     Note,
     Provenance,
     Signer,
@@ -78,8 +79,8 @@ class Report:
     @property
     def against(self) -> pipeline.Against:
         """Everything that a third party can have."""
-        verifier = self.log.signer.verifier
-        return pipeline.Against(self.trust_file, verifier, [self.log.note(self.printed)])
+        keys = Keys((self.log.signer.verifier,))
+        return pipeline.Against(self.trust_file, keys, [self.log.note(self.printed)])
 
     @property
     def printed(self) -> int:

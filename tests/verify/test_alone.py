@@ -30,7 +30,7 @@ def logged(report: Report) -> dict[str, Any]:
     }
 
 
-def said(report: Report, key: standalone.Key | None, **changed: Any) -> list[tuple[str, str]]:
+def said(report: Report, key: standalone.Keys | None, **changed: Any) -> list[tuple[str, str]]:
     name = report.document.id
     files = {f"reports/{name}/{n}": body for n, body in report.files.items()}
     archive = standalone.Archive(files, key)
@@ -48,12 +48,12 @@ def forged(report: Report, provenance: bytes) -> Report:
 
 
 @pytest.fixture(scope="module")
-def key(report: Report) -> standalone.Key:
-    return standalone.Key(str(report.log.signer.verifier))
+def key(report: Report) -> standalone.Keys:
+    return standalone.Keys(str(report.log.signer.verifier))
 
 
 def test_signed_unsigned_and_not_checked(
-    report: Report, unsigned: Report, key: standalone.Key
+    report: Report, unsigned: Report, key: standalone.Keys
 ) -> None:
     for one, by, words in (
         (report, key, "provenance signed by example.com/audit"),
@@ -64,8 +64,18 @@ def test_signed_unsigned_and_not_checked(
         assert (words in what, problem) == (True, ""), what
 
 
+def test_only_the_key_of_its_time_signs_a_provenance(report: Report, key: standalone.Keys) -> None:
+    """The report prints a checkpoint of five entries."""
+    other = Signer.load(ORIGIN, new_key(), "here").verifier
+    ours = report.log.signer.verifier
+    ((what, problem),) = said(report, standalone.Keys(f"{ours} 5\n{other}"))
+    assert (what.endswith("provenance signed by example.com/audit"), problem) == (True, "")
+    for text in (f"{ours} 4\n{other}", f"{other} 5\n{ours}"):
+        assert any(p.endswith("signed") for _, p in said(report, standalone.Keys(text))), text
+
+
 def test_another_provenance_is_found_even_where_the_log_was_rewritten(
-    report: Report, key: standalone.Key
+    report: Report, key: standalone.Keys
 ) -> None:
     made = report.made
     for changed, words in (
@@ -77,20 +87,20 @@ def test_another_provenance_is_found_even_where_the_log_was_rewritten(
     other = Signer.load(ORIGIN, new_key(), "here")
     ((what, problem),) = said(forged(report, attest(made, other)), key)
     assert problem == "" and "not checked" in what
-    name = f"{key.name}+{key.hash.hex()}"
+    name = str(key.at(0))
     stolen = attest(made, other).replace(
         f"{other.name}+{other.verifier.id.hex()}".encode(), name.encode()
     )
     assert any("not signed by" in problem for _, problem in said(forged(report, stolen), key))
 
 
-def test_a_signed_pdf_begins_with_the_rendered_one(report: Report, key: standalone.Key) -> None:
+def test_a_signed_pdf_begins_with_the_rendered_one(report: Report, key: standalone.Keys) -> None:
     signature = logged(report)["signature"]
     shorter = {**signature, "rendered_bytes": signature["rendered_bytes"] - 1}
     assert any("does not begin with" in p for _, p in said(report, key, signature=shorter))
 
 
-def test_no_changed_byte_of_the_envelope_is_accepted(report: Report, key: standalone.Key) -> None:
+def test_no_changed_byte_of_the_envelope_is_accepted(report: Report, key: standalone.Keys) -> None:
     """Not even where the log was rewritten to fit."""
     body, chance = report.files["provenance.json"], random.Random(3)
     for place in chance.sample(range(len(body)), 150):

@@ -16,6 +16,7 @@ from reporting import pipeline, render, signing
 from reporting.errors import ValidationFailed
 from reporting.pipeline import Against, verify_folder, verify_pdf, worth
 from reporting.seal import (
+    Keys,
     Signer,
     attest,
     canonical,
@@ -88,7 +89,9 @@ def test_an_unsigned_report_says_so(unsigned: Report, tmp_path: Path) -> None:
     assert wrong(found) == []
     assert worth(found) == "only consistent with itself (UNSIGNED)"
     assert wrong(verify_folder(tmp_path)) == []
-    with_key = verify_pdf(tmp_path / "report.pdf", Against(None, unsigned.log.signer.verifier))
+    with_key = verify_pdf(
+        tmp_path / "report.pdf", Against(None, Keys((unsigned.log.signer.verifier,)))
+    )
     assert [w for w in wrong(with_key) if "is not signed by" in w]
 
 
@@ -112,9 +115,29 @@ def test_another_signer_is_refused(report: Report, pdf: Path, authority: Authori
     found = verify_pdf(pdf, replace(report.against, trust_file=authority.pem("clock")))
     assert any("the signer is not trusted" in w for w in wrong(found))
     assert worth(found).startswith("REFUSED")
-    other = Signer.load(ORIGIN, new_key(), "here").verifier
-    found = verify_pdf(pdf, replace(report.against, verifier=other))
+    other = Keys((Signer.load(ORIGIN, new_key(), "here").verifier,))
+    found = verify_pdf(pdf, replace(report.against, keys=other))
     assert len([w for w in wrong(found) if "is not signed by" in w]) == 2  # checkpoint as well
+
+
+def test_only_the_key_of_its_time_is_accepted(report: Report, pdf: Path) -> None:
+    """Checkpoint and provenance by a key whose time was over, or not begun, at five entries."""
+    ours, other = report.log.signer.verifier, Signer.load(ORIGIN, new_key(), "here").verifier
+    for keys, refused in (
+        (Keys((ours, other), (5,)), 0),
+        (Keys((other, ours), (4,)), 0),
+        (Keys((ours, other), (4,)), 2),
+        (Keys((other, ours), (5,)), 2),
+    ):
+        found = wrong(verify_pdf(pdf, replace(report.against, keys=keys)))
+        assert len([w for w in found if "signed by" in w.split(": ")[-1]]) == refused, found
+
+
+def test_a_changed_pdf_is_not_explained(report: Report, pdf: Path) -> None:
+    assert pipeline.open_report(str(pdf), pipeline.Service).document == report.document
+    pdf.write_bytes(report.files["report.pdf"] + b"\n")
+    with pytest.raises(ValidationFailed, match="was appended to after it was signed"):
+        pipeline.open_report(str(pdf), pipeline.Service)
 
 
 def test_provenance_of_another_file_is_refused(report: Report, pdf: Path) -> None:
@@ -263,7 +286,7 @@ def test_another_way_to_say_the_same_is_refused(
 
 def test_every_proof_and_note_is_exact(log: Log) -> None:
     """One bit of each byte of both kinds of proof, the signed checkpoints inside included."""
-    verifier, chance = log.signer.verifier, random.Random(17)
+    keys, chance = Keys((log.signer.verifier,)), random.Random(17)
     proofs = (
         inclusion_of(3, log.entries[2], log.leaves, log.note(7)),
         consistency_of(log.note(4), log.note(7), log.leaves),
@@ -271,11 +294,11 @@ def test_every_proof_and_note_is_exact(log: Log) -> None:
     taken = []
     for proof in proofs:
         body = canonical(proof)
-        assert check_proof(read_proof(body), verifier)
+        assert check_proof(read_proof(body), keys)
         for place in range(len(body)):
             other = changed(body, place, body[place] ^ 1 << chance.randrange(8))
             try:
-                check_proof(read_proof(other), verifier)
+                check_proof(read_proof(other), keys)
             except ValidationFailed:
                 continue
             taken.append((place, other[place - 8 : place + 8]))
