@@ -175,6 +175,7 @@ class Observed(Collector):
         ProcessCollector(registry=self.registry)
         self._build = {"version": version, "replica": replica}
         self._ticks = dict.fromkeys(("success", "failure"), 0)
+        self._rounds = dict.fromkeys(("success", "failure"), 0)
         self._last_tick: datetime | None = None
         self._alive = monotonic()
         self._store: _Asked[Snapshot] | None = None
@@ -192,6 +193,10 @@ class Observed(Collector):
         self._ticks["success" if ok else "failure"] += 1
         if ok:
             self._last_tick, self._alive = at, monotonic()
+
+    def audited(self, ok: bool = True) -> None:
+        """A piece of the audit log was compared with the checkpoints outside the database."""
+        self._rounds["success" if ok else "failure"] += 1
 
     def stuck(self, limit_s: float) -> str | None:
         """Why the process counts as dead: no tick for ``limit_s``, by a clock that nobody sets."""
@@ -213,6 +218,14 @@ class Observed(Collector):
         for outcome, count in self._ticks.items():
             ticks.add_metric([outcome], count)
         yield ticks
+        rounds = CounterMetricFamily(
+            "reporting_audit_rounds",
+            "Pieces of the audit log compared with its checkpoints, by how it ended.",
+            labels=["outcome"],
+        )
+        for outcome, count in self._rounds.items():
+            rounds.add_metric([outcome], count)
+        yield rounds
         if self._last_tick is not None:
             yield GaugeMetricFamily(
                 "reporting_last_tick_timestamp_seconds",

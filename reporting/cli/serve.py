@@ -111,8 +111,7 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
             _look(service, runs, replica)
             if not witnessed_at or monotonic() - witnessed_at[-1] > CHECKPOINT_S:
                 witnessed_at[:] = [monotonic()]
-                pipeline.catch_up_witness(service)
-                rounds.go_on()
+                _audit(service, rounds, observed)
         except Exception as error:
             observed.ticked(as_of(""), ok=False)
             logs.log("the schedule could not be looked at", level="error", action="tick",
@@ -143,6 +142,19 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
             clock.stop()
             workers.stop(GRACE_S)
             logs.log("stopped", action="stop")
+
+
+def _audit(service: pipeline.Service, rounds: pipeline.Rounds, observed: Observed) -> None:
+    """A checkpoint where one is wanted, and the next look at old entries of the audit log."""
+    try:
+        pipeline.catch_up_witness(service)
+        rounds.go_on()
+    except ValidationFailed as error:
+        observed.audited(ok=False)
+        logs.log("the audit log is not what its checkpoints say", level="error", action="audit",
+                 outcome="failure", error=error)  # fmt: skip
+    else:
+        observed.audited()
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def _kept(path: Path) -> Tree:
 def _keep(path: Path, tree: Tree) -> None:
     """Keep the tree of the last checkpoint; without it the next one reads the whole log."""
     name = _beside(path)
-    partial = name.with_name(f"{name.name}.{os.getpid()}")
+    partial = name.with_name(f".{name.name}.{os.getpid()}.partial")
     with suppress(OSError):
         partial.write_bytes(bytes(tree))
         partial.replace(name)

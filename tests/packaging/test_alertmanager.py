@@ -65,6 +65,7 @@ RECEIVER = {
     "MailFailed": "warning",
     "MailUnknown": "warning",
     "MailQueueStuck": "warning",
+    "AuditLogChanged": "critical",
     "AuditNotWitnessed": "warning",
     "CalendarEndsSoon": "warning",
     "Watchdog": "deadmans_switch",

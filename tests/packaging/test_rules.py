@@ -75,6 +75,7 @@ OURS = {
     "MailFailed": ("warning", 300, "reporting"),
     "MailUnknown": ("warning", 300, "reporting"),
     "MailQueueStuck": ("warning", 300, "reporting"),
+    "AuditLogChanged": ("critical", 300, "reporting"),
     "AuditNotWitnessed": ("warning", 90_000, "reporting"),
     "CalendarEndsSoon": ("warning", 300, "reporting"),
 }

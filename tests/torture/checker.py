@@ -196,7 +196,7 @@ def _check_files(
                 found.wrong.append(f"{path} is not what was issued")
     left = [p for p in reports.rglob("*") if p.is_file() and p not in known]
     partial = [p for p in left if p.name.startswith(".") and p.name.endswith(".partial")]
-    witness = {"audit-witness.jsonl"}
+    witness = {"audit-witness.jsonl", "audit-witness.jsonl.tree"}
     for path in left:
         if path not in partial and path.name not in witness:
             found.wrong.append(f"{path} was never issued")

@@ -38,3 +38,11 @@ create trigger mails_purged after update of body on reporting.issued_report
     for each row when (new.body = '' and old.body <> '') execute function reporting.purge_mails();
 
 create index outbox_due on reporting.outbox ((takes > 9), next_at, id) where state = 'queued';
+
+-- What is asked of the log by its event, without reading all of it.
+create index log_configuration on audit.log (seq)
+    where position('"event":"configuration changed"'::bytea in entry) > 0;
+create index log_key_changes on audit.log (seq)
+    where position('"event":"checkpoint key changed"'::bytea in entry) > 0;
+create index log_issued on audit.log (seq)
+    where position('"event":"report issued"'::bytea in entry) > 0;

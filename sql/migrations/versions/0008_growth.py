@@ -1,4 +1,4 @@
-"""Mails counted as they are settled, guarded against what kills their workers, and purged."""
+"""Growth costs nothing: mails counted as they are settled, rare events of the log by an index."""
 
 from pathlib import Path
 
