@@ -115,6 +115,7 @@ def test_published_keys_need_no_old_signature_and_may_end_one_earlier() -> None:
      f"{A.verifier} 5 6\n{B.verifier}", f"{A.verifier} 5\n{A.verifier}",
      f"{A.verifier} 9\n{B.verifier} 8\n{C.verifier}",
      f"{A.verifier} 9\n{signer('another.example/log').verifier}"],
+    ids=range(10),  # the keys are new in each process
 )  # fmt: skip
 def test_what_is_no_list_of_keys_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"no public key|can't be read"):

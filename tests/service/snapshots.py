@@ -39,4 +39,5 @@ def whole() -> Observed:
     observed = Observed("0.1.0", "replica-1")
     observed.collector(lambda: WHOLE)
     observed.ticked(AT)
+    observed.audited()
     return observed

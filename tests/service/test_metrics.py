@@ -85,6 +85,8 @@ def test_every_number_of_the_snapshot_is_there(port: int) -> None:
         'reporting_build_info{replica="replica-1",version="0.1.0"}': 1,
         'reporting_ticks_total{outcome="success"}': 1,
         'reporting_ticks_total{outcome="failure"}': 0,
+        'reporting_audit_rounds_total{outcome="success"}': 1,
+        'reporting_audit_rounds_total{outcome="failure"}': 0,
         "reporting_last_tick_timestamp_seconds": 1795174200,
         "reporting_store_up": 1,
         'reporting_last_issued_timestamp_seconds{report="daily"}': 1795174200,
@@ -167,6 +169,8 @@ def test_without_a_store_the_process_still_speaks() -> None:
         'reporting_build_info{replica="a",version="0.1.0"}': 1,
         'reporting_ticks_total{outcome="success"}': 0,
         'reporting_ticks_total{outcome="failure"}': 1,
+        'reporting_audit_rounds_total{outcome="success"}': 0,
+        'reporting_audit_rounds_total{outcome="failure"}': 0,
         "reporting_store_up": 0,
     }
 

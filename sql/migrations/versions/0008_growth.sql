@@ -39,10 +39,6 @@ create trigger mails_purged after update of body on reporting.issued_report
 
 create index outbox_due on reporting.outbox ((takes > 9), next_at, id) where state = 'queued';
 
--- What is asked of the log by its event, without reading all of it.
-create index log_configuration on audit.log (seq)
-    where position('"event":"configuration changed"'::bytea in entry) > 0;
+-- As log_configuration and log_issued: what is asked of the log by its event, without reading it all.
 create index log_key_changes on audit.log (seq)
     where position('"event":"checkpoint key changed"'::bytea in entry) > 0;
-create index log_issued on audit.log (seq)
-    where position('"event":"report issued"'::bytea in entry) > 0;
