@@ -66,6 +66,7 @@ verify: setup ## check every issued report and the audit log
 sample: setup ## compare reports/sample with what the demo makes now; FORCE=1 replaces it
 	@rm -rf var/sample && mkdir -p reports/sample
 	@$(PY) -m reporting demo --var-dir var/sample --reports-dir var/sample/reports
+	@rm -f var/sample/reports/audit-witness.jsonl.tree # a cache
 	@if git --no-pager diff --no-index --stat reports/sample var/sample/reports; then \
 		echo "reports/sample is what the code makes"; \
 	elif [ "$(FORCE)" = 1 ] || [ -z "$$(ls reports/sample)" ]; then \
