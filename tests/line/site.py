@@ -153,8 +153,8 @@ class Site:
         return {**counted, "audit.log": self.store_sql(logged)[0][0]}
 
     def files(self) -> dict[str, bytes]:
-        """Every file of the reports folder."""
-        return files_of(self.reports)
+        """Every file of the reports folder but what is kept beside the witness to be quick."""
+        return {n: b for n, b in files_of(self.reports).items() if not n.endswith(".jsonl.tree")}
 
     def environment(self, **changed: Any) -> dict[str, str]:
         """The environment of a command of this site; None takes a setting out."""

@@ -194,9 +194,9 @@ def test_a_store_that_hangs_is_asked_once_and_not_waited_for(
         assert len(asked) == 1
         thawed.set()
         until = time.monotonic() + 10
-        while samples(port)["reporting_store_up"] == 0:
+        # The answer that came late may be had first; then the store is asked again.
+        while samples(port)["reporting_store_up"] == 0 or len(asked) < 2:
             assert time.monotonic() < until
-    assert len(asked) >= 2
 
 
 # ---- health -------------------------------------------------------------------------------------
