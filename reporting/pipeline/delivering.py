@@ -124,8 +124,8 @@ class Delivery:
             except LeaseLost:
                 continue  # somebody else has it, or it is theirs to say that it is unknown
             found.append(self._settle(mail, outcome))
-            if len(found) == 1:
-                self.runs.made(mails[1:])
+            if len(found) == 1 and (others := mails[1:]):
+                self.runs.made(others)
             if outcome.relay:
                 stopped = outcome.words
         return found

@@ -8,7 +8,7 @@ them, and joining and summing integers costs next to nothing (benchmarks/book.py
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -314,11 +314,13 @@ class Ledger:
         before the first that it speaks of.
         """
         with self._database.snapshot() as session:
-            return self._lacks(session, day, known_at)
+            return self._lacks(session, column_types(session, "ledger"), day, known_at)
 
-    def _lacks(self, session: Session, day: TradingDay, known_at: datetime) -> str | None:
+    def _lacks(
+        self, session: Session, have: Container[str], day: TradingDay, known_at: datetime
+    ) -> str | None:
         assert day.trading is not None
-        if "end_of_day" not in column_types(session, "ledger"):
+        if "end_of_day" not in have:
             return None
         said = session.rows(self._gate["end_of_day"], day=day.day, known_at=known_at)[0]
         if said["day"] is None:
@@ -328,11 +330,11 @@ class Ledger:
         wanted = {name: said[name] for name in ("orders", "fills") if said[name] is not None}
         if not wanted:
             return ""
-        have = self._rows_of(session, day.trading, known_at)
+        found = self._rows_of(session, day.trading, known_at)
         short = [
-            f"{getattr(have, name)} of {want} {name}"
+            f"{getattr(found, name)} of {want} {name}"
             for name, want in wanted.items()
-            if getattr(have, name) < want
+            if getattr(found, name) < want
         ]
         return f"the ledger has {' and '.join(short)} of {day.day}" if short else ""
 
@@ -425,7 +427,7 @@ class Ledger:
                 if view in have
                 else Missing(why=Why.NOT_MEASURED, detail=f"the ledger has no view ledger.{view}")
             )
-        lacks = self._lacks(session, day, at["known_at"])
+        lacks = self._lacks(session, have, day, at["known_at"])
         return frames, session.rows(self._queries["fills_control"], **at)[0], lacks
 
     def _fills(

@@ -119,6 +119,15 @@ def expect_monday(runs: Runs, due: datetime, within: timedelta) -> None:
         queue.expect(run)
 
 
+def said_complete(site: Site, day: date, fills: int | None = None) -> None:
+    """The ledger's end-of-day run has spoken of this day alone, at 23:00 UTC."""
+    site.ledger_sql(
+        f"create or replace view ledger.end_of_day as select date '{day}' as day, "
+        f"null::bigint as orders, {'null' if fills is None else fills}::bigint as fills, "
+        f"timestamptz '{day}T23:00Z' as recorded_at"
+    )
+
+
 def text_of(mail: EmailMessage) -> str:
     body = mail.get_body(("plain",))
     assert body is not None
@@ -336,11 +345,7 @@ def test_a_report_with_gaps_at_the_deadline_and_its_revision(
     service = serving()
     runs = runs_of(service)
     pipeline.reconcile(service, runs)
-    site.ledger_sql(
-        "create or replace view ledger.end_of_day as select date '2025-12-05' as day, "
-        "null::bigint as orders, null::bigint as fills, "
-        "timestamptz '2025-12-05T23:00Z' as recorded_at"
-    )
+    said_complete(site, date(2025, 12, 5))
     due = datetime.now(UTC) - timedelta(hours=1)
     expect_monday(runs, due, timedelta(hours=5))
     waits = pipeline.work(service, runs)
@@ -383,15 +388,7 @@ def test_a_ledger_that_is_partly_loaded_at_the_deadline_is_not_called_final(
         "and executed_at < '2025-12-05T20:00Z' order by exec_id limit 1 returning exec_id"
     )
 
-    def promise(fills: int) -> None:
-        site.server.run(
-            "create or replace view ledger.end_of_day as select '2025-12-08'::date as day, "
-            f"null::bigint as orders, {fills}::bigint as fills, "
-            "timestamptz '2025-12-08T23:00Z' as recorded_at",
-            site.ledger,
-        )
-
-    promise(5)
+    said_complete(site, MONDAY, fills=5)
     with pytest.raises(NotReady, match="the ledger has 1 of 5 fills of 2025-12-08; close the day"):
         pipeline.close(service, MONDAY, datetime.now(UTC))
     due = datetime.now(UTC) - timedelta(hours=1)
@@ -404,7 +401,7 @@ def test_a_ledger_that_is_partly_loaded_at_the_deadline_is_not_called_final(
     assert first.status is Status.INCOMPLETE
     assert "the ledger has 1 of 5 fills" in str([g.reason.detail for g in first.gaps])
     # The same rows, and its end-of-day run agrees: nothing is restated, and that gap is gone.
-    promise(1)
+    said_complete(site, MONDAY, fills=1)
     site.store_sql("update reporting.run set next_at = now()")
     done = pipeline.work(service, runs)
     assert done is not None and done.report == "daily/2025-12-08/r2", done
@@ -418,11 +415,7 @@ def test_a_ledger_that_is_partly_loaded_at_the_deadline_is_not_called_final(
 
 def test_days_before_the_first_end_of_day_run_are_not_waited_for(site: Site) -> None:
     """A view that was made later says nothing of them."""
-    site.ledger_sql(
-        "create or replace view ledger.end_of_day as select date '2025-12-08' as day, null::bigint "
-        "as orders, null::bigint as fills, timestamptz '2025-12-08T23:00Z' as recorded_at; "
-        "select 1"
-    )
+    said_complete(site, MONDAY)
     ledger, now = site.service().ledger, datetime(2025, 12, 9, tzinfo=UTC)
     days = [site.service().trading_day(date(2025, 12, n)) for n in (5, 8, 9)]
     assert [ledger.lacks(day, now) for day in days] == [
