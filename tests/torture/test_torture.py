@@ -45,20 +45,19 @@ def test_whatever_is_done_to_it_each_report_is_issued_once_and_each_mail_account
 ) -> None:
     plan = Plan(
         kills=500,
-        periods=1,
+        periods=2,
         audiences=4,
-        recipients=60,
+        recipients=80,
         kill_at=PLACES,
-        at_most_s=float(os.environ.get("TORTURE_S", "20")),
+        at_most_s=float(os.environ.get("TORTURE_S", "300")),
     )
     verdict = run(made, plan, seed=6, say=print)
     figures = verdict.figures
     waits = figures.pop("waits")
     print(figures)
     assert verdict.wrong == []
-    # How many fit into the time is the machine's matter; docs/torture.md has the long form's.
-    assert figures["kills"] >= 15
-    assert len([place for place in PLACES if place in figures["points"]]) >= len(PLACES) // 3
+    assert figures["kills"] >= (plan.kills if "TORTURE_S" not in os.environ else 15)
+    assert len([place for place in PLACES if place in figures["points"]]) >= len(PLACES) * 3 // 4
     assert figures["crashes"] + figures["cuts"] + figures["freezes"] > 0
     if os.getloadavg()[0] < 2 * (os.cpu_count() or 1):  # else it is the machine that is slow
         assert figures["recovery_p99_s"] <= plan.lease_s + 10, waits[-10:]
