@@ -24,6 +24,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import format_datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -69,17 +70,59 @@ class Attachment:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What all recipients are sent alike: the texts, the pictures, what is attached."""
+
+    subject: str
+    text: str
+    html: str
+    pictures: Sequence[Inline]
+    attachments: Sequence[Attachment] = ()
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """ASCII, CRLF, from Content-Type on; made once, since it is nearly all of a letter.
+
+        multipart/mixed of what is attached, and of the text or, for clients that can, HTML with its
+        pictures.
+        """
+        message = EmailMessage(policy=SMTP)
+        # Quoted-printable: relays of seven bits change nothing, nor do long lines.
+        message.set_content(self.text, cte="quoted-printable")
+        message.add_alternative(self.html, subtype="html", cte="quoted-printable")
+        parts = message.get_payload()
+        assert isinstance(parts, list)
+        page = parts[1]
+        assert isinstance(page, EmailMessage)
+        for picture in self.pictures:
+            page.add_related(
+                picture.body,
+                "image",
+                "png",
+                cid=f"<{picture.cid}>",
+                disposition="inline",
+                filename=_one_line(picture.name),
+            )
+        for file in self.attachments:
+            kind, _, subtype = file.media_type.partition("/")
+            message.add_attachment(
+                file.body, maintype=kind, subtype=subtype, filename=_one_line(file.name)
+            )
+        # By default they are random. Neither encoding can hold "=_".
+        for number, part in enumerate(p for p in message.walk() if p.is_multipart()):
+            known = hashlib.sha256(f"{self.html}\0{number}".encode()).hexdigest()
+            part.set_boundary(f"=_{known[:40]}")
+        return message.as_bytes()
+
+
+@dataclass(frozen=True)
 class Letter:
     """One letter to one recipient. ``thread`` are the Message-IDs of the revisions before, oldest
     first, to the same recipient.
     """
 
     report_id: str
-    subject: str
-    text: str
-    html: str
-    pictures: Sequence[Inline]
-    attachments: Sequence[Attachment]
+    content: Content
     to_name: str
     to_address: str
     message_id: str
@@ -197,14 +240,13 @@ for _name in ("in-reply-to", "references"):
 def compose(letter: Letter, relay: Relay, date: datetime) -> bytes:
     """The message as it goes over the line: ASCII, CRLF, the same bytes for the same arguments.
 
-    multipart/mixed of what is attached, and of the text or, for clients that can, HTML with its
-    pictures. ``date`` is aware. Raises :class:`UsageError` for an address that is none.
+    ``date`` is aware. Raises :class:`UsageError` for an address that is none.
     """
     message = EmailMessage(policy=SMTP.clone(header_factory=_HEADERS))
     name, sender = _named(relay.sender)
     message["From"] = Address(name, addr_spec=sender)
     message["To"] = Address(_one_line(letter.to_name), addr_spec=checked_address(letter.to_address))
-    message["Subject"] = _one_line(letter.subject)
+    message["Subject"] = _one_line(letter.content.subject)
     message["Date"] = format_datetime(date)
     message["Message-ID"] = _one_line(letter.message_id)
     if letter.thread:
@@ -213,32 +255,8 @@ def compose(letter: Letter, relay: Relay, date: datetime) -> bytes:
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     message["X-Report"] = _one_line(letter.report_id)
-    # Quoted-printable: a relay that takes only seven bits changes nothing, nor does a long line.
-    message.set_content(letter.text, cte="quoted-printable")
-    message.add_alternative(letter.html, subtype="html", cte="quoted-printable")
-    parts = message.get_payload()
-    assert isinstance(parts, list)
-    page = parts[1]
-    assert isinstance(page, EmailMessage)
-    for picture in letter.pictures:
-        page.add_related(
-            picture.body,
-            "image",
-            "png",
-            cid=f"<{picture.cid}>",
-            disposition="inline",
-            filename=_one_line(picture.name),
-        )
-    for file in letter.attachments:
-        kind, _, subtype = file.media_type.partition("/")
-        message.add_attachment(
-            file.body, maintype=kind, subtype=subtype, filename=_one_line(file.name)
-        )
-    # By default they are random. Neither encoding can hold "=_".
-    for number, part in enumerate(p for p in message.walk() if p.is_multipart()):
-        known = hashlib.sha256(f"{letter.message_id}\0{number}".encode()).hexdigest()
-        part.set_boundary(f"=_{known[:40]}")
-    return message.as_bytes()
+    head: bytes = message.as_bytes()  # with the empty line that ends it
+    return head.removesuffix(b"\r\n") + letter.content.encoded
 
 
 def encoded_size(body: bytes | int) -> int:

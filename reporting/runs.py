@@ -14,6 +14,7 @@ from datetime import date, datetime
 from typing import Any
 
 from .errors import LeaseLost
+from .policy.schedule import Recipient
 from .postgres import Database, Session, queries
 
 #: Only one closes days at a time.
@@ -107,9 +108,28 @@ class Queue:
         """Expected runs are written down up to ``until``."""
         self.run("reconciled_to", until=until)
 
-    def expect(self, run: Expected, state: str = "expected", quiet: bool = False) -> bool:
+    def scheduled(self, names: Sequence[str], since: datetime) -> dict[str, datetime]:
+        """From which due time on each report of the schedule is expected; of new ones ``since``."""
+        self.run("forget_scheduled", names=list(names))
+        self.run("schedule_since", names=list(names), since=since)
+        return {row["name"]: row["since"] for row in self.rows("scheduled")}
+
+    def not_written(self, runs: Sequence[Expected]) -> set[str]:
+        """Keys of those of ``runs`` that are not written down, in any calendar."""
+        if not runs:
+            return set()
+        rows = self.rows(
+            "not_written",
+            keys=[run.key for run in runs],
+            reports=[run.report for run in runs],
+            periods=[run.period for run in runs],
+        )
+        return {row["key"] for row in rows}
+
+    def expect(
+        self, run: Expected, state: str = "expected", quiet: bool = False, because: str = ""
+    ) -> bool:
         """Write an expected run down; whether it was not yet."""
-        because = "not issued within the time for catching up" if state == "missed" else ""
         given = {name: getattr(run, name) for name in Expected.__dataclass_fields__}
         return self.run("expect", **given, state=state, quiet=quiet, because=because) == 1
 
@@ -165,8 +185,12 @@ class Queue:
         next_at: datetime,
         because: str,
         stages: Mapping[str, float],
+        recipients: Sequence[str] = (),
     ) -> None:
-        """A run is issued, in full or with gaps; :class:`LeaseLost` if it is not ours any more."""
+        """A run is issued, in full or with gaps; :class:`LeaseLost` if it is not ours any more.
+
+        It stays quiet for its next revision too, unless one of ``recipients`` was sent it before.
+        """
         done = self.run(
             "finish_run",
             key=lease.name,
@@ -178,13 +202,24 @@ class Queue:
             because=because,
             closing_s=float(stages.get("close", 0.0)),
             issuing_s=float(stages.get("issue", 0.0)),
+            recipients=list(recipients),
         )
         if not done:
             raise LeaseLost(f"the lease of {lease.name} ended before the report was issued")
 
-    def add_mail(self, **of: Any) -> bool:
-        """Queue one mail; whether it was not yet. Fields as the columns of reporting.outbox."""
-        return self.run("add_mail", **of) == 1
+    def add_mails(self, people: Sequence[tuple[Recipient, str]], **of: Any) -> int:
+        """Queue a revision's mail for each of ``people``, with its Message-ID; how many are new.
+
+        ``of`` as the columns of reporting.outbox that they have in common.
+        """
+        return self.run(
+            "add_mails",
+            **of,
+            recipients=[person.name for person, _ in people],
+            addresses=[person.address for person, _ in people],
+            classes=[person.class_ for person, _ in people],
+            message_ids=[message_id for _, message_id in people],
+        )
 
     def settle_mail(
         self, mail: Mail, state: str, code: int | None, words: str, after_s: float
@@ -200,6 +235,10 @@ class Queue:
     def redo(self, keys: Sequence[str], quiet: bool, because: str, reason: str) -> int:
         """Expect runs again by hand; how many of them nobody was working on."""
         return self.run("redo", keys=list(keys), quiet=quiet, because=because, reason=reason)
+
+    def waive(self, key: str, because: str) -> bool:
+        """A missed or failed run is not wanted any more; False where it is neither."""
+        return bool(self.rows("waive", key=key, because=because))
 
     def rows(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a named query of sql/runs.sql."""
@@ -312,7 +351,14 @@ class Runs:
     def begin_mail(self, mail: Mail, lease_s: float) -> None:
         """From now on it may have arrived; :class:`LeaseLost` where it is not ours any more."""
         with self.writing() as queue:
-            begun = queue.run("begin_mail", id=mail.id, fence=mail.fence, lease_s=lease_s)
+            begun = queue.run(
+                "begin_mail",
+                id=mail.id,
+                fence=mail.fence,
+                lease_s=lease_s,
+                address=mail.address,
+                class_=mail.class_,
+            )
         if not begun:
             raise LeaseLost(f"the lease of {mail.report} to {mail.recipient} ended")
 

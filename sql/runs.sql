@@ -11,6 +11,31 @@ select until from reporting.reconciled for update;
 insert into reporting.reconciled (until) values (:until)
 on conflict (only_one) do update set until = greatest(reconciled.until, excluded.until);
 
+-- name: scheduled
+-- The reports of the schedule, and from which due time on each is expected.
+select name, since from reporting.scheduled;
+
+-- name: forget_scheduled!
+-- Of a report that is taken out nothing is expected, nor when it comes back of the time between.
+delete from reporting.scheduled where not name = any(:names);
+
+-- name: schedule_since!
+-- New ones, from a due time on.
+insert into reporting.scheduled (name, since)
+select name, :since from unnest(cast(:names as text[])) as new (name)
+on conflict (name) do nothing;
+
+-- name: not_written
+-- Those of :keys of which there is no run, nor another one of the same report and period, as a report
+-- has that changed its calendar.
+with absent as materialized (
+    select w.* from unnest(cast(:keys as text[]), cast(:reports as text[]), cast(:periods as text[]))
+        as w (key, report, period)
+    where not exists (select from reporting.run r where r.key = w.key))
+select a.key from absent a where not exists (
+    select from reporting.run r
+    where r.report = a.report and r.period = a.period and r.state <> 'withdrawn');
+
 -- name: expect!
 -- A run that is expected, once.
 insert into reporting.run
@@ -70,7 +95,8 @@ on conflict (outcome) do update set tries = t.tries + excluded.tries;
 -- name: resend_unknown
 -- Where policy would rather have a mail twice than not at all: once more, and it says so.
 update reporting.outbox
-set state = 'queued', duplicate = true, next_at = clock_timestamp(), settled_at = null
+set state = 'queued', duplicate = true, next_at = clock_timestamp(), settled_at = null,
+    queued_at = clock_timestamp()
 where state = 'unknown' and unknown = 'resend' and not duplicate
 returning id, kind, period, revision, recipient, message_id, code, words;
 
@@ -87,17 +113,18 @@ where r.state in ('issued', 'incomplete') and r.due_at > :since
       and d.stored_at > r.drafted_at - interval '30 s');
 
 -- name: take_run
--- The run that has been due for longest and that nobody works on; of one report in order, so that a
--- later one is not begun before an earlier one is done. One at which its workers died again and again
--- comes after all others.
+-- The run that has been due for longest and that nobody works on; of one report in order: none is begun
+-- before an earlier one is issued, or has failed ten times. One at which its workers died again and
+-- again comes after all others, and keeps none waiting.
 with picked as (
     select key from reporting.run r
     where state in ('expected', 'incomplete') and next_at <= clock_timestamp()
       and (leased_until is null or leased_until < clock_timestamp())
       and not exists (
           select from reporting.run e
-          where e.report = r.report and e.due_at < r.due_at and e.state in ('expected', 'incomplete')
-            and e.leased_until > clock_timestamp())
+          where e.report = r.report and e.due_at < r.due_at and e.takes <= 9 and e.attempts <= 9
+            and (e.state = 'expected'
+                 or e.state = 'incomplete' and e.leased_until > clock_timestamp()))
     order by takes > 9, due_at, key limit 1
     for update skip locked)
 update reporting.run r
@@ -122,7 +149,10 @@ where key = :key and fence = :fence and leased_until > clock_timestamp() for upd
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
     holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
-    quiet = false, reason = '', drafted_at = :drafted_at,
+    quiet = quiet and not exists (
+        select from reporting.outbox o
+        where o.kind = run.kind and o.period = run.period and o.recipient = any(:recipients)),
+    reason = '', drafted_at = :drafted_at,
     closes = closes + (:closing_s > 0)::integer, closing_s = closing_s + :closing_s,
     issues = issues + 1, issuing_s = issuing_s + :issuing_s
 where key = :key and fence = :fence and leased_until > clock_timestamp();
@@ -174,12 +204,13 @@ where holder = :holder and leased_until > clock_timestamp();
 update reporting.lease set leased_until = clock_timestamp()
 where holder = :holder and leased_until > clock_timestamp();
 
--- name: add_mail!
--- One recipient of one revision, once.
+-- name: add_mails!
+-- Recipients of one revision, each once.
 insert into reporting.outbox
     (kind, period, revision, recipient, address, class, message_id, unknown, attach, give_up_at)
-values (:kind, :period, :revision, :recipient, :address, :class_, :message_id, :unknown, :attach,
-        :give_up_at)
+select :kind, :period, :revision, recipient, address, class, message_id, :unknown, :attach, :give_up_at
+from unnest(cast(:recipients as text[]), cast(:addresses as text[]), cast(:classes as text[]),
+            cast(:message_ids as text[])) as to_ (recipient, address, class, message_id)
 on conflict (kind, period, revision, recipient) do nothing;
 
 -- name: take_mails
@@ -215,9 +246,9 @@ where id = any(:ids) and fence = any(:fences) and holder = :holder and state = '
   and leased_until > clock_timestamp();
 
 -- name: begin_mail!
--- Committed before DATA: from now on the mail may have arrived.
+-- Committed before DATA: from now on the mail may have arrived, where the schedule says now.
 update reporting.outbox
-set state = 'sending',
+set state = 'sending', address = :address, class = :class_,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 where id = :id and fence = :fence and state = 'queued' and leased_until > clock_timestamp();
 
@@ -234,7 +265,8 @@ where id = :id and fence = :fence and leased_until > clock_timestamp();
 -- By hand, to one recipient, whatever became of it before; it says that it may be a duplicate.
 update reporting.outbox
 set state = 'queued', duplicate = duplicate or state in ('sent', 'unknown'), attempts = 0,
-    next_at = clock_timestamp(), give_up_at = :give_up_at, settled_at = null
+    next_at = clock_timestamp(), give_up_at = :give_up_at, settled_at = null,
+    queued_at = clock_timestamp()
 where kind = :kind and period = :period and revision = :revision and recipient = :recipient
   and state in ('sent', 'failed', 'unknown')
 returning id, message_id, duplicate;
@@ -256,7 +288,7 @@ order by id;
 
 -- name: open_mails
 -- Mails that are not sent, the oldest first.
-select kind, period, revision, recipient, class, state, duplicate, attempts, code, words,
+select kind, period, revision, recipient, message_id, class, state, duplicate, attempts, code, words,
     created_at, settled_at, next_at
 from reporting.outbox where state <> 'sent' order by id;
 
@@ -265,6 +297,19 @@ from reporting.outbox where state <> 'sent' order by id;
 select key, report, kind, period, day, due_at, deadline_at, state, quiet, attempts, next_at, holder,
     leased_until > clock_timestamp() as working, because, revision, issued_at
 from reporting.run where due_at between :since and :until order by due_at, key;
+
+-- name: open_runs
+-- Runs of which something is still to come, or to be done by a person, however old.
+select key, report, kind, period, day, due_at, deadline_at, state, quiet, attempts, next_at, holder,
+    leased_until > clock_timestamp() as working, because, revision, issued_at
+from reporting.run where state in ('expected', 'incomplete', 'missed', 'failed')
+order by due_at, key;
+
+-- name: waive
+-- By hand: a report that was missed, or that failed, is not wanted any more.
+update reporting.run set state = 'waived', because = :because
+where key = :key and state in ('missed', 'failed')
+returning key, state;
 
 -- name: redo!
 -- By hand: runs that failed, were missed or are issued, once more.
@@ -315,7 +360,7 @@ with open as (
     select
         count(*) filter (where state = 'queued') as queued,
         count(*) filter (where state = 'sending') as sending,
-        coalesce(extract(epoch from clock_timestamp() - min(created_at)
+        coalesce(extract(epoch from clock_timestamp() - min(queued_at)
             filter (where state = 'queued')), 0)::float8 as oldest_queued_s
     from reporting.outbox where state in ('queued', 'sending')
 ), unsettled as (

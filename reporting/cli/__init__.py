@@ -40,13 +40,17 @@ from .shared import (
     progress_shown,
 )
 
+#: Reports that `status` names.
+LAST = 10
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="SLA and business-metrics reports that an auditor can check without us.",
-    epilog="Exit codes: 0 ok, 2 usage, 3 data not ready, 4 validation failed, 75 try again.",
+    epilog="Exit codes: 0 ok, 2 usage, 3 data not ready, 4 validation failed, "
+    "5 delivery failed or unknown, 75 try again.",
 )
 
 app.add_typer(objectives.app, name="objectives")
@@ -64,6 +68,7 @@ app.add_typer(retention.app, name="retention")
 app.command(epilog=serve.SERVE_EXAMPLES)(serve.serve)
 app.command(epilog=serve.BACKFILL_EXAMPLES)(serve.backfill)
 app.command(epilog=serve.DELIVER_EXAMPLES)(serve.deliver)
+app.command(epilog=serve.WAIVE_EXAMPLES)(serve.waive)
 
 
 def main() -> NoReturn:
@@ -250,11 +255,6 @@ def status(as_json: JsonOption = False) -> None:
     table.add_row("Not sealed between", ", ".join(found["unsealed_between"]) or "none")
     table.add_row("Restated days", str(len(found["restated"])))
     table.add_row("Ledger known until", found["known_until"] or "never")
-    for report in found["reports"]:
-        name = f"{report['kind']}/{report['period']}/r{report['revision']}"
-        table.add_row("Issued", f"{name}  at {report['issued_at']}")
-    for row in found["open_for_review"]:
-        table.add_row("Open for review", f"{row['report']}  lacks {' and '.join(row['lacks'])}")
     of = found["service"]
     for name, at in of["next"].items():
         table.add_row("Due next", f"{name}  at {at}")
@@ -269,7 +269,16 @@ def status(as_json: JsonOption = False) -> None:
     table.add_row("Mails", ", ".join(f"{count} {state}" for state, count in of["mails"].items()))
     for mail in of["undelivered"]:
         words = f"{mail['report']} to {mail['recipient']}  {mail['state']}  {mail['because']}"
+        words += f"  {mail['message_id']}"
         table.add_row("Not delivered", plain(words))
+    issued = found["reports"]
+    if len(issued) > LAST:
+        table.add_row("Issued", f"{len(issued)}; the last {LAST} follow, --json has all")
+    for report in sorted(issued, key=lambda each: str(each["issued_at"]))[-LAST:]:
+        name = f"{report['kind']}/{report['period']}/r{report['revision']}"
+        table.add_row("Issued", f"{name}  at {report['issued_at']}")
+    for row in found["open_for_review"]:
+        table.add_row("Open for review", f"{row['report']}  lacks {' and '.join(row['lacks'])}")
     log = found["audit_log"]
     table.add_row("Audit log", f"{log['size']} entries, head {log['chain_hash'][:16]}…")
     out.print(table)

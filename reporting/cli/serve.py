@@ -1,4 +1,4 @@
-"""``reporting serve``, ``backfill`` and ``deliver``: the service and what is done by hand."""
+"""``reporting serve``, ``backfill``, ``deliver`` and ``waive``: the service, and by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uuid import uuid4
 import typer
 
 from .. import __version__, logs, pipeline
-from ..errors import DeliveryFailed, ReportingError, SourceUnavailable, UsageError, ValidationFailed
+from ..errors import DeliveryFailed, SourceUnavailable, UsageError, ValidationFailed
 from ..metrics import Observed, serve_http
 from ..pipeline.delivering import Delivered, Delivery
 from ..pipeline.serving import Worked
@@ -34,6 +34,9 @@ BACKFILL_EXAMPLES = (
 DELIVER_EXAMPLES = (
     "Examples: reporting deliver\n\n"
     "reporting deliver --resend desk --report daily/2025-12-05 --reason 'was on holiday'"
+)
+WAIVE_EXAMPLES = (
+    "Example: reporting waive daily/XNYS/2025-12-05 --reason 'the desk was closed, nobody wants it'"
 )
 #: A worker ends after so many works, and another takes its place: libraries keep what they load.
 WORKS = 500
@@ -265,6 +268,7 @@ def _say(worked: Worked) -> None:
             level="error" if bad else "info",
             action="run",
             outcome="failure" if bad else "success" if worked.report else None,
+            error=worked.bug,
             duration_s=sum(worked.stages.values()) or None,
             report=worked.report or None,
             because=worked.because or None,
@@ -301,8 +305,10 @@ def _once(service: pipeline.Service, holder: str, as_json: bool) -> None:
     runs = pipeline.runs_of(service, holder)
     looked = pipeline.reconcile(service, runs)
     worked = []
-    while (done := _worked(service, runs)) is not None:
+    while (done := pipeline.work(service, runs)) is not None:
         worked.append(done)
+        if done.bug is not None:
+            _say(done)
     sent = pipeline.deliver(service, runs)
     if as_json:
         print_json(
@@ -314,25 +320,16 @@ def _once(service: pipeline.Service, holder: str, as_json: bool) -> None:
             mails=[vars(s) for s in sent],
         )  # fmt: skip
     else:
+        for key in looked.missed:
+            out.print(f"{key}  missed  (reporting backfill makes it, reporting waive gives it up)")
         for w in worked:
             out.print(f"{w.key}  {w.outcome}  {plain(w.report or w.because)}")
         _print_sent(sent)
-        if not worked and not sent:
+        if not worked and not sent and not looked.missed:
             out.print("nothing is due")
     _exit_for(sent)
-    if any(w.outcome == "failed" for w in worked):
+    if looked.missed or any(w.outcome == "failed" for w in worked):
         raise SystemExit(ValidationFailed.exit_code)
-
-
-def _worked(service: pipeline.Service, runs: Runs) -> Worked | None:
-    """A run; one that fails on a bug of ours is told and stops no other."""
-    try:
-        return pipeline.work(service, runs)
-    except ReportingError:
-        raise
-    except Exception as error:
-        logs.log("work failed", level="error", action="work", outcome="failure", error=error)
-        return Worked("a run", "failed", repr(error))
 
 
 def _print_sent(sent: list[Delivered]) -> None:
@@ -342,8 +339,12 @@ def _print_sent(sent: list[Delivered]) -> None:
 
 
 def _exit_for(sent: list[Delivered]) -> None:
-    if any(s.state in ("failed", "unknown") for s in sent):
+    """5 where a mail did not arrive or may not have, 75 where one waits to be tried again."""
+    states = {s.state for s in sent}
+    if states & {"failed", "unknown"}:
         raise SystemExit(DeliveryFailed.exit_code)
+    if "queued" in states:
+        raise SystemExit(SourceUnavailable.exit_code)
 
 
 def backfill(
@@ -410,18 +411,34 @@ def deliver(
     runs = pipeline.runs_of(service, f"deliver/{uuid4().hex[:8]}")
     if (to and arrived) or bool(to or arrived) != bool(report):
         raise UsageError("--report goes with --resend or --arrived: which report, and whose")
+    if reason and not report:
+        raise UsageError("--reason goes with --resend or --arrived, and with --report")
     if report and not reason:
         raise UsageError("--reason is missing: why; it goes into the audit log")
     if arrived:
         pipeline.arrived(service, report, arrived, reason)
         return print_json(arrived=arrived) if as_json else out.print(f"{report} reached {arrived}")
-    if to:
-        pipeline.resend(service, runs, report, to, reason)
+    queued = pipeline.resend(service, runs, report, to, reason) if to else None
     sent = pipeline.deliver(service, runs)
     if as_json:
-        print_json(mails=[vars(s) for s in sent])
+        print_json(queued=queued, mails=[vars(s) for s in sent])
     else:
+        if queued:
+            out.print(f"{report} to {to}  queued as {plain(queued)}")
         _print_sent(sent)
         if not sent:
-            out.print("nothing is due")
+            out.print("nothing is due" if not queued else "a worker of the service has taken it")
     _exit_for(sent)
+
+
+def waive(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="As `reporting status` names it.")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is logged.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Give up a report that was missed or that failed: nobody wants it, and no alert speaks of it.
+
+    `reporting backfill` makes such a report instead; a backfill of all makes waived ones too.
+    """
+    pipeline.waive(open_service(), run, reason)
+    return print_json(waived=run) if as_json else out.print(f"{run} is waived")

@@ -12,7 +12,7 @@ from .health import Check, doctor, in_clear, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
 from .observing import not_ready, snapshot
 from .service import Progress, Service, silent
-from .serving import Filled, Reconciled, Worked, backfill, reconcile, runs_of, work
+from .serving import Filled, Reconciled, Worked, backfill, reconcile, runs_of, waive, work
 from .verifying import Against, Verified, against, verify, verify_folder, verify_pdf, worth
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "verify_folder",
     "verify_pdf",
     "viewed",
+    "waive",
     "work",
     "worth",
 ]

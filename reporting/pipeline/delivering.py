@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,18 +18,20 @@ from ..deliver import (
     PORTS,
     Attachment,
     Connection,
+    Content,
     Letter,
     Outcome,
     Relay,
     Result,
     attachable,
+    checked_address,
     compose,
     message_id,
 )
 from ..document.compliance import masked
 from ..errors import LeaseLost, ReportingError, SourceUnavailable, UsageError, ValidationFailed
 from ..page import Document
-from ..render.mail import MailBody, render_mail
+from ..render.mail import render_mail
 from ..runs import Mail, Runs
 from ..seal import attested, digest
 from ..settings import bytes_of, secret_of
@@ -61,21 +63,13 @@ class Delivered:
     words: str
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What all recipients of one class are sent."""
-
-    body: MailBody
-    attachments: tuple[Attachment, ...]
-
-
 @dataclass
 class Delivery:
     """One connection to the relay and the mails that were made last."""
 
     service: Service
     runs: Runs
-    _made: dict[tuple[str, str, bool, bool], _Made] = field(default_factory=dict)
+    _made: dict[tuple[str, str, bool, bool], Content] = field(default_factory=dict)
 
     @cached_property
     def relay(self) -> Relay:
@@ -104,7 +98,11 @@ class Delivery:
         return Connection(self.relay)
 
     def some(self) -> list[Delivered]:
-        """Send some mails that are due, all of one report; empty where none is."""
+        """Send some mails that are due, all of one report; empty where none is.
+
+        Where the schedule or the policy can't be read none is taken: that is no fault of a mail.
+        """
+        self.service.configured()
         mails = self.runs.take_mails(BATCH)
         if not mails:
             return []
@@ -141,9 +139,12 @@ class Delivery:
         except ReportingError as error:  # of nobody's mail the fault: all of them wait
             return Outcome(Result.TEMPORARY, None, str(error), relay=True)
         try:
-            letter = self._letter(mail)
-            made = compose(letter, self.relay, mail.taken_at)
-        except SourceUnavailable as error:
+            mail = self._addressed(mail)
+        except UsageError as error:
+            return Outcome(Result.PERMANENT, None, str(error))
+        try:
+            made = compose(self._letter(mail), self.relay, mail.taken_at)
+        except (SourceUnavailable, UsageError) as error:  # what was set wrong can be mended in time
             return Outcome(Result.TEMPORARY, None, str(error))
         except ReportingError as error:
             return Outcome(Result.PERMANENT, None, str(error))
@@ -212,17 +213,23 @@ class Delivery:
         doubled: float = first.total_seconds() * 2.0 ** min(mail.attempts, 20)
         return min(doubled, most.total_seconds())
 
+    def _addressed(self, mail: Mail) -> Mail:
+        """The mail as the schedule has its recipient now, not when it was queued.
+
+        Raises :class:`UsageError` where it has none of that name, or an address that is none.
+        """
+        person = self.service.schedule.recipient(mail.recipient)
+        if person is None:
+            raise UsageError(f"the schedule has no recipient {mail.recipient!r} any more")
+        address = checked_address(person.address)
+        return replace(mail, address=address, class_=person.class_)
+
     def _letter(self, mail: Mail) -> Letter:
-        made = self._made_for(mail)
         person = self.service.schedule.recipient(mail.recipient)
         of = f"{mail.kind}/{mail.period}"
         return Letter(
             report_id=mail.report,
-            subject=made.body.subject,
-            text=made.body.text,
-            html=made.body.html,
-            pictures=made.body.pictures,
-            attachments=made.attachments,
+            content=self._content(mail),
             to_name=person.to_name if person else "",
             to_address=mail.address,
             message_id=mail.message_id,
@@ -232,7 +239,7 @@ class Delivery:
             ),
         )
 
-    def _made_for(self, mail: Mail) -> _Made:
+    def _content(self, mail: Mail) -> Content:
         key = (mail.report, mail.class_, mail.duplicate, mail.attach)
         if key not in self._made:
             while len(self._made) >= KEPT:
@@ -240,7 +247,7 @@ class Delivery:
             self._made[key] = self._make(mail)
         return self._made[key]
 
-    def _make(self, mail: Mail) -> _Made:
+    def _make(self, mail: Mail) -> Content:
         row = self.service.store.report(mail.kind, mail.period, mail.revision)
         if row is None:
             raise ValidationFailed(f"{mail.report} is not in the store; restore it from a backup")
@@ -248,14 +255,14 @@ class Delivery:
         place = self._place(mail)
         attachments: tuple[Attachment, ...] = ()
         if mail.attach:
-            body = self._pdf(row, document, mail.class_)
+            pdf = self._pdf(row, document, mail.class_)
             name = f"{mail.kind}-{mail.period}-r{mail.revision}.pdf"
             attachments = attachable(
-                [Attachment(name, "application/pdf", body)], self.service.settings.mail_max_bytes
+                [Attachment(name, "application/pdf", pdf)], self.service.settings.mail_max_bytes
             )
         marks = (DUPLICATE,) if mail.duplicate else ()
-        body_ = render_mail(document, [a.name for a in attachments], place, marks)
-        return _Made(body_, attachments)
+        body = render_mail(document, [a.name for a in attachments], place, marks)
+        return Content(body.subject, body.text, body.html, body.pictures, attachments)
 
     def _place(self, mail: Mail) -> str:
         """Where the report itself is, for people; others have to ask."""
@@ -337,15 +344,8 @@ def resend(service: Service, runs: Runs, report: str, recipient: str, reason: st
         again = writer.queue.resend(**of, recipient=recipient, give_up_at=until)
         identity = message_id(row.name, recipient, mail_domain(service))
         if not again:
-            new = writer.queue.add_mail(
-                **of,
-                recipient=recipient,
-                address=person.address,
-                class_=person.class_,
-                message_id=identity,
-                unknown="hold",
-                attach=True,
-                give_up_at=until,
+            new = writer.queue.add_mails(
+                [(person, identity)], **of, unknown="hold", attach=True, give_up_at=until
             )
             if not new:
                 raise UsageError(

@@ -66,8 +66,13 @@ def _service(service: Service) -> dict[str, Any]:
     now = runs.clock()
     schedule = service.schedule
     rows = runs.runs(now - schedule.catch_up, now + timedelta(days=1))
-    states = ("expected", "incomplete", "issued", "missed", "failed", "withdrawn")
-    late = [r for r in rows if r["state"] in ("expected", "failed") and r["revision"] is None]
+    states = ("expected", "incomplete", "issued", "missed", "failed", "withdrawn", "waived")
+    still = runs.read("open_runs")  # however old: what needs care is not forgotten
+    late = [
+        r
+        for r in still
+        if r["state"] == "failed" or (r["state"] == "expected" and r["revision"] is None)
+    ]
     mails = runs.read("mail_counts")[0]
     open_mails = [m for m in runs.read("open_mails") if m["state"] in ("failed", "unknown")]
     return {
@@ -85,13 +90,14 @@ def _service(service: Service) -> dict[str, Any]:
             }
             for r in late
         ],
-        "missed": [r["key"] for r in rows if r["state"] == "missed"],
-        "incomplete": [r["key"] for r in rows if r["state"] == "incomplete"],
+        "missed": [r["key"] for r in still if r["state"] == "missed"],
+        "incomplete": [r["key"] for r in still if r["state"] == "incomplete"],
         "mails": {s: mails[s] for s in ("queued", "sending", "sent", "failed", "unknown")},
         "undelivered": [
             {
                 "report": f"{m['kind']}/{m['period']}/r{m['revision']}",
                 "recipient": m["recipient"],
+                "message_id": m["message_id"],
                 "state": m["state"],
                 "because": m["words"],
             }

@@ -126,6 +126,10 @@ class Service:
             timeout_s=s.prometheus_timeout_s,
         )
 
+    def configured(self) -> None:
+        """Read schedule and policy, if they were not yet; raises where they can't be used."""
+        _ = self.schedule, self.policy
+
     @cached_property
     def policy(self) -> Policy:
         """Thresholds and objectives as configured now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from email.utils import parseaddr
 from functools import partial
@@ -19,9 +19,11 @@ from typing import Any
 
 from ..deliver import message_id
 from ..errors import (
+    EngineUnavailable,
     LeaseLost,
     NotReady,
     ReportingError,
+    SigningUnavailable,
     SourceUnavailable,
     UsageError,
 )
@@ -38,6 +40,8 @@ from .service import Service, sealed_day
 
 #: How long to wait before looking again at what is not ready, and after a failure (doubled).
 LOOK_AGAIN_S, RETRY_S, RETRY_AT_MOST_S = 30.0, 15.0, 900.0
+#: What is away now and may be there the next time: no number of tries makes it a failure.
+PASSING = (SourceUnavailable, EngineUnavailable, SigningUnavailable)
 #: A run that fails this often is failed; what only has to wait is not counted.
 ATTEMPTS = 5
 #: So often a source may fail past the deadline before the report is issued without it.
@@ -46,6 +50,9 @@ PATIENCE = 3
 MAIL_S = timedelta(hours=4)
 #: What was issued with gaps is looked at again after as long as it has been open, at most this.
 GAPS_AT_MOST_S = 6 * 3600.0
+#: Why a run is missed from the first.
+TOO_OLD = "not issued within the time for catching up"
+TOO_LATE = "the schedule came to expect it when its deadline was over"
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Worked:
     because: str = ""
     report: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
+    bug: Exception | None = None  # of ours: what nobody foresaw
 
 
 def runs_of(service: Service, holder: str) -> Runs:
@@ -81,7 +89,9 @@ def runs_of(service: Service, holder: str) -> Runs:
 def reconcile(service: Service, runs: Runs) -> Reconciled:
     """Write down what has fallen due since the last time, whoever looked then.
 
-    Nothing was expected before the service first looked; `reporting backfill` is for that.
+    Nothing was expected before the service first looked, or of a report before it was in the
+    schedule; `reporting backfill` is for that. What a changed schedule would have expected before
+    now is still made within its deadline, and missed after it.
     """
     schedule = service.schedule
     with service.store.writing() as writer:
@@ -89,28 +99,38 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         now = queue.clock()
         since = queue.reconciled()
         too_old = now - schedule.catch_up
+        too_old_s = schedule.catch_up.total_seconds()
+        due = expected(schedule, min(since or too_old, too_old), now)
+        open_ = [run for run in due if run.due_at > too_old]
         added: list[str] = []
         missed: list[str] = []
-        due = expected(schedule, min(since or too_old, too_old), now)
-        keys = [run.key for run in due if run.due_at > too_old]
-        if since is None:
-            queue.reconciled_to(now)
-        elif since < now:
-            for run in (run for run in due if run.due_at > since):
+
+        def write(run: Run, state: str, because: str = "") -> None:
+            if queue.expect(as_expected(run), state, because=because):
+                (missed if state == "missed" else added).append(run.key)
+
+        began = queue.scheduled([report.name for report in schedule.reports], since or now)
+        for run in due:
+            if since is not None and run.due_at > since:
                 late = run.due_at < too_old
-                if queue.expect(as_expected(run), "missed" if late else "expected"):
-                    (missed if late else added).append(run.key)
-            queue.reconciled_to(now)
+                write(run, "missed", TOO_OLD) if late else write(run, "expected")
         missed += queue.miss(too_old)
-        for key in missed:
-            writer.log("run missed", {"run": key, "catch_up_s": schedule.catch_up.total_seconds()})
         # A closure may be announced when its session's run is due already.
-        withdrawn = queue.withdraw(too_old, now, keys)
+        withdrawn = queue.withdraw(too_old, now, [run.key for run in open_])
         for key in withdrawn:
             writer.log("run withdrawn", {"run": key, "schedule": schedule.digest})
-        for key in queue.restore(keys):
+        for key in queue.restore([run.key for run in open_]):
             writer.log("run expected again", {"run": key, "schedule": schedule.digest})
             added.append(key)
+        # So may a session, or an earlier due time: nothing is lost between two looks.
+        before = [run for run in open_ if began[run.name] < run.due_at <= (since or now)]
+        lost = queue.not_written([as_expected(run) for run in before])
+        for run in (run for run in before if run.key in lost):
+            late = run.deadline_at < now
+            write(run, "missed", TOO_LATE) if late else write(run, "expected")
+        for key in missed:
+            writer.log("run missed", {"run": key, "catch_up_s": too_old_s})
+        queue.reconciled_to(now)
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
         failed = _logged(writer, "mail failed", queue.give_up())
         resent = _logged(writer, "mail sent again", queue.resend_unknown())
@@ -145,7 +165,11 @@ def as_expected(run: Run) -> Expected:
 
 
 def work(service: Service, runs: Runs) -> Worked | None:
-    """Take the run that has been due for longest and do it; None where nothing is to be done."""
+    """Take the run that has been due for longest and do it; None where nothing is to be done.
+
+    Where the schedule or the policy can't be read nothing is taken: that is no fault of a run.
+    """
+    service.configured()
     run = runs.take()
     if run is None:
         return None
@@ -160,11 +184,12 @@ def work(service: Service, runs: Runs) -> Worked | None:
         # Past its deadline what is not there keeps a report waiting three times, then it is a gap.
         late = runs.clock() >= run.deadline_at
         return _back(runs, run, str(error), counted=late)
-    except SourceUnavailable as error:
+    except PASSING as error:
         return _back(runs, run, str(error), after_s=_after_s(run.attempts + 1))
     except Exception as error:
         # A report that can't be made stops no other; a bug of ours shows as a failed run.
-        words = str(error) if isinstance(error, ReportingError) else repr(error)
+        ours = not isinstance(error, ReportingError)
+        words = repr(error) if ours else str(error)
         usage = isinstance(error, UsageError)
         failed = run.attempts + 1 >= ATTEMPTS or usage
         if failed:
@@ -172,9 +197,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
                 writer.log("run failed", {"run": run.key, "because": words[:500]})
         state = "failed" if failed else None
         back = _back(runs, run, words[:500], after_s=_after_s(run.attempts + 1), state=state)
-        if not isinstance(error, ReportingError):
-            raise
-        return back
+        return replace(back, bug=error) if ours else back
 
 
 def _after_s(attempts: int) -> float:
@@ -303,7 +326,8 @@ def _finish(
     again = now + timedelta(seconds=LOOK_AGAIN_S * 2)
     state = "incomplete" if gaps and now < run.due_at + service.schedule.catch_up else "issued"
     because = "issued with gaps" if gaps else ""
-    queue.finish(lease, state, document.revision, now, again, because, stages)
+    recipients = scheduled_named(service, run.report).recipients
+    queue.finish(lease, state, document.revision, now, again, because, stages, recipients)
     if not run.quiet:
         queue_mails(service, queue, run.report, document, run.deadline_at, now)
 
@@ -319,23 +343,17 @@ def queue_mails(
     """One row for each recipient of the scheduled report named ``report``; how many are new."""
     scheduled = scheduled_named(service, report)
     domain = mail_domain(service)
-    added = 0
-    for name in scheduled.recipients:
-        person = service.schedule.recipient(name)
-        assert person is not None  # the schedule was refused otherwise
-        added += queue.add_mail(
-            kind=document.kind.value,
-            period=document.period.label,
-            revision=document.revision,
-            recipient=name,
-            address=person.address,
-            class_=person.class_,
-            message_id=message_id(document.id, name, domain),
-            unknown=scheduled.unknown,
-            attach=scheduled.attach,
-            give_up_at=max(deadline_at, now + MAIL_S),
-        )
-    return added
+    people = [service.schedule.recipient(name) for name in scheduled.recipients]
+    return queue.add_mails(
+        # The schedule was refused otherwise: it knows them all.
+        [(each, message_id(document.id, each.name, domain)) for each in people if each],
+        kind=document.kind.value,
+        period=document.period.label,
+        revision=document.revision,
+        unknown=scheduled.unknown,
+        attach=scheduled.attach,
+        give_up_at=max(deadline_at, now + MAIL_S),
+    )
 
 
 def mail_domain(service: Service) -> str:
@@ -428,8 +446,8 @@ def backfill(
     for run in wanted:
         row = have.get(run.key)
         state = row["state"] if row else "never"
-        missing = state in ("never", "missed") and not _issued(service, run)
-        on_its_way = state in ("expected", "incomplete", "withdrawn")
+        missing = state == "missed" or (state == "never" and not _issued(service, run))
+        on_its_way = state in ("expected", "incomplete")
         if (
             (mode == "all" and not on_its_way)
             or (mode == "missing" and missing)
@@ -448,6 +466,19 @@ def backfill(
                  "runs": len(found), "reason": reason},
             )  # fmt: skip
     return [filled for _, filled in found]
+
+
+def waive(service: Service, key: str, reason: str) -> None:
+    """A report that was missed or that failed is not wanted any more; the log says who says so.
+
+    :class:`UsageError` where it is neither.
+    """
+    with service.store.writing() as writer:
+        if not writer.queue.waive(key, f"waived: {reason}"[:500]):
+            raise UsageError(
+                f"{key!r} is no run that was missed or has failed; `reporting status` lists them"
+            )
+        writer.log("run waived", {"run": key, "reason": reason})
 
 
 def _issued(service: Service, run: Run) -> bool:

@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from email import message_from_bytes
@@ -28,6 +29,7 @@ from hypothesis import strategies as st
 
 from reporting.deliver import (
     Attachment,
+    Content,
     Letter,
     Relay,
     attachable,
@@ -60,13 +62,11 @@ def changed(document: Document, **fields: object) -> Document:
 
 
 def letter(body: MailBody, **fields: object) -> Letter:
+    attached = Attachment("report.pdf", "application/pdf", b"%PDF-1.7 \x00\xff" * 40)
+    attachments = fields.pop("attachments", (attached,))
     given: dict[str, object] = {
         "report_id": "daily/2025-12-05/r1",
-        "subject": body.subject,
-        "text": body.text,
-        "html": body.html,
-        "pictures": body.pictures,
-        "attachments": (Attachment("report.pdf", "application/pdf", b"%PDF-1.7 \x00\xff" * 40),),
+        "content": Content(body.subject, body.text, body.html, body.pictures, attachments),
         "to_name": "Ann Lee",
         "to_address": "ann@there.example",
         "message_id": message_id("daily/2025-12-05/r1", "ann@there.example", "firm.example"),
@@ -232,8 +232,7 @@ def test_hostile_words_do_nothing_but_stand_there(daily: Document) -> None:
     message = parsed(
         compose(
             letter(
-                body,
-                subject="s\r\nBcc: evil@x.example",
+                replace(body, subject="s\r\nBcc: evil@x.example"),
                 to_name='Ann"\r\nBcc: evil@x.example',
                 report_id="x\r\nBcc: evil@x.example",
                 message_id="<a@b>\r\nBcc: evil@x.example",
@@ -449,6 +448,18 @@ def test_revisions_are_one_thread_even_under_a_long_domain() -> None:
     assert f"\nReferences: {ids[0]} {ids[1]}\r" in head
     alone = compose(letter(mail_of("daily")), RELAY, DATE)
     assert b"References" not in alone and b"In-Reply-To" not in alone
+
+
+def test_what_all_are_sent_is_encoded_once_and_nobodys_name_is_in_it() -> None:
+    first = letter(mail_of("daily"))
+    name, address, mine = "Bob Ray", "bob@there.example", "<mine@firm.example>"
+    other = replace(first, to_name=name, to_address=address, message_id=mine)
+    assert first.content.encoded is other.content.encoded
+    raws = [compose(each, RELAY, DATE) for each in (first, other)]
+    assert all(raw.endswith(first.content.encoded) for raw in raws)
+    heads = [raw.removesuffix(first.content.encoded).decode().split("\r\n") for raw in raws]
+    changed = [b for a, b in zip(*heads, strict=True) if a != b]
+    assert changed == [f"To: {name} <{address}>", f"Message-ID: {mine}"]
 
 
 def test_a_pdf_is_attached_where_its_encoded_size_allows() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pypdf
 import pytest
 
-from reporting.deliver import Attachment, Letter, Relay, compose, message_id
+from reporting.deliver import Attachment, Content, Letter, Relay, compose, message_id
 from reporting.document.compliance import is_masked, masked
 from reporting.model import Text
 from reporting.page import Document
@@ -134,11 +134,13 @@ def mail(document: Document, pdf: bytes) -> bytes:
     return compose(
         Letter(
             report_id=document.id,
-            subject=body.subject,
-            text=body.text,
-            html=body.html,
-            pictures=body.pictures,
-            attachments=(Attachment("report.pdf", "application/pdf", pdf),),
+            content=Content(
+                body.subject,
+                body.text,
+                body.html,
+                body.pictures,
+                (Attachment("report.pdf", "application/pdf", pdf),),
+            ),
             to_name="",
             to_address="auditor@there.example",
             message_id=message_id(document.id, "auditor@there.example", "firm.example"),

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from reporting.deliver import Connection, Letter, Outcome, Relay, Result, compose, message_id
+from reporting.deliver import (
+    Connection,
+    Content,
+    Letter,
+    Outcome,
+    Relay,
+    Result,
+    compose,
+    message_id,
+)
 from reporting.errors import UsageError
 
 from .server import PASSWORD, USER, Server, running, scripted
@@ -326,11 +335,12 @@ def test_a_composed_letter_is_read_back(secure: Server, folder: Path) -> None:
     relay = by_starttls(secure, folder, sender="Sample Trading, operations <reports@firm.example>")
     letter = Letter(
         report_id="daily/2025-12-05/r1",
-        subject="[OK] Daily 2025-12-05",
-        text="−1 and\n.\n..two\nÖl\n",
-        html="<p>Öl</p>",
-        pictures=(),
-        attachments=(),
+        content=Content(
+            subject="[OK] Daily 2025-12-05",
+            text="−1 and\n.\n..two\nÖl\n",
+            html="<p>Öl</p>",
+            pictures=(),
+        ),
         to_name="Ann Lee",
         to_address="ann@there.example",
         message_id=message_id("daily/2025-12-05/r1", "ann@there.example", relay.own_domain),
@@ -342,5 +352,5 @@ def test_a_composed_letter_is_read_back(secure: Server, folder: Path) -> None:
     message = message_from_bytes(received, policy=default)
     text = message.get_body(("plain",))
     assert text is not None
-    assert text.get_content().replace("\r\n", "\n") == letter.text
+    assert text.get_content().replace("\r\n", "\n") == letter.content.text
     assert str(message["From"].addresses[0].display_name) == "Sample Trading, operations"

@@ -6,13 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from reporting import pipeline
-from reporting.errors import LeaseLost, SourceUnavailable
+from reporting.errors import LeaseLost, SourceUnavailable, UsageError
 from reporting.postgres import database
 from reporting.runs import Expected, Lease, Runs
 
@@ -90,6 +91,79 @@ def test_a_run_that_kills_its_workers_stops_no_other(make_runs: Callable[..., Ru
         runs.abandon("one")
     assert (other := runs.take()) is not None and other.day == date(2025, 12, 8)
     assert (again := runs.take()) is not None and again.day == DAY
+
+
+def test_one_that_has_to_wait_is_not_overtaken_by_a_later_one_of_its_report(
+    make_runs: Callable[..., Runs],
+) -> None:
+    """In order, also where the first is put back; ten failures are enough, and others go first."""
+    runs = make_runs("one")
+    write(runs, expected(), expected(date(2025, 12, 8), DUE + timedelta(days=1)))
+    other = expected(date(2025, 12, 9), DUE + timedelta(days=2))
+    write(runs, replace(other, key="else/XNYS/2025-12-09", report="else"))
+    first = runs.take()
+    assert first is not None and first.day == DAY
+    assert runs.put_back(first, after_s=60.0, because="its source is away")
+    assert (elses := runs.take()) is not None and elses.report == "else"
+    assert runs.take() is None
+    for _ in range(9):
+        with runs.writing() as queue:
+            queue._session.script("update reporting.run set next_at = now()")
+        again = runs.take()
+        assert again is not None and again.day == DAY
+        runs.put_back(again, after_s=60.0, because="its source is away")
+    assert (later := runs.take()) is not None and later.day == date(2025, 12, 8)
+
+
+def test_what_was_asked_for_quietly_stays_quiet_unless_somebody_was_sent_it(
+    make_runs: Callable[..., Runs], server: Server, empty_store: str
+) -> None:
+    """A backfill mails nobody, nor do its revisions; who got a report gets its revisions too."""
+    runs = make_runs("one")
+    with runs.writing() as queue:
+        queue.expect(expected(), quiet=True)
+
+    def again(recipients: tuple[str, ...]) -> bool:
+        server.run("update reporting.run set state = 'expected', next_at = now()", store)
+        taken = runs.take()
+        assert taken is not None
+        with runs.writing() as queue:
+            lease = Lease(taken.key, taken.fence, True)
+            queue.finish(lease, "issued", 1, DUE, DUE, "", {}, recipients)
+        return taken.quiet
+
+    store = f"{empty_store}_queues"
+    assert again(("desk",)) and again(("desk",))
+    server.run(
+        "insert into reporting.issued_report (kind, period, revision, digest, body, provenance, "
+        "issued_at, reason) values ('daily', '2025-12-05', 1, '', 'x', 'x', now(), ''); "
+        "insert into reporting.outbox (kind, period, revision, recipient, address, class, "
+        "message_id, unknown, attach, give_up_at) values ('daily', '2025-12-05', 1, 'desk', "
+        "'d@x.example', 'internal', '<1@x>', 'hold', false, now())",
+        store,
+    )
+    assert again(("board",)) and again(("desk",)) and not again(("desk",))
+
+
+def test_what_is_sent_again_is_as_old_as_the_wish(
+    make_runs: Callable[..., Runs], server: Server, empty_store: str
+) -> None:
+    """An alert on old mails in the queue does not fire for one of last month that is resent."""
+    runs = make_runs("one")
+    server.run(
+        "insert into reporting.issued_report (kind, period, revision, digest, body, provenance, "
+        "issued_at, reason) values ('daily', '2025-12-05', 1, '', 'x', 'x', now(), ''); "
+        "insert into reporting.outbox (kind, period, revision, recipient, address, class, state, "
+        "message_id, unknown, attach, give_up_at, queued_at) values ('daily', '2025-12-05', 1, "
+        "'desk', 'd@x.example', 'internal', 'sent', '<1@x>', 'hold', false, now(), "
+        "now() - interval '30 days')",
+        f"{empty_store}_queues",
+    )
+    of = {"kind": "daily", "period": "2025-12-05", "revision": 1, "recipient": "desk"}
+    with runs.writing() as queue:
+        assert queue.resend(**of, give_up_at=datetime.now(UTC) + timedelta(hours=1))
+    (counted,) = runs.read("mail_counts")
+    assert counted["queued"] == 1 and counted["oldest_queued_s"] < 60
 
 
 def test_many_threads_take_each_run_once(make_runs: Callable[..., Runs]) -> None:
@@ -272,3 +346,66 @@ def test_a_run_that_the_schedule_no_longer_expects_is_withdrawn(
     assert found.expected == (gone,) and states[gone] == "expected"
     events = [json.loads(e.entry)["event"] for e in site.store.log()]
     assert events.count("run withdrawn") == events.count("run expected again") == 1
+
+
+def test_a_schedule_that_changes_loses_no_report(
+    make_site: Callable[..., Site], empty_store: str, tmp_path: Path
+) -> None:
+    """Within its deadline it is made, after it missed; of what is new nothing old is expected."""
+    file = tmp_path / "schedule.toml"
+    site = make_site(empty_store, empty_store, schedule_file=file)
+
+    def look(text: str) -> pipeline.Reconciled:
+        file.write_text(text, "utf-8")
+        service = site.service()
+        return pipeline.reconcile(service, pipeline.runs_of(service, "one"))
+
+    always = SCHEDULE.replace("XNYS", "24/7")
+    assert look(always).expected == ()
+    # Ten days ago it was looked at first; the run of each morning since is written down.
+    site.store_sql(
+        "update reporting.reconciled set until = now() - interval '10 days';"
+        "update reporting.scheduled set since = now() - interval '10 days'"
+    )
+    known = look(always).expected
+    assert len(known) >= 9 and look(always).expected == ()
+    # Two are gone as if the schedule had not known them when they fell due.
+    site.store_sql(f"delete from reporting.run where key in ('{known[2]}', '{known[3]}')")
+    found = look(always)
+    assert found.expected == () and found.missed == (known[2], known[3])
+    site.store_sql(f"delete from reporting.run where key = '{known[-1]}'")
+    found = look(always.replace('"4 hours"', '"30 days"'))
+    assert (found.expected, found.missed) == ((known[-1],), ())
+    # Another calendar has other keys, and the same periods: none of them a second time.
+    other = look(always.replace("24/7", "XNYS"))
+    assert other.expected + other.missed == () or all(
+        key.rpartition("/")[2] in {gone.rpartition("/")[2] for gone in other.withdrawn}
+        for key in other.expected + other.missed
+    )
+    assert look(always.replace('name = "daily"', 'name = "new"')).expected == ()
+
+
+def test_what_was_missed_can_be_waived(
+    make_site: Callable[..., Site], empty_store: str, tmp_path: Path
+) -> None:
+    """With a reason, in the log; the schedule does not bring it back, and status forgets it."""
+    file = tmp_path / "schedule.toml"
+    file.write_text(SCHEDULE, "utf-8")
+    site = make_site(empty_store, empty_store, schedule_file=file)
+    service = site.service()
+    runs = pipeline.runs_of(service, "one")
+    pipeline.reconcile(service, runs)
+    site.store_sql("update reporting.reconciled set until = now() - interval '70 days'")
+    missed = pipeline.reconcile(service, runs).missed
+    # However old, it is named until somebody does something about it.
+    assert pipeline.status(service)["service"]["missed"] == list(missed) != []
+    with pytest.raises(UsageError, match="no run that was missed or has failed"):
+        pipeline.waive(service, "daily/XNYS/1999-01-01", "never wanted")
+    for key in missed:
+        pipeline.waive(service, key, "nobody was there to read them")
+    pipeline.reconcile(service, runs)
+    assert pipeline.status(service)["service"]["missed"] == []
+    assert runs.read("run_counts")[0]["missed"] == 0
+    waived = [json.loads(e.entry) for e in service.store.log() if b'"run waived"' in e.entry]
+    assert len(waived) == len(missed)
+    assert waived[0]["body"]["reason"] == "nobody was there to read them"

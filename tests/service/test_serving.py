@@ -12,11 +12,18 @@ import pytest
 
 from reporting import pipeline
 from reporting.document import TITLES
-from reporting.errors import NotReady, UsageError
+from reporting.errors import (
+    EngineUnavailable,
+    NotReady,
+    ReportingError,
+    SigningUnavailable,
+    SourceUnavailable,
+    UsageError,
+)
 from reporting.page import Document, Status
 from reporting.pipeline import Service
 from reporting.pipeline.observing import snapshot
-from reporting.pipeline.serving import queue_mails
+from reporting.pipeline.serving import ATTEMPTS, queue_mails
 from reporting.runs import Expected, Runs
 from reporting.sources.ledger import END_OF_DAY
 
@@ -135,7 +142,7 @@ def text_of(mail: EmailMessage) -> str:
 
 
 def test_a_backfill_is_issued_and_mails_nobody_unless_told(
-    serving: Callable[..., Service], relay: Post
+    serving: Callable[..., Service], relay: Post, site: Site
 ) -> None:
     """A dry run writes nothing; what was asked for by hand is not given up for its age."""
     service = serving()
@@ -149,6 +156,9 @@ def test_a_backfill_is_issued_and_mails_nobody_unless_told(
     assert work_all(service, runs) == ["daily/XNYS/2025-12-04 issued"]
     assert pipeline.deliver(service, runs) == [] and relay.arrived == []
     assert pipeline.backfill(service, first, last, "missing", kind="daily") == []
+    site.store_sql("update reporting.run set state = 'missed'")  # and somebody issued it by hand
+    assert len(pipeline.backfill(service, first, last, "missing", kind="daily")) == 1
+    assert work_all(service, runs) == ["daily/XNYS/2025-12-04 issued"]
     everything = pipeline.backfill(service, first, last, "all", kind="daily", dry_run=True)
     assert [(f.key, f.state) for f in everything] == [
         ("daily/XNYS/2025-12-04", "issued"),
@@ -227,20 +237,20 @@ def test_one_bad_address_harms_nobody_else(serving: Callable[..., Service], rela
 
 
 def test_outsiders_get_pseudonyms_or_nothing(
-    serving: Callable[..., Service], relay: Post, tmp_path: Path
+    serving: Callable[..., Service], relay: Post, site: Site, tmp_path: Path
 ) -> None:
-    """Without a key their mail fails, and is never sent in clear; with one no name is in it."""
+    """Without a key their mail waits, and is never sent in clear; with one no name is in it."""
     file = tmp_path / "external.toml"
     file.write_text(SCHEDULE.replace('class = "internal"', 'class = "external"', 1), "utf-8")
     service = serving(schedule_file=file)
     document = queued(service, "weekly", "weekly", "2025-W49")
-    (failed,) = pipeline.deliver(service, runs_of(service))
-    assert failed.state == "failed" and "REPORTING_PSEUDONYM_KEY_FILE" in failed.words
+    (waits,) = pipeline.deliver(service, runs_of(service))
+    assert waits.state == "queued" and "REPORTING_PSEUDONYM_KEY_FILE" in waits.words
     assert relay.arrived == []
     key = tmp_path / "key"
     key.write_bytes(b"0123456789abcdef")
     service = serving(schedule_file=file, pseudonym_key_file=key)
-    pipeline.resend(service, runs_of(service), "weekly/2025-W49", "desk", "there is a key now")
+    site.store_sql("update reporting.outbox set next_at = now()")
     (sent,) = pipeline.deliver(service, runs_of(service))
     assert sent.state == "sent"
     (mail,) = relay.to("desk@example.com")
@@ -255,6 +265,91 @@ def test_outsiders_get_pseudonyms_or_nothing(
     whole = mail.as_string()
     assert accounts and not [name for name in accounts if name in whole]
     assert str(service.settings.reports_dir) not in text_of(mail)
+
+
+def test_a_mail_goes_where_the_schedule_says_when_it_is_sent(
+    serving: Callable[..., Service], relay: Post, tmp_path: Path
+) -> None:
+    """A corrected address, another class, a recipient who left: not as it was when queued."""
+    service = serving()
+    relay.replies["risk@example.com"] = lambda: "550 5.1.1 no such person"
+    queued(service, "daily", "daily", "2025-12-05")
+    pipeline.deliver(service, runs_of(service))
+    file = tmp_path / "changed.toml"
+    text = SCHEDULE.replace("risk@example.com", "risk2@example.com")
+    file.write_text(text, "utf-8")
+    service = serving(schedule_file=file)
+    pipeline.resend(service, runs_of(service), "daily/2025-12-05", "risk", "the address is right")
+    (sent,) = pipeline.deliver(service, runs_of(service))
+    assert sent.state == "sent" and len(relay.to("risk2@example.com")) == 1
+    # They are outsiders from now on: nothing goes to them in clear.
+    head, _, tail = text.rpartition('"internal"')
+    file.write_text(f'{head}"external"{tail}', "utf-8")
+    service = serving(schedule_file=file)
+    pipeline.resend(service, runs_of(service), "daily/2025-12-05", "risk", "lost")
+    (waits,) = pipeline.deliver(service, runs_of(service))
+    assert waits.state == "queued" and "REPORTING_PSEUDONYM_KEY_FILE" in waits.words
+    # And somebody who is in no list any more gets nothing.
+    queued(service, "weekly", "weekly", "2025-W49")
+    gone = text.replace('"desk"', '"night"')
+    file.write_text(gone, "utf-8")
+    (left,) = pipeline.deliver(serving(schedule_file=file), runs_of(service))
+    assert left.state == "failed" and "has no recipient 'desk' any more" in left.words
+    assert len(relay.to("desk@example.com")) == 1 == len(relay.to("risk2@example.com"))
+
+
+def test_a_schedule_that_can_not_be_read_fails_no_mail_and_no_run(
+    serving: Callable[..., Service], tmp_path: Path, site: Site
+) -> None:
+    """What was edited badly is mended: until then nothing is taken, so nothing is lost."""
+    service = serving()
+    queued(service, "daily", "daily", "2025-12-05")
+    pipeline.backfill(service, date(2025, 12, 4), date(2025, 12, 4), "missing", kind="daily")
+    file = tmp_path / "broken.toml"
+    file.write_text("catch_up = [", "utf-8")
+    broken = serving(schedule_file=file)
+    for act in (pipeline.deliver, pipeline.work):
+        with pytest.raises(ReportingError, match=r"broken\.toml"):
+            act(broken, runs_of(broken))
+    assert {state for (state,) in site.store_sql("select state from reporting.outbox")} == {
+        "queued"
+    }
+    assert site.store_sql("select state, attempts from reporting.run") == [("expected", 0)]
+
+
+@pytest.mark.parametrize("away", [EngineUnavailable, SigningUnavailable, SourceUnavailable])
+def test_what_is_away_for_a_while_fails_no_run(
+    serving: Callable[..., Service], site: Site, away: type[ReportingError]
+) -> None:
+    """A time stamp that nobody gives for an hour is had once somebody does: no person is needed."""
+    service = serving()
+    runs = runs_of(service)
+    pipeline.backfill(service, date(2025, 12, 4), date(2025, 12, 4), "missing", kind="daily")
+    with mock.patch("reporting.pipeline.serving.issue", side_effect=away("nobody answers")):
+        for _ in range(ATTEMPTS + 2):
+            waits = pipeline.work(service, runs)
+            assert waits is not None and (waits.outcome, waits.because) == (
+                "waits",
+                "nobody answers",
+            )
+            site.store_sql("update reporting.run set next_at = now()")
+    assert work_all(service, runs) == ["daily/XNYS/2025-12-04 issued"]
+
+
+def test_a_bug_of_ours_fails_a_run_and_is_handed_on_with_it(
+    serving: Callable[..., Service], site: Site
+) -> None:
+    """Whoever logs it knows of which run it speaks."""
+    service = serving()
+    runs = runs_of(service)
+    pipeline.backfill(service, date(2025, 12, 4), date(2025, 12, 4), "missing", kind="daily")
+    with mock.patch("reporting.pipeline.serving.issue", side_effect=ZeroDivisionError("ours")):
+        for _ in range(ATTEMPTS):
+            found = pipeline.work(service, runs)
+            assert found is not None and isinstance(found.bug, ZeroDivisionError)
+            site.store_sql("update reporting.run set next_at = now()")
+    assert found.outcome == "failed" and found.key == "daily/XNYS/2025-12-04"
+    assert pipeline.status(service)["service"]["late"][0]["state"] == "failed"
 
 
 def test_retries_end(serving: Callable[..., Service], relay: Post, site: Site) -> None:

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,8 @@ import psycopg2
 import psycopg2.extras
 
 HOUR = timedelta(hours=1)
+#: What was taken more often than this and not done keeps no other waiting.
+TAKEN_AT_MOST = 9
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def check(of: Round) -> Verdict:
     log = _check_chain(tables["log"], found.wrong)
     expected = list(_expected(schedule, of.zone, of.since, tables["now"]))
     _check_runs(schedule, expected, tables, log, found)
+    _check_order(expected, tables["history"], found.wrong)
     _check_files(of.folder / "reports", tables, log, found)
     _check_mails(schedule, expected, tables, letters, log, found)
     _check_leases(tables["history"], found.wrong)
@@ -163,6 +167,30 @@ def _check_runs(
         "missed": sum(row["state"] == "missed" for row in runs.values()),
         "reports": len(issued),
     }
+
+
+def _check_order(
+    expected: Sequence[Due], history: Sequence[dict[str, Any]], wrong: list[str]
+) -> None:
+    """None was begun before an earlier one of its report was done, or had been taken ten times."""
+    finished: dict[str, int] = {}
+    fences: dict[str, list[tuple[int, int]]] = defaultdict(list)  # step, fence
+    for number, step in enumerate(history):
+        if step["queue"] != "run":
+            continue
+        if step["state"] != "expected":
+            finished.setdefault(step["key"], number)
+        fences[step["key"]].append((number, step["fence"]))
+    reports: dict[str, list[Due]] = defaultdict(list)
+    for due in sorted(expected, key=lambda due: due.due_at):
+        reports[due.entry["name"]].append(due)
+    for earlier, later in (p for mine in reports.values() for p in pairwise(mine)):
+        begun = next((n for n, fence in fences[later.key] if fence > 0), None)
+        if begun is None:
+            continue
+        taken = max((f for n, f in fences[earlier.key] if n < begun), default=0)
+        if finished.get(earlier.key, begun) >= begun and taken <= TAKEN_AT_MOST:
+            wrong.append(f"run {later.key} was begun before {earlier.key} was done")
 
 
 # ---- files --------------------------------------------------------------------------------------

@@ -58,14 +58,16 @@ def test_whatever_is_done_to_it_each_report_is_issued_once_and_each_mail_account
     assert verdict.wrong == []
     assert figures["kills"] >= (plan.kills if "TORTURE_S" not in os.environ else 15)
     assert len([place for place in PLACES if place in figures["points"]]) >= len(PLACES) * 3 // 4
-    assert figures["crashes"] + figures["cuts"] + figures["freezes"] > 0
+    if figures["kills"] >= plan.kills:
+        faults = {"crashes", "cuts", "freezes"} | ({"steps"} if made.faked else set())
+        if os.getuid() == 0:  # else nothing can be mounted
+            faults.add("full_disks")
+        assert not [name for name in faults if not figures[name]]
     if os.getloadavg()[0] < 2 * (os.cpu_count() or 1):  # else it is the machine that is slow
         assert figures["recovery_p99_s"] <= plan.lease_s + 10, waits[-10:]
 
 
-@pytest.mark.parametrize(
-    "bug", [pytest.param(bug, marks=[pytest.mark.slow] * ("lease" in bug)) for bug in BUGS]
-)
+@pytest.mark.parametrize("bug", BUGS)
 def test_the_checker_catches_a_planted_bug(made: World, bug: str) -> None:
     verdict = run(made, bugged(bug), seed=1)
     assert [each for each in verdict.wrong if BUGS[bug][1] in each], verdict.wrong
