@@ -154,9 +154,9 @@ def test_what_is_sent_again_is_as_old_as_the_wish(
         "insert into reporting.issued_report (kind, period, revision, digest, body, provenance, "
         "issued_at, reason) values ('daily', '2025-12-05', 1, '', 'x', 'x', now(), ''); "
         "insert into reporting.outbox (kind, period, revision, recipient, address, class, state, "
-        "message_id, unknown, attach, give_up_at, queued_at) values ('daily', '2025-12-05', 1, "
-        "'desk', 'd@x.example', 'internal', 'sent', '<1@x>', 'hold', false, now(), "
-        "now() - interval '30 days')",
+        "message_id, unknown, attach, give_up_at, created_at, queued_at) values ('daily', "
+        "'2025-12-05', 1, 'desk', 'd@x.example', 'internal', 'sent', '<1@x>', 'hold', false, "
+        "now(), now() - interval '30 days', now() - interval '30 days')",
         f"{empty_store}_queues",
     )
     of = {"kind": "daily", "period": "2025-12-05", "revision": 1, "recipient": "desk"}
@@ -401,11 +401,13 @@ def test_what_was_missed_can_be_waived(
     assert pipeline.status(service)["service"]["missed"] == list(missed) != []
     with pytest.raises(UsageError, match="no run that was missed or has failed"):
         pipeline.waive(service, "daily/XNYS/1999-01-01", "never wanted")
-    for key in missed:
+    failed = max(key for key, in site.store_sql("select key from reporting.run"))
+    site.store_sql(f"update reporting.run set state = 'failed' where key = '{failed}'")
+    for key in (*missed, failed):
         pipeline.waive(service, key, "nobody was there to read them")
-    pipeline.reconcile(service, runs)
+    assert pipeline.reconcile(service, runs).expected == ()
     assert pipeline.status(service)["service"]["missed"] == []
     assert runs.read("run_counts")[0]["missed"] == 0
     waived = [json.loads(e.entry) for e in service.store.log() if b'"run waived"' in e.entry]
-    assert len(waived) == len(missed)
+    assert len(waived) == len(missed) + 1
     assert waived[0]["body"]["reason"] == "nobody was there to read them"
