@@ -566,6 +566,8 @@ def _on_the_line(message: bytes) -> bytes:
     """Every line end is CRLF, a line that begins with a dot has two (RFC 5321, 4.5.2), and a dot
     alone ends it: no line of the letter can.
     """
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-    stuffed = re.sub(rb"(?m)^\.", b"..", lines)
+    ends = message.count(b"\r\n")
+    if not ends == message.count(b"\r") == message.count(b"\n"):
+        message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
+    stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
     return stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n"
