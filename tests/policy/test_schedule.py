@@ -150,12 +150,6 @@ def truth(changes: list[tuple[int, int]]) -> np.ndarray:
     return quarters[np.searchsorted(reached, wanted, side="left")].reshape(DAYS, 48)
 
 
-def near_a_change(changes: list[tuple[int, int]]) -> set[int]:
-    """The days, by number, on which a change could be felt: its own, and one on each side."""
-    found = ((datetime.fromtimestamp(at, UTC).date() - FIRST_DAY).days for at, _ in changes[1:])
-    return {n + side for n in found for side in (-1, 0, 1) if 0 <= n + side < DAYS}
-
-
 def check_dues(zone: str, dues: np.ndarray, pairs: Iterable[tuple[int, int]]) -> None:
     wanted = dues.tolist()
     for n, half in pairs:
@@ -181,22 +175,8 @@ def test_no_day_of_any_zone_is_missed_or_doubled() -> None:
         assert (np.diff(dues, axis=0) > 0).all() and (np.diff(dues, axis=1) >= 0).all()
 
 
-def test_every_zone_is_due_when_the_c_library_says() -> None:
-    """All zones, all days, a half-hour that moves on; near every change all 48 of them.
-
-    Zones whose files are the same are the same zone. Away from a change one offset holds for days
-    on both sides; the whole product is under the slow mark.
-    """
-    for number, zone in enumerate(distinct()):
-        changes = offsets()[zone]
-        dues = truth(changes)
-        near = near_a_change(changes)
-        check_dues(zone, dues, ((n, (n + number) % 48) for n in range(DAYS)))
-        check_dues(zone, dues, ((n, half) for n in near for half in range(48)))
-
-
-@pytest.mark.slow
-def test_every_zone_every_day_and_every_half_hour() -> None:
+def test_every_zone_every_day_and_every_half_hour_is_due_when_the_c_library_says() -> None:
+    """Zones whose files are the same are the same zone."""
     for zone in distinct():
         everything = ((n, half) for n in range(DAYS) for half in range(48))
         check_dues(zone, truth(offsets()[zone]), everything)

@@ -401,7 +401,7 @@ def test_what_was_missed_can_be_waived(
     assert pipeline.status(service)["service"]["missed"] == list(missed) != []
     with pytest.raises(UsageError, match="no run that was missed or has failed"):
         pipeline.waive(service, "daily/XNYS/1999-01-01", "never wanted")
-    failed = max(key for key, in site.store_sql("select key from reporting.run"))
+    failed = max(key for (key,) in site.store_sql("select key from reporting.run"))
     site.store_sql(f"update reporting.run set state = 'failed' where key = '{failed}'")
     for key in (*missed, failed):
         pipeline.waive(service, key, "nobody was there to read them")

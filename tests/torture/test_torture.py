@@ -47,6 +47,7 @@ def test_whatever_is_done_to_it_each_report_is_issued_once_and_each_mail_account
         kills=500,
         periods=2,
         audiences=4,
+        workers=4,
         recipients=80,
         kill_at=PLACES,
         at_most_s=float(os.environ.get("TORTURE_S", "300")),
