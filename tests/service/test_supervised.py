@@ -21,6 +21,7 @@ from unittest import mock
 import pytest
 
 from reporting import logs, pipeline
+from reporting.cli import serve
 from reporting.cli.serve import _look, _one, _Trouble
 from reporting.errors import ReportingError
 from reporting.logs import trace_id
@@ -182,6 +183,23 @@ def test_nobody_starts_with_files_that_make_no_sense(bare: Site, words: tuple[st
     assert rows == [("expected", 0, 0)]
 
 
+def test_a_worker_stays_while_another_could_not_start(bare: Site) -> None:
+    """After its number of works it would make room for one that takes up nothing."""
+    done: list[bool] = []
+
+    def one(*_: object) -> bool:
+        done.append(True)
+        if len(done) == 1:
+            bare.given["schedule_file"].write_text("report = 1", "utf-8")
+        if len(done) == 5:
+            bare.given["schedule_file"].write_text(SCHEDULE, "utf-8")
+        return True
+
+    with mock.patch.object(serve, "WORKS", 2), mock.patch.object(serve, "_one", one):
+        ended = bare.command("serve", "--worker", "w")
+    assert ended.returncode == 0 and len(done) == 6
+
+
 def test_what_fails_is_told_under_its_run(bare: Site, lines: Lines) -> None:
     """The stack trace of a bug of ours, raised while a run is worked on."""
     service = bare.service()
@@ -219,22 +237,21 @@ def test_lines_about_mails_are_their_runs(bare: Site, lines: Lines) -> None:
         """set session_replication_role = replica;
         insert into reporting.outbox (kind, period, revision, recipient, address, class,
             message_id, unknown, attach, give_up_at, state, leased_until)
-        select 'weekly', '2025-W49', 1, recipient, 'x@example.com', 'internal', recipient, 'resend',
-            true, now(), 'sending', now() - interval '1 s'
-        from unnest(array['desk', 'nobody']) as recipient"""
+        select kind, '2025-W49', 1, recipient, 'x@example.com', 'internal', kind || recipient,
+            policy, true, now(), state, now() - interval '1 s'
+        from (values ('weekly', 'desk', 'hold', 'sending'), ('weekly', 'nobody', 'hold', 'sending'),
+            ('daily', 'desk', 'resend', 'unknown')) as mail (kind, recipient, policy, state)"""
     )
     _look(service, runs, "one")
     found = {
         (line["message"], line["labels"]["mail"]): line.get("trace", {}).get("id")
         for line in lines()
     }
-    run = trace_id("weekly/XNYS/2025-W49")
     assert found == {
-        ("mail outcome unknown", "weekly/2025-W49 to desk"): run,
-        ("mail is sent again", "weekly/2025-W49 to desk"): run,
+        ("mail outcome unknown", "weekly/2025-W49 to desk"): trace_id("weekly/XNYS/2025-W49"),
+        ("mail is sent again", "daily/2025-W49 to desk"): trace_id("daily/XNYS/2025-W49"),
         # The schedule has nobody of this name any more.
         ("mail outcome unknown", "weekly/2025-W49 to nobody"): None,
-        ("mail is sent again", "weekly/2025-W49 to nobody"): None,
     }
 
 
