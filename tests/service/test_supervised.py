@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -110,34 +111,34 @@ def test_what_is_away_or_broken_is_waited_for(bare: Site, server: Server, empty_
         return next((float(v.removeprefix(name)) for v in text.splitlines() if name in v), 0.0)
 
     def story() -> None:
-        within(10, lambda: looks("failure") >= 3)
+        within(60, lambda: looks("failure") >= 3)
         code, body = asked(f"{url}/readyz")
         assert code == 503 and f'\\"{bare.store_name}\\" does not exist' in body
         assert asked(f"{url}/livez")[0] == 200 and not workers()
         server.clone(bare.store_name, empty_store)
-        within(10, lambda: asked(f"{url}/readyz")[0] == 200 and bool(workers()))
+        within(60, lambda: asked(f"{url}/readyz")[0] == 200 and bool(workers()))
         first = workers()
 
         file.write_text(SCHEDULE.replace('"weekly"\nkind', '"desk-week"\nkind'), "utf-8")
-        within(10, lambda: bool(workers()) and not workers() & first)
-        within(10, lambda: 'report="desk-week"' in asked(f"{url}/metrics")[1])
+        within(60, lambda: bool(workers()) and not workers() & first)
+        within(60, lambda: 'report="desk-week"' in asked(f"{url}/metrics")[1])
         second = workers()
 
         file.write_text(SCHEDULE.replace('"06:30"', '"6 sharp"'), "utf-8")
-        within(10, lambda: said("reporting_configuration_ok 0.0"))
+        within(60, lambda: said("reporting_configuration_ok 0.0"))
         assert asked(f"{url}/readyz")[0] == 200 and workers() == second
         looked = looks("success")
-        within(10, lambda: looks("success") > looked + 2)
+        within(60, lambda: looks("success") > looked + 2)
         file.write_text(SCHEDULE, "utf-8")
-        within(10, lambda: said("reporting_configuration_ok 1.0"))
+        within(60, lambda: said("reporting_configuration_ok 1.0"))
 
         server.drop(bare.store_name)
         failed = looks("failure")
-        within(10, lambda: looks("failure") > failed + 2)
+        within(60, lambda: looks("failure") > failed + 2)
         assert asked(f"{url}/livez")[0] == 200
         server.clone(bare.store_name, empty_store)
         looked = looks("success")
-        within(10, lambda: looks("success") > looked)
+        within(60, lambda: looks("success") > looked)
 
     wrong: list[BaseException] = []
 
@@ -157,7 +158,9 @@ def test_what_is_away_or_broken_is_waited_for(bare: Site, server: Server, empty_
         raise AssertionError(done.stderr) from wrong[0]
     assert done.returncode == 0
     messages = [line["message"] for line in map(json.loads, done.stderr.splitlines())]
-    assert [m for m in messages if m.startswith(("the schedule", "the configuration"))] == [
+    told = [m for m in messages if m.startswith(("the schedule", "the configuration"))]
+    assert len(told) <= 10  # a store that goes may fail in two ways, one after the other
+    assert [m for m, _ in groupby(told)] == [
         "the schedule could not be looked at",
         "the schedule is looked at again",
         "the configuration was changed",
