@@ -176,6 +176,7 @@ class Observed(Collector):
         self._build = {"version": version, "replica": replica}
         self._ticks = dict.fromkeys(("success", "failure"), 0)
         self._rounds = dict.fromkeys(("success", "failure"), 0)
+        self._configured = True
         self._last_tick: datetime | None = None
         self._alive = monotonic()
         self._store: _Asked[Snapshot] | None = None
@@ -189,10 +190,18 @@ class Observed(Collector):
         self._store = _Asked(snapshot)
 
     def ticked(self, at: datetime, ok: bool = True) -> None:
-        """The schedule was looked at; one that failed is counted and is no sign of life."""
+        """A look at the schedule has ended. One that failed is counted, and a sign of life too.
+
+        While the store is away every look fails, and starting the process anew mends nothing.
+        """
         self._ticks["success" if ok else "failure"] += 1
+        self._alive = monotonic()
         if ok:
-            self._last_tick, self._alive = at, monotonic()
+            self._last_tick = at
+
+    def configured(self, ok: bool) -> None:
+        """The files of settings, schedule and policy were looked at; whether they make sense."""
+        self._configured = ok
 
     def audited(self, ok: bool = True) -> None:
         """A piece of the audit log was compared with the checkpoints outside the database."""
@@ -201,7 +210,9 @@ class Observed(Collector):
     def stuck(self, limit_s: float) -> str | None:
         """Why the process counts as dead: no tick for ``limit_s``, by a clock that nobody sets."""
         age_s = monotonic() - self._alive
-        return None if age_s <= limit_s else f"the schedule was last looked at {age_s:.0f} s ago"
+        if age_s <= limit_s:
+            return None
+        return f"the last look at the schedule ended {age_s:.0f} s ago"
 
     def describe(self) -> list[Metric]:
         """No names yet: registering must not ask the store."""
@@ -226,6 +237,11 @@ class Observed(Collector):
         for outcome, count in self._rounds.items():
             rounds.add_metric([outcome], count)
         yield rounds
+        yield GaugeMetricFamily(
+            "reporting_configuration_ok",
+            "Whether the files of settings, schedule and policy make sense as they are now.",
+            value=float(self._configured),
+        )
         if self._last_tick is not None:
             yield GaugeMetricFamily(
                 "reporting_last_tick_timestamp_seconds",

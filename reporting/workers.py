@@ -46,6 +46,13 @@ class Workers:
             if place.process is None and monotonic() >= place.not_before:
                 self._start(place)
 
+    def renew(self) -> None:
+        """Ask all to end what they are at; :meth:`tend` starts others, and waits for nobody now."""
+        for place in self._places:
+            if place.process is not None:
+                place.process.terminate()
+            place.short_lives, place.not_before = 0, 0.0
+
     def stop(self, grace_s: float) -> None:
         """Ask all to end what they are at, then end those that do not."""
         running = [place for place in self._places if place.process is not None]

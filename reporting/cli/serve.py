@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Annotated, Any
 from uuid import uuid4
@@ -16,13 +16,13 @@ from uuid import uuid4
 import typer
 
 from .. import __version__, logs, pipeline
-from ..errors import DeliveryFailed, SourceUnavailable, UsageError, ValidationFailed
+from ..errors import DeliveryFailed, ReportingError, SourceUnavailable, UsageError, ValidationFailed
 from ..metrics import Observed, serve_http
 from ..pipeline.delivering import Delivered, Delivery
 from ..pipeline.serving import Worked
 from ..runs import Runs
 from ..scheduler import Clock
-from ..settings import host_name, secret_values
+from ..settings import Settings, host_name, secret_values
 from ..workers import Workers
 from .shared import DryRunOption, JsonOption, as_of, day_of, open_service, out, plain, print_json
 
@@ -63,6 +63,16 @@ def serve(
     service = replace(open_service(), keeps=True)
     settings = service.settings
     replica = settings.replica or host_name()
+    _log_by(settings, replica)
+    if worker:
+        return _worker(service, worker)
+    if once:
+        return _once(service, f"{replica}/once/{uuid4().hex[:8]}", as_json)
+    _supervise(service, replica)
+    return None
+
+
+def _log_by(settings: Settings, replica: str) -> None:
     logs.configure(
         settings.log_format,
         settings.log_level,
@@ -70,12 +80,6 @@ def serve(
         replica=replica,
         secrets=secret_values(settings),
     )
-    if worker:
-        return _worker(service, worker)
-    if once:
-        return _once(service, f"{replica}/once/{uuid4().hex[:8]}", as_json)
-    _supervise(service, replica)
-    return None
 
 
 @contextmanager
@@ -86,41 +90,116 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
     yield stop
 
 
+class _Trouble:
+    """What goes wrong again and again: told when it begins, when it changes and when it is over."""
+
+    def __init__(self, words: str, over: str, action: str) -> None:
+        self._words, self._over, self._action = words, over, action
+        self._told: str | None = None
+
+    def tell(self, error: Exception | None) -> None:
+        """How it went this time; None: well."""
+        now = None if error is None else f"{type(error).__name__}: {error}"
+        if now == self._told:
+            return
+        self._told = now
+        if error is None:
+            logs.log(self._over, action=self._action, outcome="success")
+        else:
+            logs.log(self._words, level="error", action=self._action, outcome="failure",
+                     error=error)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What a replica works with, by its files as they last made sense."""
+
+    service: pipeline.Service
+    files: str  # their digest
+    #: Scrapes ask in threads of their own and give up soon, so they have a service of their own.
+    asked: pipeline.Service
+    runs: Runs
+    rounds: pipeline.Rounds
+
+
+def _opened(service: pipeline.Service, holder: str) -> _Opened:
+    """:class:`ReportingError` where a file makes no sense."""
+    files = service.files_digest()  # before they are read: what is edited meanwhile is seen later
+    asked = replace(service, keeps=False, store_timeout_s=ASKED_S)
+    for each in (service, asked):
+        each.configured()
+    runs = pipeline.runs_of(service, holder)
+    return _Opened(service, files, asked, runs, pipeline.Rounds(service))
+
+
 def _supervise(service: pipeline.Service, replica: str) -> None:
-    """The clock, the workers and the health checks of one replica."""
+    """The clock, the workers and the health checks of one replica.
+
+    A store that is away or not migrated is waited for. What only a person can mend, such as a
+    schedule that makes no sense, ends it at the start, and changes nothing later on.
+    """
     settings = service.settings
     session = uuid4().hex[:8]
-    runs = pipeline.runs_of(service, f"{replica}/{session}")
-    problem = pipeline.not_ready(service)
-    if problem:
-        logs.log("not ready", level="error", action="start", outcome="failure", because=problem)
-        raise SourceUnavailable(f"not ready to serve: {problem}; `reporting doctor` says more")
+    try:
+        now = _opened(service, f"{replica}/{session}")
+    except ReportingError as error:
+        logs.log("not ready", level="error", action="start", outcome="failure", error=error)
+        raise
     observed = Observed(__version__, replica)
-    # Scrapes ask in threads of their own and give up soon, so they have a service of their own.
-    asked = replace(open_service(), store_timeout_s=ASKED_S)
-    observed.collector(lambda: pipeline.snapshot(asked, pipeline.runs_of(asked, "scrape")))
+    observed.collector(lambda: pipeline.snapshot(now.asked, pipeline.runs_of(now.asked, "scrape")))
+    begun, edited = threading.Event(), threading.Event()
+    looking = _Trouble(
+        "the schedule could not be looked at", "the schedule is looked at again", "tick"
+    )
+    reading = _Trouble(
+        "the configuration makes no sense and is not used", "the configuration is well", "configure"
+    )
 
     def died(name: str, code: int) -> None:
         level: logs.Level = "info" if code == 0 else "warning"
         logs.log("worker ended", level=level, action="worker", worker=name, code=code)
         with suppress(SourceUnavailable):  # its leases run out by themselves
-            runs.abandon(name)
+            now.runs.abandon(name)
+
+    def read_again() -> None:
+        """Go on with files that were edited; with the old ones while the new make no sense."""
+        nonlocal now
+        try:
+            found = replace(open_service(), keeps=True)
+            same = found.settings == now.service.settings
+            if not same or found.files_digest() != now.files:
+                opened = _opened(found, now.runs.holder)
+                # The same store: what was read of its audit log need not be read again.
+                now = replace(opened, rounds=now.rounds) if same else opened
+                _log_by(found.settings, replica)
+                edited.set()
+                logs.log("the configuration was changed", action="configure",
+                         schedule=found.schedule.digest, policy=found.policy.digest)  # fmt: skip
+        except Exception as error:
+            observed.configured(ok=False)
+            reading.tell(error)
+        else:
+            observed.configured(ok=True)
+            reading.tell(None)
 
     witnessed_at: list[float] = []
-    rounds = pipeline.Rounds(service)
 
     def tick() -> None:
+        read_again()
         try:
-            _look(service, runs, replica)
+            if not begun.is_set() and (problem := now.service.store.check()):
+                raise SourceUnavailable(problem)
+            _look(now.service, now.runs, replica)
+            begun.set()
             if not witnessed_at or monotonic() - witnessed_at[-1] > CHECKPOINT_S:
                 witnessed_at[:] = [monotonic()]
-                _audit(service, rounds, observed)
+                _audit(now.service, now.rounds, observed)
         except Exception as error:
             observed.ticked(as_of(""), ok=False)
-            logs.log("the schedule could not be looked at", level="error", action="tick",
-                     outcome="failure", error=error)  # fmt: skip
+            looking.tell(error)
         else:
             observed.ticked(as_of(""))
+            looking.tell(None)
 
     clock = Clock(tick, settings.tick_s)
     workers = Workers(
@@ -132,13 +211,17 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
     stuck_s = max(10 * settings.tick_s, 120.0)
     with (
         _stopped_by_signals() as stop,
-        _answering(service, observed, stuck_s, lambda: pipeline.not_ready(asked)) as port,
+        _answering(service, observed, stuck_s, lambda: pipeline.not_ready(now.asked)) as port,
     ):
         logs.log("serving", action="start", port=port, workers=settings.workers)
         clock.start()
         try:
             while not stop.wait(0.5):
-                workers.tend()
+                if edited.is_set():
+                    edited.clear()
+                    workers.renew()
+                if begun.is_set():  # until then they could do nothing but wait
+                    workers.tend()
                 if clock.tend():
                     logs.log("the clock was set anew", level="warning", action="clock")
         finally:
@@ -197,39 +280,65 @@ def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
             logs.log(
                 "run withdrawn: not in the schedule any more", level="warning", action="expect"
             )
-    for mail in found.unknown:
-        logs.log(
-            "mail outcome unknown", level="error", action="deliver", outcome="unknown", mail=mail
-        )
-    for mail in found.failed:
-        logs.log(
-            "mail given up: whoever made it died", level="error", action="deliver",
-            outcome="failure", mail=mail,
-        )  # fmt: skip
-    for mail in found.resent:
-        logs.log("mail is sent again", level="warning", action="deliver", mail=mail)
+    told: tuple[tuple[str, logs.Level, logs.Outcome | None, tuple[str, ...]], ...] = (
+        ("mail outcome unknown", "error", "unknown", found.unknown),
+        ("mail given up: whoever made it died", "error", "failure", found.failed),
+        ("mail is sent again", "warning", None, found.resent),
+    )
+    for words, level, outcome, mails in told:
+        for mail in mails:
+            report, _, recipient = mail.partition(" to ")
+            with _bound_mail(service, report, recipient):
+                logs.log(words, level=level, action="deliver", outcome=outcome, mail=mail)
     if found.reopened:
         logs.log("reports of restated days are issued again", action="expect", runs=found.reopened)
 
 
+@contextmanager
+def _bound_mail(service: pipeline.Service, report: str, recipient: str) -> Iterator[None]:
+    """Lines about a mail are its run's: ``report`` is daily/2025-12-05, or …/r1."""
+    kind, period = report.split("/")[:2]
+    with logs.bound(service.schedule.run_of(kind, period, recipient)):
+        yield
+
+
 def _worker(service: pipeline.Service, name: str) -> None:
-    """Work off runs and mails until told to stop, until the parent is gone, or for a while."""
+    """Work off runs and mails until told to stop, until the parent is gone, or for a while.
+
+    With files that make no sense it takes nothing up: it would be the runs and mails that failed.
+    """
+    if problem := _senseless(lambda: service):
+        logs.log("no work is taken up", level="error", action="configure", outcome="failure",
+                 error=problem)  # fmt: skip
+        raise SystemExit(problem.exit_code)
     runs = pipeline.runs_of(service, name)
     delivery = Delivery(service, runs)
     parent = os.getppid()
+    store = _Trouble("the store does not answer", "the store answers again", "work")
     with _stopped_by_signals() as stop:
         try:
             works = 0
             while works < WORKS and not stop.is_set() and os.getppid() == parent:
-                if _one(service, runs, delivery):
+                if _one(service, runs, delivery, store):
                     works += 1
                 else:
                     stop.wait(_rest_s(runs))
+                if works == WORKS and _senseless(open_service):
+                    works = 0  # whoever came after us would take up nothing
         finally:
             delivery.close()
 
 
-def _one(service: pipeline.Service, runs: Runs, delivery: Delivery) -> bool:
+def _senseless(opened: Callable[[], pipeline.Service]) -> ReportingError | None:
+    """What is wrong with the files of a service; where it is nothing, they are read now."""
+    try:
+        opened().configured()
+    except ReportingError as error:
+        return error
+    return None
+
+
+def _one(service: pipeline.Service, runs: Runs, delivery: Delivery, store: _Trouble) -> bool:
     """One run and some mails; whether there was anything to do. What fails is logged."""
     busy = False
     acts: tuple[Callable[[], bool], ...] = (
@@ -239,8 +348,12 @@ def _one(service: pipeline.Service, runs: Runs, delivery: Delivery) -> bool:
     for act in acts:
         try:
             busy |= act()
+        except SourceUnavailable as error:  # asked again every second
+            store.tell(error)
         except Exception as error:
             logs.log("work failed", level="error", action="work", outcome="failure", error=error)
+        else:
+            store.tell(None)
     return busy
 
 
@@ -261,7 +374,7 @@ def _work(service: pipeline.Service, runs: Runs) -> bool:
 
 
 def _say(worked: Worked) -> None:
-    bad = worked.outcome in ("failed", "lost")
+    bad = worked.outcome in ("failed", "lost") or worked.bug is not None
     with logs.bound(worked.key):
         logs.log(
             f"run {worked.outcome}",
@@ -278,7 +391,8 @@ def _say(worked: Worked) -> None:
 def _deliver(delivery: Delivery) -> bool:
     found = delivery.some()
     for sent in found:
-        _say_sent(sent)
+        with _bound_mail(delivery.service, sent.report, sent.recipient):
+            _say_sent(sent)
     return bool(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,16 +131,38 @@ class Service:
         """Read schedule and policy, if they were not yet; raises where they can't be used."""
         _ = self.schedule, self.policy
 
+    @property
+    def _objectives(self) -> list[Path]:
+        return sorted(self.settings.objectives_dir.glob("*.yaml"))
+
+    @property
+    def _beside_policy(self) -> list[Path]:
+        s = self.settings
+        files = [s.operations_file, s.maintenance_file, s.risk_file, s.compliance_file]
+        return [*files, s.retention_file]
+
+    def files_digest(self) -> str:
+        """Of schedule and policy as their files are at this moment, whether they make sense or not.
+
+        Another one says that somebody edited them since.
+        """
+        whole = hashlib.sha256()
+        named = [self.settings.schedule_file, self.settings.policy_file]
+        for file in (*named, *self._beside_policy, *self._objectives):
+            try:
+                body = hashlib.sha256(file.read_bytes()).hexdigest()
+            except OSError as error:
+                body = repr(error)
+            whole.update(f"{file} {body}\n".encode())
+        return whole.hexdigest()
+
     @cached_property
     def policy(self) -> Policy:
         """Thresholds and objectives as configured now."""
         s = self.settings
         try:
-            files = sorted(s.objectives_dir.glob("*.yaml"))
-            texts = {file.name: file.read_text("utf-8") for file in files}
-            files = [s.operations_file, s.maintenance_file, s.risk_file, s.compliance_file]
-            files.append(s.retention_file)
-            more = (f.read_text("utf-8") for f in files)
+            texts = {file.name: file.read_text("utf-8") for file in self._objectives}
+            more = (f.read_text("utf-8") for f in self._beside_policy)
             own = s.compliance_file != resource("config") / "compliance.toml"
             text = s.policy_file.read_text("utf-8")
             return parse_policy(text, texts, *more, own_compliance=own)

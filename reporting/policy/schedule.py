@@ -154,6 +154,10 @@ class Scheduled(Value):
     retry_first: Length = timedelta(minutes=1)
     retry_at_most: Length = timedelta(minutes=15)
 
+    def key_of(self, period: str) -> str:
+        """The key of its run for the period with this label."""
+        return f"{self.name}/{self.calendar}/{period}"
+
     @model_validator(mode="after")
     def _ordered(self) -> Scheduled:
         if isinstance(self.deadline, time) and self.deadline <= self.due_time:
@@ -198,6 +202,13 @@ class Schedule:
     def recipient(self, name: str) -> Recipient | None:
         """Who is called ``name``, or None."""
         return next((r for r in self.recipients if r.name == name), None)
+
+    def run_of(self, kind: str, period: str, recipient: str) -> str | None:
+        """The key of the run that mails ``recipient`` the report; the first where several do."""
+        for report in self.reports:
+            if report.kind == kind and recipient in report.recipients:
+                return report.key_of(period)
+        return None
 
     def calendar(self, name: str) -> str:
         """The calendar ``name`` with the closures that are written down for it."""
@@ -369,7 +380,7 @@ def expected(schedule: Schedule, since: datetime, until: datetime) -> list[Run]:
                 Run(
                     due.due_at,
                     due.deadline_at,
-                    f"{report.name}/{report.calendar}/{due.span.label}",
+                    report.key_of(due.span.label),
                     report.name,
                     report.kind,
                     due.span.label,

@@ -339,6 +339,8 @@ def test_systemd_accepts_the_unit_and_finds_little_to_expose(tmp_path: Path) -> 
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 0 and not checked.stderr, checked.stderr
+    limits = [line for line in unit.read_text().splitlines() if line.startswith("StartLimit")]
+    assert limits == ["StartLimitIntervalSec=0"]  # never given up, however long a database is away
     graded = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)],
         capture_output=True, text=True, check=False,

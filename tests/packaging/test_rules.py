@@ -68,6 +68,7 @@ OURS = {
     "ReportingDown": ("critical", 120, "reporting"),
     "ReportingStoreDown": ("critical", 120, "reporting"),
     "ReportingStuck": ("critical", 120, "reporting"),
+    "ConfigurationBroken": ("warning", 300, "reporting"),
     "ReportMissing": ("critical", 600, "reporting"),
     "ReportLate": ("warning", 300, "reporting"),
     "ReportMissed": ("warning", 300, "reporting"),

@@ -87,6 +87,7 @@ def test_every_number_of_the_snapshot_is_there(port: int) -> None:
         'reporting_ticks_total{outcome="failure"}': 0,
         'reporting_audit_rounds_total{outcome="success"}': 1,
         'reporting_audit_rounds_total{outcome="failure"}': 0,
+        "reporting_configuration_ok": 1,
         "reporting_last_tick_timestamp_seconds": 1795174200,
         "reporting_store_up": 1,
         'reporting_last_issued_timestamp_seconds{report="daily"}': 1795174200,
@@ -163,6 +164,7 @@ def test_without_a_store_the_process_still_speaks() -> None:
 
     observed.collector(lost)
     observed.ticked(AT, ok=False)
+    observed.configured(ok=False)
     with serving(observed) as port:
         said = samples(port)
     assert said == {
@@ -171,6 +173,7 @@ def test_without_a_store_the_process_still_speaks() -> None:
         'reporting_ticks_total{outcome="failure"}': 1,
         'reporting_audit_rounds_total{outcome="success"}': 0,
         'reporting_audit_rounds_total{outcome="failure"}': 0,
+        "reporting_configuration_ok": 0,
         "reporting_store_up": 0,
     }
 
@@ -279,11 +282,11 @@ def test_one_answer_serves_everybody_who_asks_at_once() -> None:
 def test_a_process_without_ticks_is_stuck() -> None:
     observed = Observed("0.1.0", "a")
     assert observed.stuck(60) is None
-    time.sleep(0.02)
-    observed.ticked(AT, ok=False)  # it tried, and got nowhere
-    assert observed.stuck(0.02) == "the schedule was last looked at 0 s ago"
-    observed.ticked(AT)  # years off the machine's clock, which does not matter
-    assert observed.stuck(0.02) is None
+    for ok in (True, False):  # without a store it tries, and starting it anew mends nothing
+        time.sleep(0.1)
+        assert observed.stuck(0.1) == "the last look at the schedule ended 0 s ago"
+        observed.ticked(AT, ok)  # years off the machine's clock, which does not matter
+        assert observed.stuck(0.1) is None
 
 
 # ---- HTTP ---------------------------------------------------------------------------------------

@@ -84,6 +84,9 @@ def test_it_issues_mails_answers_and_ends(site: Site, tmp_path: Path) -> None:
     assert all("@timestamp" in line and line["service"]["name"] == "reporting" for line in lines)
     (issued,) = (line for line in lines if line["message"] == "run issued")
     assert issued["labels"]["run"] == "daily/XNYS/2025-12-05" and len(issued["trace"]["id"]) == 32
+    mails = [line for line in lines if line["message"] == "mail sent"]
+    told = {(line["trace"]["id"], line["labels"]["report"]) for line in (issued, *mails)}
+    assert len(mails) == 2 and told == {(issued["trace"]["id"], "daily/2025-12-05/r1")}
     assert [line["message"] for line in lines[-1:]] == ["stopped"]
 
 
