@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from reporting.cli import app
 from reporting.errors import UsageError
 from reporting.pipeline import Service, doctor, in_clear
 from reporting.postgres import is_here, unverified_hosts
@@ -185,41 +188,38 @@ def test_the_doctor_finds_all_of_it_and_asks_none_of_them() -> None:
     assert checks["calendar"].ok
 
 
+CLOSED = "postgresql://127.0.0.1:1/x"
+
+
 def test_the_doctor_names_what_is_allowed() -> None:
-    given = {"prometheus_url": "http://prom:1", "hosts_in_clear": "prom", "store_url": DB}
-    found = in_clear(load(**given))
-    assert [c.allowed for c in found] == [False, True]
-    service = Service(load(**given | {"store_url": f"{DB}?hostaddr=127.0.0.1&sslmode=verify-full"}))
+    given = {"alertmanager_url": "http://am", "hosts_in_clear": "am", "store_url": DB}
+    assert [c.allowed for c in in_clear(load(**given))] == [False, True]
+    service = Service(load(**given | {"store_url": CLOSED, "ledger_url": CLOSED}))
     (tls,) = (check for check in doctor(service, date(2026, 11, 26)) if check.what == "TLS")
     assert tls.ok
-    assert tls.detail.endswith("allows: REPORTING_PROMETHEUS_URL to prom by http")
+    assert tls.detail.endswith("allows: REPORTING_ALERTMANAGER_URL to am by http")
 
 
-def test_a_command_ends_the_doctor_tells_and_help_needs_no_settings(tmp_path: Path) -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "REPORTING_VAR_DIR": str(tmp_path),
-        "REPORTING_STORE_URL": DB,
-        "REPORTING_LEDGER_URL": "postgresql://127.0.0.1:1/x",
-    }
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "reporting", *words],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    ended = run("status")
+def test_a_command_ends_and_the_doctor_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"STORE_URL": DB, "LEDGER_URL": CLOSED, "VAR_DIR": str(tmp_path)}
+    for name, value in given.items():
+        monkeypatch.setenv(f"REPORTING_{name}", value)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ended = subprocess.run(
+        [sys.executable, "-m", "reporting", "status"], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 2
     assert "REPORTING_STORE_URL to db.example" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr and "hunter2" not in ended.stderr
-    told = run("doctor", "--json")
-    assert told.returncode == 4
+    told = CliRunner().invoke(app, ["doctor", "--json"])
+    assert told.exit_code == 4
     checks = {check["what"]: check for check in json.loads(told.stdout)["checks"]}
     assert "db.example" in checks["TLS"]["detail"] and checks["policy"]["ok"]
     assert "127.0.0.1" in checks["ledger contract"]["detail"]
-    assert run("status", "--help").returncode == 0
+    with pytest.raises(UsageError, match=r"to db\.example"):
+        CliRunner().invoke(app, ["doctor", "--migrate"], catch_exceptions=False)
 
 
 def test_every_address_among_the_settings_was_thought_of() -> None:
@@ -232,3 +232,16 @@ def test_every_address_among_the_settings_was_thought_of() -> None:
     looked_at = {name for given, _, _ in UNSAFE.values() for name in given} | {"smtp_host"}
     addresses = {n for n in Settings.model_fields if n.endswith(("_url", "_host", "_address"))}
     assert addresses | {"engine"} == looked_at | needs_none
+
+
+def test_nobody_takes_an_address_from_the_settings_but_by_the_one_way() -> None:
+    """`Service.address` refuses; what is read past it would not be."""
+    read = re.compile(r"settings\.(?!reports_url|signing_)(\w+_url|engine)\b(?! is not None)")
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("pipeline", "cli")
+        for path in (ROOT / "reporting" / folder).rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if path.name != "connections.py" and (read.search(line) or "get_secret_value" in line)
+    }
+    assert [line for line in found if "service.py: return value.get_secret" not in line] == []

@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import typer
 import yaml
+from typer.testing import CliRunner
 
 from reporting.cli import app
 from reporting.demo.prometheus import child, find_binary, free_port, wait_ready
@@ -374,7 +375,7 @@ def database_of_compose(folder: Path, secrets: Path) -> Iterator[int]:
     (data / "pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
     command = [word.replace("/run/secrets", str(secrets)) for word in service["command"]]
     command += ["-D", str(data), "-k", str(folder), "-p", str(port)]
-    command += ["-c", "listen_addresses=127.0.0.1"]
+    command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     log = folder / "log"
     with log.open("wb") as written:
         process = subprocess.Popen(
@@ -422,7 +423,9 @@ def environment_of(name: str, folder: Path, secrets: Path, postgres: int, promet
 
 
 @pytest.mark.skipif(not POSTGRES, reason="Debian's PostgreSQL, with TLS, is not on this machine")
-def test_the_database_the_migration_and_the_service_run_as_compose_says() -> None:
+def test_the_database_the_migration_and_the_service_run_as_compose_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Over TLS 1.3, with the secrets and roles that its scripts make."""
     with tempfile.TemporaryDirectory(prefix="reporting-compose-") as made:
         folder = Path(made)
@@ -442,11 +445,12 @@ def test_the_database_the_migration_and_the_service_run_as_compose_says() -> Non
         ):
             assert wait_ready(f"http://127.0.0.1:{scraping}/-/ready", process, 15)
             told = environment_of("migrate", folder, secrets, port, scraping)
-            migrated = subprocess.run(
-                [sys.executable, "-m", "reporting", *SERVICES["migrate"]["command"]],
-                env=told, cwd=folder, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+            with monkeypatch.context() as environment:
+                environment.chdir(folder)
+                for key, value in told.items():
+                    environment.setenv(key, value)
+                migrated = CliRunner().invoke(app, SERVICES["migrate"]["command"])
+            assert migrated.exit_code == 0, migrated.output
             told = environment_of("reporting", folder, secrets, port, scraping)
             told["REPORTING_HTTP_PORT"] = str(http)
             with child(
