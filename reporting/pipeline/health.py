@@ -113,7 +113,8 @@ def doctor(service: Service, today: date) -> list[Check]:
         try:
             return Check(what, True, check())
         except Exception as error:  # a doctor reports whatever it finds
-            return Check(what, False, str(error).splitlines()[0], mend)
+            words = str(error).splitlines() or [type(error).__name__]
+            return Check(what, False, words[0], mend)
 
     def contract_holds() -> str:
         if problems := service.ledger.check():

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from reporting.cli import app
 from reporting.errors import UsageError
 from reporting.pipeline import Service, doctor, in_clear
-from reporting.postgres import is_here, unverified_hosts
+from reporting.postgres import Embedded, is_here, unverified_hosts
 from reporting.settings import Settings, load
 
 from ..line.site import ROOT
@@ -198,6 +198,17 @@ def test_the_doctor_names_what_is_allowed() -> None:
     (tls,) = (check for check in doctor(service, date(2026, 11, 26)) if check.what == "TLS")
     assert tls.ok
     assert tls.detail.endswith("allows: REPORTING_ALERTMANAGER_URL to am by http")
+
+
+def test_a_failure_without_a_word_is_told_by_its_kind() -> None:
+    """As a library's failed assertion: the doctor goes on."""
+
+    def broken(_: Path) -> Embedded:
+        raise AssertionError
+
+    checks = doctor(Service(load(), open_embedded=broken), date(2026, 11, 26))
+    details = {check.what: check.detail for check in checks if not check.ok}
+    assert details["store"] == details["ledger contract"] == "AssertionError"
 
 
 def test_a_command_ends_and_the_doctor_tells(

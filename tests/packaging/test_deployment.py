@@ -100,6 +100,16 @@ def test_every_mounted_file_and_volume_exists() -> None:
 ONCE = {"migrate"}
 
 
+def test_durations_and_counts_are_what_they_are_called() -> None:
+    """The specification's schema takes any text for them; the engine does not."""
+    for service in SERVICES.values():
+        check = service.get("healthcheck", {})
+        spans = [check[k] for k in ("interval", "timeout", "start_period") if k in check]
+        for span in (*spans, service.get("stop_grace_period", "10s")):
+            assert re.fullmatch(r"(\d+(ms|s|m|h))+", span), span
+        assert isinstance(check.get("retries", 3), int)
+
+
 def test_services_start_in_some_order_and_on_ports_of_their_own() -> None:
     before = {name: set(service.get("depends_on", ())) for name, service in SERVICES.items()}
     assert set().union(*before.values()) <= set(SERVICES)
@@ -347,6 +357,7 @@ def on_this_machine(flag: str, service: dict[str, Any], folder: Path) -> str:
     return flag
 
 
+Env = dict[str, str]
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]  # Debian's; ours has no TLS
 
 
@@ -359,8 +370,8 @@ def database_of_compose(folder: Path, secrets: Path) -> Iterator[int]:
     for mine in (folder, *(secrets / name for name in service["secrets"])):
         os.chown(mine, user, -1)
 
-    def run(*words: str | Path, user: int | None = None, **more: str) -> None:
-        environment = {"PATH": f"{POSTGRES[0]}:{os.environ['PATH']}", **more}
+    def run(*words: str | Path, user: int | None = None, env: Env | None = None) -> None:
+        environment = {"PATH": f"{POSTGRES[0]}:{os.environ['PATH']}", **(env or {})}
         done = subprocess.run(
             words, env=environment, user=user, cwd=folder, capture_output=True, text=True,
             check=False,
@@ -388,26 +399,26 @@ def database_of_compose(folder: Path, secrets: Path) -> Iterator[int]:
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.05)
         name = service["environment"]["POSTGRES_DB"]
-        run("createdb", "--username", "postgres", name, **here)
+        run("createdb", "--username", "postgres", name, env=here)
         told = {"POSTGRES_USER": "postgres", "POSTGRES_DB": name, "PGDATA": str(data), **here}
         told["ROLES_FILE"] = str(secrets / "postgres_roles")
         mounts = [mount.split(":") for mount in service["volumes"] if "initdb.d" in mount]
         for source, *_ in sorted(mounts, key=lambda mount: mount[1]):  # the image's order
             file = ROOT / source
             if file.suffix == ".sql":
-                run("psql", "-qU", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, name, **here)
+                run("psql", "-qU", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, name, env=here)
             else:
-                run("bash", file, **told)
-        run("psql", "-qU", "postgres", "-c", "select pg_reload_conf()", name, **here)
+                run("bash", file, env=told)
+        run("psql", "-qU", "postgres", "-c", "select pg_reload_conf()", name, env=here)
         _, *check = service["healthcheck"]["test"]
-        run(*check, **here)
+        run(*check, env=here)
         yield port
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)
 
 
-def environment_of(name: str, folder: Path, secrets: Path, postgres: int, prometheus: int) -> Any:
+def environment_of(name: str, folder: Path, secrets: Path, postgres: int, prometheus: int) -> Env:
     """What compose gives a service of ours, with addresses and paths as they are here."""
     found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     for key, value in SERVICES[name]["environment"].items():
