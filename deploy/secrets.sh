@@ -6,7 +6,8 @@
 # a password of a role, change it in the database too. The files belong to the users of the containers
 # that read them, which takes root; run by somebody else it says what is left to do.
 #
-# What only the site knows is not made: it is named at the end where it is missing.
+# What only the site knows is made empty and named at the end: Alertmanager starts without it, since
+# it reads each when it has somebody to tell, and then says in its log what failed.
 set -euo pipefail
 umask 077
 
@@ -26,9 +27,12 @@ main() {
     own 0 0444 ca postgres_cert mail_cert
     local missing=() name
     for name in $SITE; do
-        [ -s "$name" ] && own "$NOBODY" 0400 "$name" || missing+=("$name")
+        [ -s "$name" ] || missing+=("$name")
+        touch "$name"
+        own "$NOBODY" 0400 "$name"
     done
     echo "secrets: complete in $FOLDER, but for what only the site knows: ${missing[*]:-nothing}"
+    [ -z "${missing[*]}" ] || echo "secrets: no alert reaches anybody until these are written"
 }
 
 authority() {

@@ -30,6 +30,7 @@ from .resources import resource
 
 APP_ROLE = "reporting_app"
 PURGER_ROLE = "reporting_purger"
+BACKENDS = ("postgres", "postgresql")
 # Arrow's own allocators keep what they free; a day of a million fills then peaks a quarter higher.
 pa.set_memory_pool(pa.system_memory_pool())
 #: Bytes of CSV that are parsed at once.
@@ -369,8 +370,8 @@ def database(
             f"REPORTING_{label.upper()}_URL is not a database URL; expected "
             "postgresql://user:password@host:5432/name"
         ) from None
-    backend = parsed.drivername.split("+")[0]
-    if backend not in ("postgres", "postgresql"):
+    backend = parsed.get_backend_name()
+    if backend not in BACKENDS:
         raise UsageError(
             f"REPORTING_{label.upper()}_URL names {backend!r}; only PostgreSQL is supported: "
             "postgresql://user:password@host:5432/name"
@@ -394,19 +395,31 @@ def database(
     return Database(engine, label, silent_s)
 
 
-def unverified_host(url: str) -> str | None:
-    """The host of a URL beyond this machine whose certificate would not be verified, else None.
+def unverified_hosts(url: str, defaults: Mapping[str, str]) -> list[str]:
+    """The hosts of a URL beyond this machine whose certificates would not be verified.
 
-    libpq verifies neither name nor issuer with any ``sslmode`` but ``verify-full``, and by default
-    goes on in clear where the server offers no TLS.
+    ``defaults`` are libpq's own, for what the URL leaves open. libpq verifies neither name nor
+    issuer with any ``sslmode`` but ``verify-full``, and by default goes on in clear where the
+    server offers no TLS. What :func:`database` refuses has no hosts.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return []
+    if parsed.get_backend_name() not in BACKENDS:
+        return []
     query = {k: v if isinstance(v, str) else ",".join(v) for k, v in parsed.query.items()}
-    hosts = [h for h in (parsed.host or query.get("host", "")).split(",") if h]
-    hosts += [h for h in query.get("hostaddr", "").split(",") if h]
-    if query.get("sslmode") == "verify-full" or all(map(is_here, hosts)):
-        return None
-    return next(h for h in hosts if not is_here(h))
+    if parsed.host:  # the query's counts too, and comes first
+        query["host"] = ",".join(filter(None, [parsed.host, query.get("host")]))
+    asked = {**defaults, **query}
+    if asked.get("sslmode") == "verify-full":
+        return []
+    hosts = ",".join(asked.get(key, "") for key in ("host", "hostaddr")).split(",")
+    # "a:5432" is a host of several.
+    found = [h.partition(":")[0] if h.count(":") == 1 else h for h in hosts if h]
+    if asked.get("service"):
+        found.append(f"service={asked['service']}")  # a file's, which may name any host
+    return [host for host in dict.fromkeys(found) if not is_here(host)]
 
 
 def is_here(host: str) -> bool:

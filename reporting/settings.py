@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     mail_domain: str | None = Field(None, description="of Message-IDs; the sender's by default")
     pseudonym_key_file: Path | None = Field(None, description="of names masked for recipients")
     mail_max_bytes: int = Field(10_000_000, ge=1_000_000, description="a mail, as it is sent")
+    hosts_in_clear: str = Field("", description="who may be spoken to without TLS: a,b")
 
     @field_validator("zone")
     @classmethod
@@ -120,6 +121,14 @@ class Settings(BaseSettings):
         if base_calendar(calendar) != calendar:
             raise ValueError(f"{calendar!r}: write closures into REPORTING_SCHEDULE_FILE")
         return calendar
+
+    @field_validator("hosts_in_clear")
+    @classmethod
+    def _hosts_alone(cls, hosts: str) -> str:
+        for host in filter(None, (host.strip() for host in hosts.split(","))):
+            if not re.fullmatch(r"[\w.-]+|[0-9a-fA-F:.]+", host):
+                raise ValueError(f"{host!r} is no host name; expected such as prometheus, db")
+        return hosts
 
     @field_validator("engine")
     @classmethod
@@ -145,20 +154,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 
     @property
-    def url_of_ledger(self) -> str | None:
-        """The ledger's URL in clear, for the driver only."""
-        return self.ledger_url.get_secret_value() if self.ledger_url else None
-
-    @property
-    def url_of_store(self) -> str | None:
-        """The store's URL in clear, for the driver only."""
-        return self.store_url.get_secret_value() if self.store_url else None
-
-    @property
-    def url_of_store_admin(self) -> str | None:
-        """The migrating role's URL in clear; the store's own where none is set."""
-        admin = self.store_admin_url or self.store_url
-        return admin.get_secret_value() if admin else None
+    def allowed_in_clear(self) -> frozenset[str]:
+        """Hosts beyond this machine that may be spoken to without TLS, in lower case."""
+        return frozenset(h.strip().lower() for h in self.hosts_in_clear.split(",") if h.strip())
 
     def public(self) -> dict[str, str]:
         """Every setting as text, without what is secret: URLs have no password, nor a user."""
@@ -177,6 +175,12 @@ def _without_secret(text: str) -> str:
     if not mark:
         return text
     return f"{scheme}{mark}{re.split('[?#]', rest.rpartition('@')[2])[0]}"
+
+
+def libpq_defaults() -> dict[str, str]:
+    """What libpq takes from the environment where a URL of PostgreSQL does not say it."""
+    named = {key: f"PG{key.upper()}" for key in ("host", "hostaddr", "service", "sslmode")}
+    return {key: os.environ[name] for key, name in named.items() if os.environ.get(name)}
 
 
 def host_name() -> str:

@@ -293,18 +293,18 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check every dependency and say how to mend each that is not well."""
-    service = open_service()
+    service = open_service(examined=True)
     if apply and not dry_run:
-        url = service.settings.url_of_store_admin
+        url = service.address("store_admin_url") or service.address("store_url")
         if url is not None:
             migrate(database(url, "store"))
     checks = pipeline.doctor(service, as_of("").date())
-    bad = [c for c in checks if not c.ok and c.required]
+    bad = [c for c in checks if not c.ok]
     if as_json:
         print_json(ok=not bad, checks=[vars(c) for c in checks])
     else:
         for c in checks:
-            sign = "[green]✔[/]" if c.ok else "[red]✘[/]" if c.required else "[yellow]![/]"
+            sign = "[green]✔[/]" if c.ok else "[red]✘[/]"
             out.print(f"{sign} {c.what}: {plain(c.detail)}")
             if not c.ok and c.mend:
                 out.print(f"    mend: {plain(c.mend)}", style="yellow")

@@ -22,7 +22,7 @@ from ..periods import calendar_day
 from ..pipeline import Service
 from ..settings import secret_of
 from ..sources.incidents import YES_NO, digest_of, moment, parse_csv
-from ..sources.pagerduty import SOURCE, PagerDuty
+from ..sources.pagerduty import SOURCE, URL, PagerDuty
 from .shared import (
     DateOption,
     DryRunOption,
@@ -199,7 +199,7 @@ def pull(
     known = service.store.incidents_between(start - OPEN_WITHIN, start, at)
     still_open = [i.id for i in known if i.source == SOURCE and i.resolved_ms is None]
     with progress_shown(as_json) as progress:
-        incidents = PagerDuty.at(token, service.settings.pagerduty_url).read(
+        incidents = PagerDuty.at(token, service.address("pagerduty_url") or URL).read(
             start, at, alerts, still_open=still_open, progress=progress
         )
     covers = Window(start=start, end=at)

@@ -64,8 +64,8 @@ def plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-def open_service() -> pipeline.Service:
-    return pipeline.Service(settings.load())
+def open_service(*, examined: bool = False) -> pipeline.Service:
+    return pipeline.Service(settings.load(), examined=examined)
 
 
 def as_of(given: str) -> datetime:

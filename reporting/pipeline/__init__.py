@@ -6,9 +6,10 @@ is what the caller's clock says, and every moment that is printed is recorded wh
 
 from .auditing import Rounds, catch_up_witness, verified, viewed
 from .closing import Closed, close
+from .connections import InClear, in_clear
 from .delivering import Delivered, arrived, deliver, resend
 from .explaining import Explanation, Opened, explain, open_report
-from .health import Check, doctor, in_clear, status
+from .health import Check, doctor, status
 from .issuing import Issued, draft, files_of, issue, period_of, rewrite
 from .observing import not_ready, snapshot
 from .service import Progress, Service, silent
@@ -22,6 +23,7 @@ __all__ = [
     "Delivered",
     "Explanation",
     "Filled",
+    "InClear",
     "Issued",
     "Opened",
     "Progress",

@@ -513,7 +513,7 @@ class _Closer:
         service = self.service
         held: Frame | Missing
         try:
-            url = service.settings.alertmanager_url
+            url = service.address("alertmanager_url")
             held = read_alertmanager(url, day.window, self.now)
         except SourceUnavailable as error:
             if not self.allow_gaps:

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_core import from_json
 
 from ..document import Excerpt
@@ -41,6 +42,7 @@ from ..settings import Settings, operating_user, secret_of
 from ..sources.ledger import Ledger
 from ..sources.prometheus import PrometheusSource
 from ..store import ReportRow, SealedRow, Store
+from .connections import in_clear, refuse
 
 Progress = Callable[[str], None]
 
@@ -57,6 +59,21 @@ class Service:
     open_embedded: Callable[[Path], Embedded] = start_embedded
     store_timeout_s: float | None = None  # of a statement, for whoever must not wait
     keeps: bool = False  # its connections to the store, for whoever asks it every moment
+    examined: bool = False  # by the doctor, who tells of every connection that is not safe
+
+    def __post_init__(self) -> None:
+        """:class:`UsageError` where any connection is not safe: nothing of it is used."""
+        if not self.examined:
+            refuse(in_clear(self.settings))
+
+    def address(self, setting: str) -> str | None:
+        """Where a driver is to connect, or None where it is not set; the one way to it.
+
+        Raises :class:`UsageError` for one that is in clear or unverified.
+        """
+        refuse(c for c in in_clear(self.settings) if c.setting == setting)
+        value: SecretStr | str | None = getattr(self.settings, setting)
+        return value.get_secret_value() if isinstance(value, SecretStr) else value
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -71,7 +88,7 @@ class Service:
     @cached_property
     def store_database(self) -> Database:
         """Where the store lives; the embedded one is entered as the role that can't rewrite."""
-        url = self.settings.url_of_store
+        url = self.address("store_url")
         # A frozen writer is not to keep others waiting for longer than what it works on is its own.
         silent_s = min(SILENT_S, self.settings.lease_s)
         if url is not None:
@@ -87,10 +104,10 @@ class Service:
     @cached_property
     def purging_store(self) -> Store:
         """The store as the role that may purge it, and can do nothing else."""
-        url = self.settings.purge_url
+        url = self.address("purge_url")
         if url is not None:
-            return Store(database(url.get_secret_value(), "purge"), operating_user())
-        if self.settings.url_of_store is not None:
+            return Store(database(url, "purge"), operating_user())
+        if self.settings.store_url is not None:
             raise UsageError(
                 "REPORTING_PURGE_URL is not set: the service's own role may not purge; give the "
                 "store's URL with the role reporting_purger"
@@ -101,23 +118,24 @@ class Service:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger behind its contract views."""
-        url = self.settings.url_of_ledger or self.embedded.database_url("ledger")
+        url = self.address("ledger_url") or self.embedded.database_url("ledger")
         return Ledger(database(url, "ledger"), self.settings.base_currency)
 
     @cached_property
     def engine(self) -> Engine:
         """Who works a day out; called when first needed."""
-        return engine(self.settings.engine)
+        return engine(self.address("engine"))
 
     @cached_property
     def prometheus(self) -> PrometheusSource | None:
         """The metrics server, or None where none is configured."""
         s = self.settings
-        if s.prometheus_url is None:
+        url = self.address("prometheus_url")
+        if url is None:
             return None
         password = secret_of(s.prometheus_password_file)
         return PrometheusSource(
-            s.prometheus_url,
+            url,
             bearer_token=secret_of(s.prometheus_bearer_token_file),
             basic_auth=(s.prometheus_username, password)
             if s.prometheus_username and password

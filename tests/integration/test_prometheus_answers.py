@@ -236,6 +236,41 @@ def test_what_is_no_answer_is_refused(liar: Liar, body: bytes) -> None:
 # ---- What is made of them ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_nobody_is_followed_to_another_server(status: int) -> None:
+    """Not even with the same question: the other may be spoken to in clear."""
+    asked: list[str] = []
+
+    class Elsewhere(_Handler):
+        def do_POST(self) -> None:
+            asked.append(f"{self.path} {self.headers['Authorization']}")
+            super().do_POST()
+
+        do_GET = do_POST
+
+    class Redirecting(_Handler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Location", f"{url(elsewhere)}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+    with Liar(("127.0.0.1", 0), Elsewhere) as elsewhere, Liar(("127.0.0.1", 0), Redirecting) as one:
+        for server in (elsewhere, one):
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        source = PrometheusSource(url(one), bearer_token="token", retries=0)
+        with pytest.raises((SourceUnavailable, QueryFailed), match=str(status)):
+            source.client.query("up", 0)
+        with pytest.raises((SourceUnavailable, QueryFailed)):
+            source.check()
+        for server in (elsewhere, one):
+            server.shutdown()
+    assert asked == []
+
+
 def read(server: Liar, body: bytes) -> None:
     """All that a close reads, from a server that always gives the same answer."""
     server.body = body

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
+import pwd
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import tempfile
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,10 +27,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import typer
 import yaml
+from typer.testing import CliRunner
 
 from reporting.cli import app
 from reporting.demo.prometheus import child, find_binary, free_port, wait_ready
-from reporting.settings import Settings
+from reporting.pipeline import Service, in_clear
+from reporting.settings import Settings, load
 
 from .alertmanager import needs_its_texts
 
@@ -38,6 +49,35 @@ def test_every_image_is_pinned() -> None:
     images += re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
     assert len(images) == 10
     assert [image for image in images if not PINNED.match(image)] == []
+
+
+def test_every_variable_has_the_default_that_the_example_says() -> None:
+    written = (ROOT / "docker-compose.yml").read_text().replace("$$", "")
+    example = (ROOT / ".env.example").read_text()
+    given = dict(re.findall(r"^# ([A-Z_]+)=(\S+)$", example, flags=re.MULTILINE))
+    variables = set(re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", written))
+    assert {name for name, _ in variables} == {"SECRETS_DIR", "HOST_GATEWAY"}
+    # Nothing else is interpolated: without a default it would be empty, with a warning.
+    assert "$" not in re.sub(r"\$\{[A-Z_]+:-[^}]+\}", "", written)
+    for name, default in variables:
+        assert Path(given[name]) == Path(default)
+
+
+@pytest.mark.parametrize("kind", ["secrets", "configs", "networks"])
+def test_what_is_used_is_declared_and_what_is_declared_is_used(kind: str) -> None:
+    used: set[str] = set()
+    for service in SERVICES.values():
+        assert all(isinstance(name, str) for name in service.get(kind, ()))
+        used |= set(service.get(kind, ()))
+    assert used == set(COMPOSE.get(kind, ()))
+
+
+def test_what_is_built_can_be() -> None:
+    built = [service["build"] for service in SERVICES.values() if "build" in service]
+    assert built
+    for build in built:
+        assert (ROOT / build["context"]).is_dir()
+        assert (ROOT / build["context"] / build["dockerfile"]).is_file()
 
 
 def test_every_mounted_file_and_volume_exists() -> None:
@@ -58,6 +98,24 @@ def test_every_mounted_file_and_volume_exists() -> None:
 
 #: Ends by itself, so that others wait for its success and not for its health.
 ONCE = {"migrate"}
+
+
+def test_durations_and_counts_are_what_they_are_called() -> None:
+    """The specification's schema takes any text for them; the engine does not."""
+    for service in SERVICES.values():
+        check = service.get("healthcheck", {})
+        spans = [check[k] for k in ("interval", "timeout", "start_period") if k in check]
+        for span in (*spans, service.get("stop_grace_period", "10s")):
+            assert re.fullmatch(r"(\d+(ms|s|m|h))+", span), span
+        assert isinstance(check.get("retries", 3), int)
+
+
+def test_services_start_in_some_order_and_on_ports_of_their_own() -> None:
+    before = {name: set(service.get("depends_on", ())) for name, service in SERVICES.items()}
+    assert set().union(*before.values()) <= set(SERVICES)
+    TopologicalSorter(before).prepare()  # raises CycleError
+    ports = [p.rpartition(":")[0] for s in SERVICES.values() for p in s.get("ports", ())]
+    assert len(ports) == len(set(ports))
 
 
 def test_every_dependency_is_waited_for_as_it_can_be() -> None:
@@ -121,9 +179,7 @@ def test_no_secret_is_in_an_environment_and_each_is_read_by_somebody() -> None:
             if re.search(r"PASS|SECRET|TOKEN|KEY", key):
                 assert value.startswith("/run/secrets/"), f"{name}: {key}"
                 assert value.removeprefix("/run/secrets/") in service["secrets"], f"{name}: {key}"
-    assert "$" not in re.sub(r"\$\{(SECRETS_DIR|HOST_GATEWAY):-", "", json.dumps(COMPOSE))
-    used = {secret for service in SERVICES.values() for secret in service.get("secrets", ())}
-    assert used == set(COMPOSE["secrets"])
+    used = set(COMPOSE["secrets"])
     for name, secret in COMPOSE["secrets"].items():
         assert secret["file"].endswith(f"/{name}")
     texts = json.dumps(COMPOSE["services"]) + (GRAFANA / "datasources/reporting.yml").read_text()
@@ -212,23 +268,58 @@ def test_prometheus_can_resolve_what_compose_runs() -> None:
     assert SERVICES["prometheus"]["extra_hosts"] == ["node_exporter:host-gateway"]
 
 
+def test_what_the_service_says_in_clear_stays_between_containers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It opens as compose sets it, and allows no host that it need not."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("reporting", "migrate"):
+        with monkeypatch.context() as environment:
+            for key, value in SERVICES[name]["environment"].items():
+                environment.setenv(key, value)
+            settings = Service(load()).settings
+        found = {c.setting for c in in_clear(settings)}
+        assert found == {"prometheus_url", "alertmanager_url"}
+        urls = (settings.prometheus_url, settings.alertmanager_url)
+        assert settings.allowed_in_clear == {urlsplit(url or "").hostname for url in urls}
+        assert settings.allowed_in_clear < set(SERVICES)
+
+
+# ---- Every command, run here --------------------------------------------------------------------
+
+#: Programs of this machine, or of var/tools.
+PROGRAMS = {
+    "prometheus": "prometheus",
+    "alertmanager": "prometheus-alertmanager",
+    "node_exporter": "prometheus-node-exporter",
+    "blackbox_exporter": "prometheus-blackbox-exporter",
+    "postgres_exporter": "prometheus-postgres-exporter",
+}
+#: Run together by a test of their own.
+OURS = {"postgres", "migrate", "reporting"}
+#: Not run here, and why.
+NOT_RUN = {
+    "grafana": "in neither Debian nor PyPI; its files are checked against its own schema",
+    "mail": "Mailpit is in neither Debian nor PyPI; it has no command but its image's",
+}
+
+
+def test_every_command_is_run_here_or_says_why_not() -> None:
+    assert sorted([*PROGRAMS, *OURS, *NOT_RUN]) == sorted(SERVICES)
+    assert [name for name in NOT_RUN if "command" in SERVICES[name]] == []
+
+
 @pytest.mark.parametrize(
-    ("name", "binary"),
-    [
-        ("prometheus", "prometheus"),
-        pytest.param("alertmanager", "prometheus-alertmanager", marks=needs_its_texts),
-        ("node_exporter", "prometheus-node-exporter"),
-        ("blackbox_exporter", "prometheus-blackbox-exporter"),
-        ("postgres_exporter", "prometheus-postgres-exporter"),
-    ],
+    "name",
+    [pytest.param(n, marks=needs_its_texts if n == "alertmanager" else ()) for n in PROGRAMS],
 )
-def test_the_commands_of_compose_start(name: str, binary: str, tmp_path: Path) -> None:
+def test_the_commands_of_compose_start(name: str, tmp_path: Path) -> None:
     """The same flags and files, on this machine's programs, until the healthcheck is content."""
     service = SERVICES[name]
     port = free_port()
     command = [on_this_machine(flag, service, tmp_path) for flag in service.get("command", ())]
     command = [flag for flag in command if not flag.startswith("--web.listen-address=")]
-    command = [str(find_binary(binary, ROOT / "var")), *command]
+    command = [str(find_binary(PROGRAMS[name], ROOT / "var")), *command]
     environment = {}
     for key, value in service.get("environment", {}).items():
         secret = re.sub(r"^/run/secrets/", f"{tmp_path}/", value)
@@ -264,6 +355,124 @@ def on_this_machine(flag: str, service: dict[str, Any], folder: Path) -> str:
             here = "/" if source == "/" else str(folder / source)
         flag = re.sub(rf"={re.escape(target)}$", f"={here}", flag)
     return flag
+
+
+Env = dict[str, str]
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]  # Debian's; ours has no TLS
+
+
+@contextmanager
+def database_of_compose(folder: Path, secrets: Path) -> Iterator[int]:
+    """A PostgreSQL set up and started as compose does it; gives its port."""
+    service, data, port = SERVICES["postgres"], folder / "data", free_port()
+    # Root may not run it; Debian's user has another number than the image's.
+    user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else os.geteuid()
+    for mine in (folder, *(secrets / name for name in service["secrets"])):
+        os.chown(mine, user, -1)
+
+    def run(*words: str | Path, user: int | None = None, env: Env | None = None) -> None:
+        environment = {"PATH": f"{POSTGRES[0]}:{os.environ['PATH']}", **(env or {})}
+        done = subprocess.run(
+            words, env=environment, user=user, cwd=folder, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run(
+        "initdb", "--no-sync", "--pgdata", data, "--username", "postgres", "--auth-local", "trust",
+        "--pwfile", secrets / "postgres_password", user=user,
+    )  # fmt: skip
+    # As the image does.
+    (data / "pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
+    command = [word.replace("/run/secrets", str(secrets)) for word in service["command"]]
+    command += ["-D", str(data), "-k", str(folder), "-p", str(port)]
+    command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    log = folder / "log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [POSTGRES[0] / command[0], *command[1:]], user=user, stdout=written, stderr=written
+        )
+    try:
+        here = {"PGHOST": str(folder), "PGPORT": str(port)}
+        until = time.monotonic() + 20
+        while "listening on Unix socket" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+        name = service["environment"]["POSTGRES_DB"]
+        run("createdb", "--username", "postgres", name, env=here)
+        told = {"POSTGRES_USER": "postgres", "POSTGRES_DB": name, "PGDATA": str(data), **here}
+        told["ROLES_FILE"] = str(secrets / "postgres_roles")
+        mounts = [mount.split(":") for mount in service["volumes"] if "initdb.d" in mount]
+        for source, *_ in sorted(mounts, key=lambda mount: mount[1]):  # the image's order
+            file = ROOT / source
+            if file.suffix == ".sql":
+                run("psql", "-qU", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, name, env=here)
+            else:
+                run("bash", file, env=told)
+        run("psql", "-qU", "postgres", "-c", "select pg_reload_conf()", name, env=here)
+        _, *check = service["healthcheck"]["test"]
+        run(*check, env=here)
+        yield port
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+def environment_of(name: str, folder: Path, secrets: Path, postgres: int, prometheus: int) -> Env:
+    """What compose gives a service of ours, with addresses and paths as they are here."""
+    found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    for key, value in SERVICES[name]["environment"].items():
+        here = value.replace("/run/secrets", str(secrets)).replace("/srv/reporting", str(folder))
+        if here.startswith("postgresql:"):  # its name stays: the certificate is for it
+            here = here.replace(":5432/", f":{postgres}/") + "&hostaddr=127.0.0.1"
+        found[key] = here.replace("prometheus:9090", f"127.0.0.1:{prometheus}")
+    passwords = folder / f"{name}.pgpass"
+    passwords.touch(0o600)
+    text = Path(found["PGPASSFILE"]).read_text()
+    passwords.write_text(text.replace(":5432:", f":{postgres}:"))
+    return {**found, "PGPASSFILE": str(passwords)}
+
+
+@pytest.mark.skipif(not POSTGRES, reason="Debian's PostgreSQL, with TLS, is not on this machine")
+def test_the_database_the_migration_and_the_service_run_as_compose_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over TLS 1.3, with the secrets and roles that its scripts make."""
+    with tempfile.TemporaryDirectory(prefix="reporting-compose-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        secrets = folder / "secrets"
+        subprocess.run([ROOT / "deploy/secrets.sh", secrets], check=True, capture_output=True)
+        secrets.chmod(0o755)
+        (folder / "postgres").mkdir()
+        scraping, http = free_port(), free_port()
+        prometheus = [str(find_binary("prometheus", ROOT / "var"))]
+        prometheus += [f"--config.file={ROOT}/deploy/prometheus/prometheus.yml"]
+        prometheus += [f"--storage.tsdb.path={folder}/tsdb"]
+        prometheus += [f"--web.listen-address=127.0.0.1:{scraping}"]
+        with (
+            database_of_compose(folder / "postgres", secrets) as port,
+            child(prometheus, folder / "prometheus.log") as process,
+        ):
+            assert wait_ready(f"http://127.0.0.1:{scraping}/-/ready", process, 15)
+            told = environment_of("migrate", folder, secrets, port, scraping)
+            with monkeypatch.context() as environment:
+                environment.chdir(folder)
+                for key, value in told.items():
+                    environment.setenv(key, value)
+                migrated = CliRunner().invoke(app, SERVICES["migrate"]["command"])
+            assert migrated.exit_code == 0, migrated.output
+            told = environment_of("reporting", folder, secrets, port, scraping)
+            told["REPORTING_HTTP_PORT"] = str(http)
+            with child(
+                ["env", *(f"{k}={v}" for k, v in told.items()), sys.executable, "-m", "reporting",
+                 *SERVICES["reporting"]["command"]],
+                folder / "serve.log",
+            ) as serving:  # fmt: skip
+                log = folder / "serve.log"
+                assert wait_ready(f"http://127.0.0.1:{http}/readyz", serving, 60), log.read_text()
+                serving.send_signal(signal.SIGTERM)
+                assert serving.wait(30) == 0, log.read_text()[-1500:]
 
 
 def test_no_port_is_open_to_the_network() -> None:

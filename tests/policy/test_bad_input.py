@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reporting.errors import UsageError, ValidationFailed
+from reporting.pipeline import in_clear
 from reporting.policy import parse_policy
 from reporting.policy.compliance import parse_compliance
 from reporting.policy.maintenance import parse_maintenance
@@ -260,6 +261,7 @@ def loaded(given_: dict[str, str], folder: Path) -> None:
             assert SECRET not in str(error)
         else:
             assert SECRET not in str(found.public())
+            assert SECRET not in str(in_clear(found))
 
 
 def spoil_settings(how: settings, folder: Path) -> None:

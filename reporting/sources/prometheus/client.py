@@ -266,13 +266,15 @@ class _Failed(Exception):
 
 
 class _Session(requests.Session):
-    """Sends a POST's parameters as the body, and reads answers as arrays.
+    """Sends a POST's parameters as the body, follows nobody, and reads answers as arrays.
 
     The client puts parameters into the URL, where a grouped query is longer than proxies take;
     it has a number object for each sample, and puts whole error pages into its messages.
     """
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        # A redirect may lead to a line in clear, and to whom nobody named.
+        kwargs["allow_redirects"] = False
         if method != "POST":
             return super().request(method, url, *args, **kwargs)
         if kwargs.get("params"):
