@@ -22,6 +22,7 @@ main() {
     exec 9>var/.setup.lock
     flock --nonblock 9 || { say "waiting for another set-up to end"; flock 9; }
 
+    PATH=${PATH//"$PWD/.venv/bin:"/} # activated or not: it may be made anew, and not by itself
     python=$(find_python)
     install_system_packages
     fetch_tools

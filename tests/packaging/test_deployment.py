@@ -27,6 +27,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import typer
 import yaml
+from check_jsonschema import main as check_schema
+from click.testing import CliRunner as ClickRunner
 from typer.testing import CliRunner
 
 from reporting.cli import app
@@ -42,6 +44,12 @@ DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text().replace("\\\n", " ")
 GRAFANA = ROOT / "deploy" / "grafana" / "provisioning"
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PINNED = re.compile(r"^[\w/.-]+:v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$")
+
+
+def test_compose_is_what_its_specification_says() -> None:
+    words = ["--builtin-schema", "vendor.compose-spec", str(ROOT / "docker-compose.yml")]
+    result = ClickRunner().invoke(check_schema, words)
+    assert result.exit_code == 0, result.output
 
 
 def test_every_image_is_pinned() -> None:
