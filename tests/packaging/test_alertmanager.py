@@ -68,6 +68,7 @@ RECEIVER = {
     "AuditLogChanged": "critical",
     "AuditNotWitnessed": "warning",
     "CalendarEndsSoon": "warning",
+    "ConfigurationBroken": "warning",
     "Watchdog": "deadmans_switch",
     "EscalationLevel2": "level_2_team_lead",
     "EscalationLevel3": "level_3_engineering_manager",
