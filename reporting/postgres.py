@@ -72,6 +72,10 @@ class Database:
     label: str  # "ledger" or "store", for messages
     silent_s: float = SILENT_S  # inside a transaction, until the server ends it
 
+    def close(self) -> None:
+        """Close the connections that are kept and that nobody uses now."""
+        self.engine.dispose()
+
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
         """A read-only session in which every query sees the same instant."""
@@ -127,6 +131,14 @@ class Database:
             words = str(error).strip().splitlines()[0]
             raise ValidationFailed(
                 f"the {self.label} database can't answer of what it holds: {words}; correct the row"
+            ) from error
+        except _lacking() as error:
+            if self.label != "ledger":  # which is somebody else's; the store is as we made it
+                raise
+            words = str(error).strip().splitlines()[0]
+            raise ValidationFailed(
+                f"the {self.label} database lacks what is needed: {words}; `reporting doctor` says "
+                "what, and how to mend it"
             ) from error
 
     def _unreachable(self, error: Exception) -> str:
@@ -339,6 +351,13 @@ def refusal_raised() -> Iterator[None]:
     except (errors.IntegrityError, errors.ProgrammingError) as error:
         words = str(error.diag.message_primary or error)
         raise ValidationFailed(f"the store refused it: {words}") from error
+
+
+def _lacking() -> tuple[type[Exception], ...]:
+    """What the driver raises where a view, a column or a right is not there."""
+    import psycopg2.errors as of  # noqa: PLC0415 - only for its exception classes
+
+    return of.UndefinedTable, of.UndefinedColumn, of.InsufficientPrivilege
 
 
 def _psycopg2_errors() -> Any:

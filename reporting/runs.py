@@ -46,6 +46,7 @@ class Taken(Expected):
     state: str
     quiet: bool
     attempts: int
+    failures: int
     fence: int
     seen: str
     revision: int | None
@@ -110,9 +111,28 @@ class Queue:
 
     def scheduled(self, names: Sequence[str], since: datetime) -> dict[str, datetime]:
         """From which due time on each report of the schedule is expected; of new ones ``since``."""
-        self.run("forget_scheduled", names=list(names))
         self.run("schedule_since", names=list(names), since=since)
-        return {row["name"]: row["since"] for row in self.rows("scheduled")}
+        return {row["name"]: row["since"] for row in self.rows("scheduled", names=list(names))}
+
+    def agreed_s(self, schedule: str) -> float:
+        """For how long, in seconds, all who looked had the schedule of this digest."""
+        rows = self.rows("agreed", schedule=schedule)
+        return float(rows[0]["agreed_s"]) if rows else 0.0
+
+    def reschedule(self, runs: Mapping[str, Expected], after: datetime) -> list[str]:
+        """Give runs that are not issued the due time and the deadline of ``runs``; their keys.
+
+        Those that were due up to ``after`` stay as they are.
+        """
+        moved = []
+        for row in self.rows("unissued", after=after):
+            run = runs.get(row["key"])
+            times = (row["due_at"], row["deadline_at"])
+            if run is not None and (run.due_at, run.deadline_at) != times:
+                of = {"due_at": run.due_at, "deadline_at": run.deadline_at}
+                if self.run("reschedule", key=run.key, **of):
+                    moved.append(run.key)
+        return moved
 
     def not_written(self, runs: Sequence[Expected]) -> set[str]:
         """Keys of those of ``runs`` that are not written down, in any calendar."""
@@ -127,11 +147,17 @@ class Queue:
         return {row["key"] for row in rows}
 
     def expect(
-        self, run: Expected, state: str = "expected", quiet: bool = False, because: str = ""
+        self,
+        run: Expected,
+        state: str = "expected",
+        quiet: bool = False,
+        because: str = "",
+        by_hand: bool = False,
     ) -> bool:
         """Write an expected run down; whether it was not yet."""
         given = {name: getattr(run, name) for name in Expected.__dataclass_fields__}
-        return self.run("expect", **given, state=state, quiet=quiet, because=because) == 1
+        of = {"state": state, "quiet": quiet, "because": because, "by_hand": by_hand}
+        return self.run("expect", **given, **of) == 1
 
     def miss(self, before: datetime) -> list[str]:
         """Give up runs that were due before; their keys."""
@@ -270,10 +296,11 @@ class Runs:
         with self.writing() as queue:
             return queue.clock()
 
-    def take(self) -> Taken | None:
-        """The run that has been due for longest, or None where nothing is to be done now."""
+    def take(self, reports: Sequence[str]) -> Taken | None:
+        """The run of one of ``reports`` that has been due for longest, or None."""
+        of = {"holder": self.holder, "lease_s": self.lease_s}
         with self.writing() as queue:
-            rows = queue.rows("take_run", holder=self.holder, lease_s=self.lease_s)
+            rows = queue.rows("take_run", reports=list(reports), **of)
         return Taken(**rows[0]) if rows else None
 
     def close_lease(self) -> Lease | None:
@@ -309,8 +336,12 @@ class Runs:
         state: str | None = None,
         seen: str | None = None,
         counted: bool = True,
+        failed: bool = False,
     ) -> bool:
-        """A run for later, or failed; False where it is not ours any more."""
+        """A run for later, or failed; False where it is not ours any more.
+
+        ``counted``: it was tried; ``failed``: and it was no outage.
+        """
         with self.writing() as queue:
             back = queue.run(
                 "put_back",
@@ -320,7 +351,8 @@ class Runs:
                 because=because,
                 state=state or run.state,
                 seen=run.seen if seen is None else seen,
-                failures=1 if counted else 0,
+                attempts=int(counted),
+                failures=int(failed),
             )
         return back == 1
 

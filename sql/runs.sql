@@ -13,17 +13,35 @@ on conflict (only_one) do update set until = greatest(reconciled.until, excluded
 
 -- name: scheduled
 -- The reports of the schedule, and from which due time on each is expected.
-select name, since from reporting.scheduled;
-
--- name: forget_scheduled!
--- Of a report that is taken out nothing is expected, nor when it comes back of the time between.
-delete from reporting.scheduled where not name = any(:names);
+select name, since from reporting.scheduled where name = any(:names);
 
 -- name: schedule_since!
--- New ones, from a due time on.
-insert into reporting.scheduled (name, since)
-select name, :since from unnest(cast(:names as text[])) as new (name)
-on conflict (name) do nothing;
+-- New ones, and those that nobody has had for a day, from a due time on. Replicas may have another
+-- schedule for a while.
+insert into reporting.scheduled as s (name, since, seen_at)
+select name, :since, clock_timestamp() from unnest(cast(:names as text[])) as new (name)
+on conflict (name) do update
+set since = case when s.seen_at < clock_timestamp() - interval '1 day' then excluded.since else s.since end,
+    seen_at = excluded.seen_at
+where s.seen_at < clock_timestamp() - interval '10 min';
+
+-- name: agreed
+-- For how long all who looked have had this schedule: what one of them does not know another may.
+update reporting.reconciled
+set agreed_at = case when schedule = :schedule then agreed_at else clock_timestamp() end,
+    schedule = :schedule
+returning coalesce(extract(epoch from clock_timestamp() - agreed_at), 0)::float8 as agreed_s;
+
+-- name: unissued
+-- Runs that nothing was issued for and nobody is at.
+select key, due_at, deadline_at from reporting.run
+where state in ('expected', 'failed', 'withdrawn') and revision is null and due_at > :after
+  and (leased_until is null or leased_until < clock_timestamp());
+
+-- name: reschedule!
+-- It is due at another time now, or may take longer.
+update reporting.run set due_at = :due_at, deadline_at = :deadline_at
+where key = :key and revision is null and (leased_until is null or leased_until < clock_timestamp());
 
 -- name: not_written
 -- Those of :keys of which there is no run, nor another one of the same report and period, as a report
@@ -39,9 +57,10 @@ select a.key from absent a where not exists (
 -- name: expect!
 -- A run that is expected, once.
 insert into reporting.run
-    (key, report, kind, period, day, first, last, due_at, deadline_at, next_at, state, quiet, because)
+    (key, report, kind, period, day, first, last, due_at, deadline_at, next_at, state, quiet, by_hand,
+     because)
 values (:key, :report, :kind, :period, :day, :first, :last, :due_at, :deadline_at, :due_at, :state,
-        :quiet, :because)
+        :quiet, :by_hand, :because)
 on conflict (key) do nothing;
 
 -- name: miss
@@ -65,7 +84,7 @@ returning key;
 -- Those that it expects again.
 update reporting.run
 set state = 'expected', because = 'the schedule expects it again', next_at = clock_timestamp(),
-    attempts = 0, takes = 0
+    attempts = 0, takes = 0, failures = 0
 where state = 'withdrawn' and key = any(:keys)
 returning key;
 
@@ -104,7 +123,7 @@ returning id, kind, period, revision, recipient, message_id, code, words;
 -- Issued reports, those with gaps too, of days that were restated since they were drafted: half a
 -- minute before, since a day may have been on its way into the store then.
 update reporting.run r
-set state = 'expected', next_at = clock_timestamp(), attempts = 0,
+set state = 'expected', next_at = clock_timestamp(), attempts = 0, failures = 0,
     because = 'a day of its period was restated'
 where r.state in ('issued', 'incomplete') and r.due_at > :since
   and (r.leased_until is null or r.leased_until < clock_timestamp()) and exists (
@@ -113,26 +132,28 @@ where r.state in ('issued', 'incomplete') and r.due_at > :since
       and d.stored_at > r.drafted_at - interval '30 s');
 
 -- name: take_run
--- The run that has been due for longest and that nobody works on; of one report in order: none is begun
--- before an earlier one is issued, or has failed ten times. One at which its workers died again and
--- again comes after all others, and keeps none waiting.
+-- The run that has been due for longest and that nobody works on, of a report that the taker knows. Of
+-- one report in order: none is begun while an earlier one is still to be issued for the first time. What
+-- was put back ten times, or killed its workers, keeps none waiting. What is asked for by hand, or again,
+-- comes after what is due by itself.
 with picked as (
     select key from reporting.run r
     where state in ('expected', 'incomplete') and next_at <= clock_timestamp()
-      and (leased_until is null or leased_until < clock_timestamp())
+      and (leased_until is null or leased_until < clock_timestamp()) and report = any(:reports)
       and not exists (
           select from reporting.run e
-          where e.report = r.report and e.due_at < r.due_at and e.takes <= 9 and e.attempts <= 9
-            and (e.state = 'expected'
-                 or e.state = 'incomplete' and e.leased_until > clock_timestamp()))
-    order by takes > 9, due_at, key limit 1
+          where e.report = r.report and e.due_at < r.due_at and e.state in ('expected', 'incomplete')
+            and (e.state = 'expected' and e.revision is null and not e.by_hand
+                 and e.takes <= 9 and e.attempts <= 9
+                 or e.by_hand = r.by_hand and e.leased_until > clock_timestamp()))
+    order by takes > 9, by_hand or revision is not null, due_at, key limit 1
     for update skip locked)
 update reporting.run r
 set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
     leased_until = clock_timestamp() + make_interval(secs => :lease_s)
 from picked where r.key = picked.key
 returning r.key, r.report, r.kind, r.period, r.day, r.first, r.last, r.due_at, r.deadline_at,
-    r.state, r.quiet, r.attempts, r.fence, r.seen, r.revision, r.reason;
+    r.state, r.quiet, r.attempts, r.failures, r.fence, r.seen, r.revision, r.reason;
 
 -- name: renew_run!
 -- For as long again, while it is still ours.
@@ -149,7 +170,7 @@ where key = :key and fence = :fence and leased_until > clock_timestamp() for upd
 update reporting.run
 set state = :state, revision = :revision, issued_at = clock_timestamp(), next_at = :next_at,
     holder = '', leased_until = null, because = :because, attempts = 0, takes = 0,
-    quiet = quiet and not exists (
+    failures = 0, by_hand = false, quiet = quiet and not exists (
         select from reporting.outbox o
         where o.kind = run.kind and o.period = run.period and o.recipient = any(:recipients)),
     reason = '', drafted_at = :drafted_at,
@@ -162,7 +183,7 @@ where key = :key and fence = :fence and leased_until > clock_timestamp();
 update reporting.run
 set state = :state, next_at = clock_timestamp() + make_interval(secs => :after_s), holder = '',
     leased_until = null, because = :because, seen = :seen, takes = 0,
-    attempts = attempts + :failures
+    attempts = attempts + :attempts, failures = failures + :failures
 where key = :key and fence = :fence and leased_until > clock_timestamp();
 
 -- name: take_lease
@@ -306,8 +327,9 @@ from reporting.run where state in ('expected', 'incomplete', 'missed', 'failed')
 order by due_at, key;
 
 -- name: waive
--- By hand: a report that was missed, or that failed, is not wanted any more.
-update reporting.run set state = 'waived', because = :because
+-- By hand: a report that was missed, or that failed, is not wanted any more; nor is a revision of it.
+update reporting.run
+set state = case when revision is null then 'waived' else 'issued' end, because = :because
 where key = :key and state in ('missed', 'failed')
 returning key, state;
 
@@ -315,7 +337,7 @@ returning key, state;
 -- By hand: runs that failed, were missed or are issued, once more.
 update reporting.run
 set state = 'expected', next_at = clock_timestamp(), wanted_at = clock_timestamp(), attempts = 0,
-    quiet = :quiet, because = :because, reason = :reason
+    failures = 0, by_hand = true, quiet = :quiet, because = :because, reason = :reason
 where key = any(:keys) and (leased_until is null or leased_until < clock_timestamp());
 
 -- name: next_wake
@@ -360,7 +382,7 @@ with open as (
     select
         count(*) filter (where state = 'queued') as queued,
         count(*) filter (where state = 'sending') as sending,
-        coalesce(extract(epoch from clock_timestamp() - min(queued_at)
+        coalesce(extract(epoch from clock_timestamp() - min(coalesce(queued_at, created_at))
             filter (where state = 'queued')), 0)::float8 as oldest_queued_s
     from reporting.outbox where state in ('queued', 'sending')
 ), unsettled as (

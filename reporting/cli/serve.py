@@ -170,7 +170,9 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
             if not same or found.files_digest() != now.files:
                 opened = _opened(found, now.runs.holder)
                 # The same store: what was read of its audit log need not be read again.
-                now = replace(opened, rounds=now.rounds) if same else opened
+                old, now = now, replace(opened, rounds=now.rounds) if same else opened
+                for each in (old.service, old.asked):
+                    each.close()
                 _log_by(found.settings, replica)
                 edited.set()
                 logs.log("the configuration was changed", action="configure",
@@ -312,10 +314,10 @@ def _worker(service: pipeline.Service, name: str) -> None:
                  error=problem)  # fmt: skip
         raise SystemExit(problem.exit_code)
     runs = pipeline.runs_of(service, name)
-    delivery = Delivery(service, runs)
     parent = os.getppid()
     store = _Trouble("the store does not answer", "the store answers again", "work")
     with _stopped_by_signals() as stop:
+        delivery = Delivery(service, runs, stop.is_set)
         try:
             works = 0
             while works < WORKS and not stop.is_set() and os.getppid() == parent:
@@ -346,6 +348,8 @@ def _one(service: pipeline.Service, runs: Runs, delivery: Delivery, store: _Trou
         lambda: _deliver(delivery),
     )
     for act in acts:
+        if delivery.stopping():
+            break
         try:
             busy |= act()
         except SourceUnavailable as error:  # asked again every second
@@ -362,7 +366,8 @@ def _rest_s(runs: Runs) -> float:
         wake_s = runs.next_wake_s()
     except SourceUnavailable:
         return 1.0
-    return 1.0 if wake_s is None else min(max(wake_s, 0.1), 1.0)
+    # What is due and was not to be had waits for another run of its report.
+    return 1.0 if wake_s is None else 0.3 if wake_s <= 0 else min(max(wake_s, 0.1), 1.0)
 
 
 def _work(service: pipeline.Service, runs: Runs) -> bool:

@@ -41,7 +41,11 @@ def in_clear(settings: Settings) -> list[InClear]:
             words = f"REPORTING_{name.upper()} to {', '.join(beyond)} {secret}{how}"
             if not secret:
                 expected = f"{expected}, or {allow}"
-            found.append(InClear(name, words, expected, not secret and may.issuperset(beyond)))
+            found.append(
+                InClear(
+                    name, words, expected, not secret and may.issuperset(h.lower() for h in beyond)
+                )
+            )
 
     for name in ("store_url", "store_admin_url", "ledger_url", "purge_url"):
         url: SecretStr | None = getattr(settings, name)

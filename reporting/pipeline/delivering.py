@@ -7,7 +7,7 @@ leaves a mark: nobody knows what became of that mail, and it is not sent again i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -24,7 +24,6 @@ from ..deliver import (
     Relay,
     Result,
     attachable,
-    checked_address,
     compose,
     message_id,
 )
@@ -69,6 +68,7 @@ class Delivery:
 
     service: Service
     runs: Runs
+    stopping: Callable[[], bool] = lambda: False  # what is taken and not begun is left to others
     _made: dict[tuple[str, str, bool, bool], Content] = field(default_factory=dict)
 
     @cached_property
@@ -117,8 +117,10 @@ class Delivery:
                 self._settle(mail, Outcome(Result.TEMPORARY, None, stopped))
                 found.append(Delivered(mail.report, mail.recipient, "queued", None, stopped))
                 continue
+            if self.stopping():
+                break
             try:
-                outcome = self._send(mail)
+                mail, outcome = self._send(mail)
             except LeaseLost:
                 continue  # somebody else has it, or it is theirs to say that it is unknown
             found.append(self._settle(mail, outcome))
@@ -133,30 +135,24 @@ class Delivery:
         if "connection" in self.__dict__:
             self.connection.close()
 
-    def _send(self, mail: Mail) -> Outcome:
+    def _send(self, mail: Mail) -> tuple[Mail, Outcome]:
+        """The mail as it was addressed, and what became of it."""
         try:
             _ = self.relay
         except ReportingError as error:  # of nobody's mail the fault: all of them wait
-            return Outcome(Result.TEMPORARY, None, str(error), relay=True)
+            return mail, Outcome(Result.TEMPORARY, None, str(error), relay=True)
         try:
             mail = self._addressed(mail)
-        except UsageError as error:
-            return Outcome(Result.PERMANENT, None, str(error))
-        try:
             made = compose(self._letter(mail), self.relay, mail.taken_at)
         except (SourceUnavailable, UsageError) as error:  # what was set wrong can be mended in time
-            return Outcome(Result.TEMPORARY, None, str(error))
+            return mail, Outcome(Result.TEMPORARY, None, str(error))
         except ReportingError as error:
-            return Outcome(Result.PERMANENT, None, str(error))
+            return mail, Outcome(Result.PERMANENT, None, str(error))
         except Exception as error:  # a bug of ours stops no other mail, and is told
-            return Outcome(Result.TEMPORARY, None, f"it could not be made: {error!r}")
+            return mail, Outcome(Result.TEMPORARY, None, f"it could not be made: {error!r}")
         lease_s = self.runs.lease_s + 2 * self.relay.timeout_s
-        return self.connection.send(
-            made,
-            self.relay.address,
-            mail.address,
-            lambda: self.runs.begin_mail(mail, lease_s),
-        )
+        begin = partial(self.runs.begin_mail, mail, lease_s)
+        return mail, self.connection.send(made, self.relay.address, mail.address, begin)
 
     def _settle(self, mail: Mail, outcome: Outcome) -> Delivered:
         """Write down what became of it; a database that is away for a moment is asked again."""
@@ -216,13 +212,13 @@ class Delivery:
     def _addressed(self, mail: Mail) -> Mail:
         """The mail as the schedule has its recipient now, not when it was queued.
 
-        Raises :class:`UsageError` where it has none of that name, or an address that is none.
+        Raises :class:`UsageError` where it has none of that name: another replica's may, or the
+        one that is written next; nobody is sent anything by an old one.
         """
         person = self.service.schedule.recipient(mail.recipient)
         if person is None:
-            raise UsageError(f"the schedule has no recipient {mail.recipient!r} any more")
-        address = checked_address(person.address)
-        return replace(mail, address=address, class_=person.class_)
+            raise UsageError(f"the schedule has no recipient {mail.recipient!r}")
+        return replace(mail, address=person.address, class_=person.class_)
 
     def _letter(self, mail: Mail) -> Letter:
         person = self.service.schedule.recipient(mail.recipient)

@@ -145,6 +145,11 @@ class Service:
             timeout_s=s.prometheus_timeout_s,
         )
 
+    def close(self) -> None:
+        """Close the connections to the store that are kept; it is opened again where it is used."""
+        if "store_database" in self.__dict__:
+            self.store_database.close()
+
     def configured(self) -> None:
         """Read schedule and policy, if they were not yet; raises where they can't be used."""
         _ = self.schedule, self.policy

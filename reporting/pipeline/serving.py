@@ -50,6 +50,9 @@ PATIENCE = 3
 MAIL_S = timedelta(hours=4)
 #: What was issued with gaps is looked at again after as long as it has been open, at most this.
 GAPS_AT_MOST_S = 6 * 3600.0
+#: So long all replicas have to have the same schedule before runs are withdrawn or moved by it: while
+#: they get another one, or a file is half written, one of them may know what others do not.
+AGREED_S = 120.0
 #: Why a run is missed from the first.
 TOO_OLD = "not issued within the time for catching up"
 TOO_LATE = "the schedule came to expect it when its deadline was over"
@@ -99,37 +102,41 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         now = queue.clock()
         since = queue.reconciled()
         too_old = now - schedule.catch_up
-        too_old_s = schedule.catch_up.total_seconds()
         due = expected(schedule, min(since or too_old, too_old), now)
         open_ = [run for run in due if run.due_at > too_old]
         added: list[str] = []
-        missed: list[str] = []
+        missed: dict[str, str] = {}  # and why
 
-        def write(run: Run, state: str, because: str = "") -> None:
-            if queue.expect(as_expected(run), state, because=because):
-                (missed if state == "missed" else added).append(run.key)
+        def write(run: Run, missed_because: str) -> None:
+            state = "missed" if missed_because else "expected"
+            if queue.expect(as_expected(run), state, because=missed_because):
+                if missed_because:
+                    missed[run.key] = missed_because
+                else:
+                    added.append(run.key)
 
         began = queue.scheduled([report.name for report in schedule.reports], since or now)
         for run in due:
             if since is not None and run.due_at > since:
-                late = run.due_at < too_old
-                write(run, "missed", TOO_OLD) if late else write(run, "expected")
-        missed += queue.miss(too_old)
-        # A closure may be announced when its session's run is due already.
-        withdrawn = queue.withdraw(too_old, now, [run.key for run in open_])
-        for key in withdrawn:
-            writer.log("run withdrawn", {"run": key, "schedule": schedule.digest})
-        for key in queue.restore([run.key for run in open_]):
-            writer.log("run expected again", {"run": key, "schedule": schedule.digest})
-            added.append(key)
+                write(run, TOO_OLD if run.due_at < too_old else "")
+        missed |= dict.fromkeys(queue.miss(too_old), TOO_OLD)
+        withdrawn: list[str] = []
+        if queue.agreed_s(schedule.digest) >= AGREED_S:
+            # A closure may be announced when its session's run is due already.
+            withdrawn = queue.withdraw(too_old, now, [run.key for run in open_])
+            for key in withdrawn:
+                writer.log("run withdrawn", {"run": key, "schedule": schedule.digest})
+            queue.reschedule({run.key: as_expected(run) for run in open_}, too_old)
+            for key in queue.restore([run.key for run in open_]):
+                writer.log("run expected again", {"run": key, "schedule": schedule.digest})
+                added.append(key)
         # So may a session, or an earlier due time: nothing is lost between two looks.
         before = [run for run in open_ if began[run.name] < run.due_at <= (since or now)]
         lost = queue.not_written([as_expected(run) for run in before])
         for run in (run for run in before if run.key in lost):
-            late = run.deadline_at < now
-            write(run, "missed", TOO_LATE) if late else write(run, "expected")
-        for key in missed:
-            writer.log("run missed", {"run": key, "catch_up_s": too_old_s})
+            write(run, TOO_LATE if run.deadline_at < now else "")
+        for key, because in missed.items():
+            writer.log("run missed", {"run": key, "because": because})
         queue.reconciled_to(now)
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
         failed = _logged(writer, "mail failed", queue.give_up())
@@ -170,7 +177,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
     Where the schedule or the policy can't be read nothing is taken: that is no fault of a run.
     """
     service.configured()
-    run = runs.take()
+    run = runs.take([report.name for report in service.schedule.reports])
     if run is None:
         return None
     lease = Lease(run.key, run.fence, True)
@@ -191,12 +198,13 @@ def work(service: Service, runs: Runs) -> Worked | None:
         ours = not isinstance(error, ReportingError)
         words = repr(error) if ours else str(error)
         usage = isinstance(error, UsageError)
-        failed = run.attempts + 1 >= ATTEMPTS or usage
+        failed = run.failures + 1 >= ATTEMPTS or usage
         if failed:
             with service.store.writing() as writer:
                 writer.log("run failed", {"run": run.key, "because": words[:500]})
         state = "failed" if failed else None
-        back = _back(runs, run, words[:500], after_s=_after_s(run.attempts + 1), state=state)
+        after_s = _after_s(run.failures + 1)
+        back = _back(runs, run, words[:500], after_s=after_s, state=state, failed=True)
         return replace(back, bug=error) if ours else back
 
 
@@ -213,9 +221,16 @@ def _back(
     after_s: float = LOOK_AGAIN_S,
     state: str | None = None,
     seen: str | None = None,
+    failed: bool = False,
 ) -> Worked:
     ours = runs.put_back(
-        run, after_s=after_s, because=because, state=state, seen=seen, counted=counted
+        run,
+        after_s=after_s,
+        because=because,
+        state=state,
+        seen=seen,
+        counted=counted,
+        failed=failed,
     )
     outcome = "lost" if not ours else "failed" if state == "failed" else "waits"
     return Worked(run.key, outcome, because)
@@ -457,7 +472,7 @@ def backfill(
     if not dry_run and found:
         with service.store.writing() as writer:
             for run, _ in found:
-                writer.queue.expect(as_expected(run), quiet=not mail)
+                writer.queue.expect(as_expected(run), quiet=not mail, by_hand=True)
             keys = [filled.key for _, filled in found if filled.state != "never"]
             writer.queue.redo(keys, not mail, "expected again by hand", reason)
             writer.log(

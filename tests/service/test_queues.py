@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reporting import pipeline
-from reporting.errors import LeaseLost, SourceUnavailable, UsageError
+from reporting.errors import LeaseLost, SourceUnavailable, UsageError, ValidationFailed
 from reporting.postgres import database
 from reporting.runs import Expected, Lease, Runs
 
@@ -22,6 +22,7 @@ from ..line.site import Site
 
 DAY = date(2025, 12, 5)
 DUE = datetime(2025, 12, 8, 11, 30, tzinfo=UTC)
+NAMES = ("daily", "else")
 
 
 def expected(day: date = DAY, due: datetime = DUE) -> Expected:
@@ -47,7 +48,7 @@ def write(runs: Runs, *days: Expected) -> list[bool]:
 
 
 def lease_of(runs: Runs) -> Lease:
-    taken = runs.take()
+    taken = runs.take(NAMES)
     assert taken is not None
     return Lease(taken.key, taken.fence, True)
 
@@ -62,9 +63,9 @@ def test_a_run_is_written_down_once_and_taken_by_one(make_runs: Callable[..., Ru
     one, two = make_runs("one"), make_runs("two")
     assert write(one, expected()) == [True]
     assert write(two, expected()) == [False]
-    taken = one.take()
+    taken = one.take(NAMES)
     assert taken is not None and taken.fence == 1 and taken.attempts == 0
-    assert two.take() is None
+    assert two.take(NAMES) is None
 
 
 def test_what_is_due_first_is_taken_first(make_runs: Callable[..., Runs]) -> None:
@@ -75,9 +76,9 @@ def test_what_is_due_first_is_taken_first(make_runs: Callable[..., Runs]) -> Non
     write(runs, *(expected(d, DUE - timedelta(days=5 - d.day)) for d in days))
     write(runs, expected(date(2025, 12, 8), later))
     found = []
-    while (taken := runs.take()) is not None:
+    while (taken := runs.take(NAMES)) is not None:
         found.append(taken.day.day)
-        assert runs.take() is None  # of one report the next one waits until this one is done
+        assert runs.take(NAMES) is None  # of one report the next one waits until this one is done
         finish(runs, Lease(taken.key, taken.fence, True))
     assert found == [3, 4, 5]
 
@@ -87,10 +88,10 @@ def test_a_run_that_kills_its_workers_stops_no_other(make_runs: Callable[..., Ru
     runs = make_runs("one")
     write(runs, expected(), expected(date(2025, 12, 8), DUE + timedelta(days=1)))
     for _ in range(10):
-        assert (taken := runs.take()) is not None and taken.day == DAY
+        assert (taken := runs.take(NAMES)) is not None and taken.day == DAY
         runs.abandon("one")
-    assert (other := runs.take()) is not None and other.day == date(2025, 12, 8)
-    assert (again := runs.take()) is not None and again.day == DAY
+    assert (other := runs.take(NAMES)) is not None and other.day == date(2025, 12, 8)
+    assert (again := runs.take(NAMES)) is not None and again.day == DAY
 
 
 def test_one_that_has_to_wait_is_not_overtaken_by_a_later_one_of_its_report(
@@ -101,18 +102,40 @@ def test_one_that_has_to_wait_is_not_overtaken_by_a_later_one_of_its_report(
     write(runs, expected(), expected(date(2025, 12, 8), DUE + timedelta(days=1)))
     other = expected(date(2025, 12, 9), DUE + timedelta(days=2))
     write(runs, replace(other, key="else/XNYS/2025-12-09", report="else"))
-    first = runs.take()
+    first = runs.take(NAMES)
     assert first is not None and first.day == DAY
     assert runs.put_back(first, after_s=60.0, because="its source is away")
-    assert (elses := runs.take()) is not None and elses.report == "else"
-    assert runs.take() is None
+    assert (elses := runs.take(NAMES)) is not None and elses.report == "else"
+    assert runs.take(NAMES) is None
     for _ in range(9):
         with runs.writing() as queue:
             queue._session.script("update reporting.run set next_at = now()")
-        again = runs.take()
+        again = runs.take(NAMES)
         assert again is not None and again.day == DAY
         runs.put_back(again, after_s=60.0, because="its source is away")
-    assert (later := runs.take()) is not None and later.day == date(2025, 12, 8)
+    assert (later := runs.take(NAMES)) is not None and later.day == date(2025, 12, 8)
+
+
+def test_what_is_asked_for_by_hand_keeps_nobody_waiting(
+    make_runs: Callable[..., Runs], server: Server, empty_store: str
+) -> None:
+    """This morning's report goes before a year that somebody fills, and before second revisions."""
+    runs = make_runs("one")
+    write(runs, expected(date(2025, 12, 8), DUE + timedelta(days=3)))
+    with runs.writing() as queue:
+        for back in (30, 20):
+            queue.expect(expected(DAY - timedelta(back), DUE - timedelta(back)), by_hand=True)
+    write(runs, expected(DAY - timedelta(10), DUE - timedelta(10)))
+    server.run(
+        f"update reporting.run set revision = 1 where day = '{DAY - timedelta(10)}'",
+        f"{empty_store}_queues",
+    )
+    assert runs.take(["else"]) is None  # who does not know a report leaves it to others
+    found = []
+    while (taken := runs.take(NAMES)) is not None:
+        found.append(taken.day)
+        finish(runs, Lease(taken.key, taken.fence, True))
+    assert found == [date(2025, 12, 8), *(DAY - timedelta(back) for back in (30, 20, 10))]
 
 
 def test_what_was_asked_for_quietly_stays_quiet_unless_somebody_was_sent_it(
@@ -125,7 +148,7 @@ def test_what_was_asked_for_quietly_stays_quiet_unless_somebody_was_sent_it(
 
     def again(recipients: tuple[str, ...]) -> bool:
         server.run("update reporting.run set state = 'expected', next_at = now()", store)
-        taken = runs.take()
+        taken = runs.take(NAMES)
         assert taken is not None
         with runs.writing() as queue:
             lease = Lease(taken.key, taken.fence, True)
@@ -174,7 +197,7 @@ def test_many_threads_take_each_run_once(make_runs: Callable[..., Runs]) -> None
 
     def work(number: int) -> None:
         mine = make_runs(f"holder {number}")
-        while (run := mine.take()) is not None:
+        while (run := mine.take(NAMES)) is not None:
             taken.append(run.key)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
@@ -229,9 +252,9 @@ def test_what_a_dead_process_held_is_free_at_once(make_runs: Callable[..., Runs]
     write(dead, expected())
     lease_of(dead)
     dead.close_lease()
-    assert other.take() is None
+    assert other.take(NAMES) is None
     other.abandon("dead")
-    assert other.take() is not None and other.close_lease() is not None
+    assert other.take(NAMES) is not None and other.close_lease() is not None
 
 
 def test_a_silent_transaction_is_ended(make_runs: Callable[..., Runs], server: Server) -> None:
@@ -290,6 +313,7 @@ def test_durations_add_up_over_revisions(make_runs: Callable[..., Runs]) -> None
     assert (counted["issues"], counted["issuing_s"], counted["closing_s"]) == (2, 4.0, 2.0)
 
 
+AGREED = "update reporting.reconciled set agreed_at = now() - interval '5 min'"
 SCHEDULE = """
 [[report]]
 name = "daily"
@@ -316,11 +340,14 @@ def test_a_run_that_the_schedule_no_longer_expects_is_withdrawn(
     file = tmp_path / "schedule.toml"
     site = make_site(empty_store, empty_store, schedule_file=file)
 
-    def look(text: str) -> tuple[pipeline.Reconciled, dict[str, str]]:
+    def look(text: str, agreed: bool = False) -> tuple[pipeline.Reconciled, dict[str, str]]:
         file.write_text(text, "utf-8")
         service = site.service()
         runs = pipeline.runs_of(service, "one")
         found = pipeline.reconcile(service, runs)
+        if agreed:  # everybody has had this schedule for a while
+            site.store_sql(AGREED)
+            found = pipeline.reconcile(service, runs)
         states = site.store_sql("select key, state from reporting.run")
         return found, dict(states)
 
@@ -334,15 +361,19 @@ def test_a_run_that_the_schedule_no_longer_expects_is_withdrawn(
     closed = SCHEDULE + "".join(
         CLOSED.format(day=key.rpartition("/")[2]) for key in (gone, issued, taken)
     )
-    found, states = look(closed)
+    # One replica has it, another not: nothing is taken back, and nothing put back.
+    for text in (closed, SCHEDULE, closed):
+        site.store_sql(AGREED)
+        assert look(text)[0].withdrawn == ()
+    found, states = look(closed, agreed=True)
     assert found.withdrawn == (gone,)
     assert (states[gone], states[issued], states[taken]) == ("withdrawn", "issued", "expected")
     assert look(closed)[0].withdrawn == ()
     site.store_sql("update reporting.run set leased_until = null")
-    run = pipeline.runs_of(site.service(), "two").take()
+    run = pipeline.runs_of(site.service(), "two").take(NAMES)
     assert run is not None and run.key == taken  # what is withdrawn was due before it
     assert pipeline.status(site.service())["service"]["runs"]["withdrawn"] == 1
-    found, states = look(SCHEDULE)
+    found, states = look(SCHEDULE, agreed=True)
     assert found.expected == (gone,) and states[gone] == "expected"
     events = [json.loads(e.entry)["event"] for e in site.store.log()]
     assert events.count("run withdrawn") == events.count("run expected again") == 1
@@ -377,12 +408,71 @@ def test_a_schedule_that_changes_loses_no_report(
     found = look(always.replace('"4 hours"', '"30 days"'))
     assert (found.expected, found.missed) == ((known[-1],), ())
     # Another calendar has other keys, and the same periods: none of them a second time.
+    site.store_sql("update reporting.run set state = 'issued', revision = 1")
+    site.store_sql(AGREED)
     other = look(always.replace("24/7", "XNYS"))
-    assert other.expected + other.missed == () or all(
-        key.rpartition("/")[2] in {gone.rpartition("/")[2] for gone in other.withdrawn}
-        for key in other.expected + other.missed
-    )
+    assert other.expected + other.missed + other.withdrawn == ()
     assert look(always.replace('name = "daily"', 'name = "new"')).expected == ()
+
+
+def test_a_replica_with_an_older_schedule_loses_no_report_of_a_newer_one(
+    make_site: Callable[..., Site], empty_store: str, tmp_path: Path
+) -> None:
+    """It looks at what it knows, and moves the clock on for all: the others make up for theirs."""
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    always = SCHEDULE.replace("XNYS", "24/7").replace('"4 hours"', '"30 days"')
+    old.write_text(always, "utf-8")
+    new.write_text(always + always.replace('name = "daily"', 'name = "else"'), "utf-8")
+    site = make_site(empty_store, empty_store)
+
+    def look(file: Path) -> pipeline.Reconciled:
+        service = site.service(schedule_file=file)
+        return pipeline.reconcile(service, pipeline.runs_of(service, file.stem))
+
+    look(new)
+    site.store_sql(
+        "update reporting.reconciled set until = now() - interval '10 days';"
+        "update reporting.scheduled set since = now() - interval '10 days'"
+    )
+    first = look(old).expected
+    assert first and {key.split("/")[0] for key in first} == {"daily"}
+    second = look(new).expected
+    assert {key.replace("else/", "daily/") for key in second} == set(first)
+    assert look(old).withdrawn == look(new).withdrawn == ()
+
+
+def test_a_due_time_that_is_moved_reaches_what_is_written_down(
+    make_site: Callable[..., Site], empty_store: str, tmp_path: Path
+) -> None:
+    """A longer deadline is one for the run that is waited for now."""
+    file = tmp_path / "schedule.toml"
+    file.write_text(SCHEDULE, "utf-8")
+    site = make_site(empty_store, empty_store, schedule_file=file)
+
+    def look() -> None:
+        service = site.service()
+        pipeline.reconcile(service, pipeline.runs_of(service, "one"))
+        site.store_sql(AGREED)
+
+    look()
+    site.store_sql("update reporting.reconciled set until = now() - interval '10 days'")
+    look()
+    lengths = "select distinct deadline_at - due_at from reporting.run"
+    assert site.store_sql(lengths) == [(timedelta(hours=4),)]
+    file.write_text(SCHEDULE.replace("4 hours", "9 hours"), "utf-8")
+    look()
+    assert site.store_sql(lengths) == [(timedelta(hours=4),)]  # nobody else has it yet
+    look()
+    assert site.store_sql(lengths) == [(timedelta(hours=9),)]
+
+
+def test_a_ledger_without_its_views_is_told_in_words(
+    make_site: Callable[..., Site], empty_store: str
+) -> None:
+    """What is not there, and who says how to mend it: on a day that is closed, and of any run."""
+    service = make_site(empty_store, empty_store).service()
+    with pytest.raises(ValidationFailed, match=r"ledger\.\w+.* does not exist; `reporting doctor`"):
+        pipeline.close(service, DAY, datetime(2025, 12, 6, 12, tzinfo=UTC))
 
 
 def test_what_was_missed_can_be_waived(
@@ -410,4 +500,12 @@ def test_what_was_missed_can_be_waived(
     assert runs.read("run_counts")[0]["missed"] == 0
     waived = [json.loads(e.entry) for e in service.store.log() if b'"run waived"' in e.entry]
     assert len(waived) == len(missed) + 1
+    # A report that is issued stays so: a day of it may be restated.
+    site.store_sql(
+        f"update reporting.run set state = 'failed', revision = 1 where key = '{failed}'"
+    )
+    pipeline.waive(service, failed, "the second revision is not worth it")
+    assert site.store_sql(f"select state from reporting.run where key = '{failed}'") == [
+        ("issued",)
+    ]
     assert waived[0]["body"]["reason"] == "nobody was there to read them"

@@ -64,6 +64,8 @@ def main() -> int:
     waits.sort()
     p99_s = waits[int(len(waits) * 0.99)] if waits else 0.0
     at_most_s = Plan().lease_s + 10
+    if not waits and total["kills"]:
+        wrong.append("no recovery was measured")
     if p99_s > at_most_s:
         wrong.append(f"recovery took {p99_s:.1f} s at p99; expected {at_most_s:.0f} s at most")
     summary = {
