@@ -50,8 +50,8 @@ PATIENCE = 3
 MAIL_S = timedelta(hours=4)
 #: What was issued with gaps is looked at again after as long as it has been open, at most this.
 GAPS_AT_MOST_S = 6 * 3600.0
-#: So long all replicas have to have the same schedule before runs are withdrawn or moved by it: while
-#: they get another one, or a file is half written, one of them may know what others do not.
+#: So long all replicas have to have the same schedule before runs are withdrawn or moved by it:
+#: while they get another one, or a file is half written, one may know what others do not.
 AGREED_S = 120.0
 #: Why a run is missed from the first.
 TOO_OLD = "not issued within the time for catching up"
