@@ -20,7 +20,9 @@ from .rounds import BUGS, Plan, bugged, run, world
 
 def plan_of(number: int) -> Plan:
     """Every fifth round closes days too; every tenth renders each page anew, and kills less."""
-    plan = Plan(kills=500, periods=3, audiences=4, recipients=60, crashes=6, full_disks=1)
+    plan = Plan(
+        kills=500, periods=3, audiences=4, recipients=60, workers=4, crashes=6, full_disks=1
+    )
     if number % 5 == 4:
         plan = replace(plan, closes=True)
     if number % 10 == 9:
