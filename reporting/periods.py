@@ -25,6 +25,8 @@ import exchange_calendars
 from .errors import UsageError
 from .model import Window
 
+#: Of the calendars' library: another one may know other sessions.
+CALENDARS_VERSION: str = exchange_calendars.__version__
 #: Bounds handed to exchange_calendars: its defaults depend on the clock.
 FIRST_YEAR, LAST_YEAR = 2000, 2027
 

@@ -115,7 +115,7 @@ class Queue:
         return {row["name"]: row["since"] for row in self.rows("scheduled", names=list(names))}
 
     def agreed_s(self, schedule: str) -> float:
-        """For how long, in seconds, all who looked had the schedule of this digest."""
+        """For how long, in seconds, all who looked had this schedule, by its digest and more."""
         rows = self.rows("agreed", schedule=schedule)
         return float(rows[0]["agreed_s"]) if rows else 0.0
 
@@ -189,9 +189,13 @@ class Queue:
         """Queue unknown mails once more where their policy says so."""
         return self.rows("resend_unknown")
 
-    def reopen(self, since: datetime) -> int:
-        """Expect issued reports again that were due after ``since`` and whose days changed."""
-        return self.run("reopen", since=since)
+    def reopen(self, since: datetime, reports: Sequence[str]) -> int:
+        """Expect those of ``reports`` due after ``since`` again whose days were restated."""
+        return self.run("reopen", since=since, reports=list(reports))
+
+    def dismiss(self, recipients: Sequence[str]) -> list[dict[str, Any]]:
+        """Mails to others than ``recipients``: failed from now on."""
+        return self.rows("dismiss", recipients=list(recipients))
 
     def hold(self, lease: Lease) -> None:
         """Nobody takes it over before this transaction ends; :class:`LeaseLost` if one did."""
@@ -407,9 +411,14 @@ class Runs:
         with self.writing() as queue:
             queue.run("seen", name=name)
 
-    def next_wake_s(self) -> float | None:
+    def agrees(self, schedule: str) -> bool:
+        """Whether whoever looked last has this schedule."""
+        rows = self.read("agrees", schedule=schedule)
+        return not rows or bool(rows[0]["agrees"])
+
+    def next_wake_s(self, reports: Sequence[str]) -> float | None:
         """Seconds until something is due; negative where something is, None where nothing is."""
-        found: float | None = self.read("next_wake")[0]["after_s"]
+        found: float | None = self.read("next_wake", reports=list(reports))[0]["after_s"]
         return found
 
     def read(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:

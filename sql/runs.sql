@@ -16,12 +16,12 @@ on conflict (only_one) do update set until = greatest(reconciled.until, excluded
 select name, since from reporting.scheduled where name = any(:names);
 
 -- name: schedule_since!
--- New ones, and those that nobody has had for a day, from a due time on. Replicas may have another
--- schedule for a while.
+-- New ones, and those that nobody had for a day while others looked, from a due time on. Replicas may
+-- have another schedule for a while.
 insert into reporting.scheduled as s (name, since, seen_at)
 select name, :since, clock_timestamp() from unnest(cast(:names as text[])) as new (name)
 on conflict (name) do update
-set since = case when s.seen_at < clock_timestamp() - interval '1 day' then excluded.since else s.since end,
+set since = case when s.seen_at < :since - interval '1 day' then excluded.since else s.since end,
     seen_at = excluded.seen_at
 where s.seen_at < clock_timestamp() - interval '10 min';
 
@@ -31,6 +31,18 @@ update reporting.reconciled
 set agreed_at = case when schedule = :schedule then agreed_at else clock_timestamp() end,
     schedule = :schedule
 returning coalesce(extract(epoch from clock_timestamp() - agreed_at), 0)::float8 as agreed_s;
+
+-- name: agrees
+-- Whether who looked last has this schedule; as long as nobody looked, everybody agrees.
+select schedule in ('', :schedule) as agrees from reporting.reconciled;
+
+-- name: dismiss
+-- Mails to whom the schedule does not know any more.
+update reporting.outbox
+set state = 'failed', settled_at = clock_timestamp(), words = 'the schedule has no such recipient'
+where state = 'queued' and not recipient = any(:recipients)
+  and (leased_until is null or leased_until < clock_timestamp())
+returning id, kind, period, revision, recipient, message_id, code, words;
 
 -- name: unissued
 -- Runs that nothing was issued for and nobody is at.
@@ -125,7 +137,7 @@ returning id, kind, period, revision, recipient, message_id, code, words;
 update reporting.run r
 set state = 'expected', next_at = clock_timestamp(), attempts = 0, failures = 0,
     because = 'a day of its period was restated'
-where r.state in ('issued', 'incomplete') and r.due_at > :since
+where r.state in ('issued', 'incomplete') and r.due_at > :since and r.report = any(:reports)
   and (r.leased_until is null or r.leased_until < clock_timestamp()) and exists (
     select from reporting.sealed_day d
     where d.day between r.first and r.last and d.revision > 1
@@ -146,7 +158,7 @@ with picked as (
             and (e.state = 'expected' and e.revision is null and not e.by_hand
                  and e.takes <= 9 and e.attempts <= 9
                  or e.by_hand = r.by_hand and e.leased_until > clock_timestamp()))
-    order by takes > 9, by_hand or revision is not null, due_at, key limit 1
+    order by takes > 9, by_hand, revision is not null, due_at, key limit 1
     for update skip locked)
 update reporting.run r
 set fence = r.fence + 1, holder = :holder, takes = r.takes + 1,
@@ -329,7 +341,10 @@ order by due_at, key;
 -- name: waive
 -- By hand: a report that was missed, or that failed, is not wanted any more; nor is a revision of it.
 update reporting.run
-set state = case when revision is null then 'waived' else 'issued' end, because = :because
+set state = case when revision is null then 'waived' else 'issued' end, because = :because,
+    drafted_at = clock_timestamp() + interval '30 s', reason = '', by_hand = false, attempts = 0,
+    failures = 0, quiet = quiet and not exists (
+        select from reporting.outbox o where o.kind = run.kind and o.period = run.period)
 where key = :key and state in ('missed', 'failed')
 returning key, state;
 
@@ -341,10 +356,11 @@ set state = 'expected', next_at = clock_timestamp(), wanted_at = clock_timestamp
 where key = any(:keys) and (leased_until is null or leased_until < clock_timestamp());
 
 -- name: next_wake
--- Seconds until something is to be done, 0 where something is, null where nothing is expected.
+-- Seconds until something is to be done, 0 where something is, null where nothing is expected of the
+-- reports that are asked for.
 select extract(epoch from min(at) - clock_timestamp())::float8 as after_s from (
     select min(greatest(next_at, coalesce(leased_until, next_at))) as at from reporting.run
-        where state in ('expected', 'incomplete')
+        where state in ('expected', 'incomplete') and report = any(:reports)
     union all
     select min(greatest(next_at, coalesce(leased_until, next_at))) from reporting.outbox
         where state in ('queued', 'sending')) w;

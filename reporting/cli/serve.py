@@ -161,22 +161,30 @@ def _supervise(service: pipeline.Service, replica: str) -> None:
         with suppress(SourceUnavailable):  # its leases run out by themselves
             now.runs.abandon(name)
 
+    seen = now.files
+
     def read_again() -> None:
-        """Go on with files that were edited; with the old ones while the new make no sense."""
-        nonlocal now
+        """Go on with files that were edited; with the old ones while the new make no sense.
+
+        They have to be the same at two looks: a file that is being written may make sense halfway.
+        """
+        nonlocal now, seen
         try:
             found = replace(open_service(), keeps=True)
             same = found.settings == now.service.settings
-            if not same or found.files_digest() != now.files:
+            before, seen = seen, found.files_digest()
+            if same and seen not in (now.files, before):
+                return
+            if not same or seen != now.files:
                 opened = _opened(found, now.runs.holder)
                 # The same store: what was read of its audit log need not be read again.
                 old, now = now, replace(opened, rounds=now.rounds) if same else opened
-                for each in (old.service, old.asked):
-                    each.close()
                 _log_by(found.settings, replica)
                 edited.set()
                 logs.log("the configuration was changed", action="configure",
                          schedule=found.schedule.digest, policy=found.policy.digest)  # fmt: skip
+                for each in (old.service, old.asked):
+                    each.close()
         except Exception as error:
             observed.configured(ok=False)
             reading.tell(error)
@@ -284,7 +292,7 @@ def _look(service: pipeline.Service, runs: Runs, replica: str) -> None:
             )
     told: tuple[tuple[str, logs.Level, logs.Outcome | None, tuple[str, ...]], ...] = (
         ("mail outcome unknown", "error", "unknown", found.unknown),
-        ("mail given up: whoever made it died", "error", "failure", found.failed),
+        ("mail given up", "error", "failure", found.failed),
         ("mail is sent again", "warning", None, found.resent),
     )
     for words, level, outcome, mails in told:
@@ -324,7 +332,7 @@ def _worker(service: pipeline.Service, name: str) -> None:
                 if _one(service, runs, delivery, store):
                     works += 1
                 else:
-                    stop.wait(_rest_s(runs))
+                    stop.wait(_rest_s(service, runs))
                 if works == WORKS and _senseless(open_service):
                     works = 0  # whoever came after us would take up nothing
         finally:
@@ -343,6 +351,9 @@ def _senseless(opened: Callable[[], pipeline.Service]) -> ReportingError | None:
 def _one(service: pipeline.Service, runs: Runs, delivery: Delivery, store: _Trouble) -> bool:
     """One run and some mails; whether there was anything to do. What fails is logged."""
     busy = False
+    with suppress(SourceUnavailable):  # what follows says so
+        if not runs.agrees(service.agreement):
+            return False  # we have older files than whoever looked last, and are replaced soon
     acts: tuple[Callable[[], bool], ...] = (
         lambda: _work(service, runs),
         lambda: _deliver(delivery),
@@ -361,9 +372,9 @@ def _one(service: pipeline.Service, runs: Runs, delivery: Delivery, store: _Trou
     return busy
 
 
-def _rest_s(runs: Runs) -> float:
+def _rest_s(service: pipeline.Service, runs: Runs) -> float:
     try:
-        wake_s = runs.next_wake_s()
+        wake_s = runs.next_wake_s([report.name for report in service.schedule.reports])
     except SourceUnavailable:
         return 1.0
     # What is due and was not to be had waits for another run of its report.

@@ -19,6 +19,7 @@ from ..errors import UsageError, ValidationFailed
 from ..model import Missing
 from ..page import Document
 from ..periods import (
+    CALENDARS_VERSION,
     TradingDay,
     calendar_day,
     check_calendar,
@@ -219,6 +220,12 @@ class Service:
             raise UsageError(
                 f"the schedule can't be read: {error} (REPORTING_SCHEDULE_FILE is {file})"
             ) from None
+
+    @property
+    def agreement(self) -> str:
+        """What replicas have to have in common to expect the same runs at the same time."""
+        s = self.settings
+        return f"{self.schedule.digest} {s.calendar} {s.zone} {CALENDARS_VERSION}"
 
     @cached_property
     def calendar(self) -> str:

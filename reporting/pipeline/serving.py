@@ -69,7 +69,7 @@ class Reconciled:
     reopened: int = 0
     unknown: tuple[str, ...] = ()
     resent: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()  # mails that killed whoever made them, past their time
+    failed: tuple[str, ...] = ()  # mails that killed whoever made them, or that nobody wants now
 
 
 @dataclass(frozen=True)
@@ -115,21 +115,26 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
                 else:
                     added.append(run.key)
 
-        began = queue.scheduled([report.name for report in schedule.reports], since or now)
+        names = [report.name for report in schedule.reports]
+        began = queue.scheduled(names, since or now)
         for run in due:
             if since is not None and run.due_at > since:
                 write(run, TOO_OLD if run.due_at < too_old else "")
         missed |= dict.fromkeys(queue.miss(too_old), TOO_OLD)
         withdrawn: list[str] = []
-        if queue.agreed_s(schedule.digest) >= AGREED_S:
+        dismissed: tuple[str, ...] = ()
+        if queue.agreed_s(service.agreement) >= max(AGREED_S, 3 * service.settings.tick_s):
             # A closure may be announced when its session's run is due already.
             withdrawn = queue.withdraw(too_old, now, [run.key for run in open_])
             for key in withdrawn:
                 writer.log("run withdrawn", {"run": key, "schedule": schedule.digest})
-            queue.reschedule({run.key: as_expected(run) for run in open_}, too_old)
-            for key in queue.restore([run.key for run in open_]):
-                writer.log("run expected again", {"run": key, "schedule": schedule.digest})
-                added.append(key)
+            for key in queue.reschedule({run.key: as_expected(run) for run in open_}, too_old):
+                writer.log("run moved", {"run": key, "schedule": schedule.digest})
+            gone = queue.dismiss([person.name for person in schedule.recipients])
+            dismissed = _logged(writer, "mail failed", gone)
+        for key in queue.restore([run.key for run in open_]):
+            writer.log("run expected again", {"run": key, "schedule": schedule.digest})
+            added.append(key)
         # So may a session, or an earlier due time: nothing is lost between two looks.
         before = [run for run in open_ if began[run.name] < run.due_at <= (since or now)]
         lost = queue.not_written([as_expected(run) for run in before])
@@ -141,10 +146,17 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
         failed = _logged(writer, "mail failed", queue.give_up())
         resent = _logged(writer, "mail sent again", queue.resend_unknown())
-        reopened = queue.reopen(too_old)
+        reopened = queue.reopen(too_old, names)
         queue.tally("unknown", len(unknown))
     return Reconciled(
-        now, tuple(added), tuple(missed), tuple(withdrawn), reopened, unknown, resent, failed
+        now,
+        tuple(added),
+        tuple(missed),
+        tuple(withdrawn),
+        reopened,
+        unknown,
+        resent,
+        (*failed, *dismissed),
     )
 
 
@@ -209,7 +221,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
 
 
 def _after_s(attempts: int) -> float:
-    return min(RETRY_S * 2.0 ** (attempts - 1), RETRY_AT_MOST_S)
+    return min(RETRY_S * 2.0 ** min(attempts - 1, 20), RETRY_AT_MOST_S)
 
 
 def _back(

@@ -135,7 +135,7 @@ def test_what_is_asked_for_by_hand_keeps_nobody_waiting(
     while (taken := runs.take(NAMES)) is not None:
         found.append(taken.day)
         finish(runs, Lease(taken.key, taken.fence, True))
-    assert found == [date(2025, 12, 8), *(DAY - timedelta(back) for back in (30, 20, 10))]
+    assert found == [date(2025, 12, 8), *(DAY - timedelta(back) for back in (10, 30, 20))]
 
 
 def test_what_was_asked_for_quietly_stays_quiet_unless_somebody_was_sent_it(
@@ -297,8 +297,9 @@ def test_what_was_restated_while_it_was_rendered_is_issued_again(
     with runs.writing() as queue:
         queue.finish(lease, "issued", 1, drafted, DUE, "", {})
     with runs.writing() as queue:
-        assert queue.reopen(DUE - timedelta(days=1)) == 1
-        assert queue.reopen(DUE - timedelta(days=1)) == 0
+        assert queue.reopen(DUE - timedelta(days=1), ["else"]) == 0  # nobody would take it
+        assert queue.reopen(DUE - timedelta(days=1), NAMES) == 1
+        assert queue.reopen(DUE - timedelta(days=1), NAMES) == 0
 
 
 def test_durations_add_up_over_revisions(make_runs: Callable[..., Runs]) -> None:
@@ -373,7 +374,7 @@ def test_a_run_that_the_schedule_no_longer_expects_is_withdrawn(
     run = pipeline.runs_of(site.service(), "two").take(NAMES)
     assert run is not None and run.key == taken  # what is withdrawn was due before it
     assert pipeline.status(site.service())["service"]["runs"]["withdrawn"] == 1
-    found, states = look(SCHEDULE, agreed=True)
+    found, states = look(SCHEDULE)
     assert found.expected == (gone,) and states[gone] == "expected"
     events = [json.loads(e.entry)["event"] for e in site.store.log()]
     assert events.count("run withdrawn") == events.count("run expected again") == 1
@@ -464,6 +465,7 @@ def test_a_due_time_that_is_moved_reaches_what_is_written_down(
     assert site.store_sql(lengths) == [(timedelta(hours=4),)]  # nobody else has it yet
     look()
     assert site.store_sql(lengths) == [(timedelta(hours=9),)]
+    assert any(b'"run moved"' in e.entry for e in site.store.log())
 
 
 def test_a_ledger_without_its_views_is_told_in_words(
@@ -500,12 +502,21 @@ def test_what_was_missed_can_be_waived(
     assert runs.read("run_counts")[0]["missed"] == 0
     waived = [json.loads(e.entry) for e in service.store.log() if b'"run waived"' in e.entry]
     assert len(waived) == len(missed) + 1
-    # A report that is issued stays so: a day of it may be restated.
+    # A report that is issued stays so; only a day that is restated later makes it expected again.
+    of = f"from reporting.run where key = '{failed}'"
     site.store_sql(
-        f"update reporting.run set state = 'failed', revision = 1 where key = '{failed}'"
+        "update reporting.run set state = 'failed', revision = 1, reason = 'x', by_hand = true, "
+        f"quiet = true, drafted_at = now() - interval '1 day' where key = '{failed}'"
     )
+    restated = (
+        "insert into reporting.sealed_day (day, revision, digest, body, known_at, sealed_at, "
+        "stored_at, reason) select last, {0}, 'd{0}', '', now(), now(), {1}, '' " + of
+    )
+    site.store_sql(restated.format(1, "now()"))
+    site.store_sql(restated.format(2, "now()"))
     pipeline.waive(service, failed, "the second revision is not worth it")
-    assert site.store_sql(f"select state from reporting.run where key = '{failed}'") == [
-        ("issued",)
-    ]
+    assert pipeline.reconcile(service, runs).reopened == 0
+    assert site.store_sql("select state, reason, by_hand " + of) == [("issued", "", False)]
+    site.store_sql(restated.format(3, "now() + interval '1 min'"))
+    assert pipeline.reconcile(service, runs).reopened == 1
     assert waived[0]["body"]["reason"] == "nobody was there to read them"

@@ -306,6 +306,12 @@ def test_a_mail_goes_where_the_schedule_says_when_it_is_sent(
     (left,) = pipeline.deliver(serving(schedule_file=file), runs_of(service))
     assert left.state == "queued" and "has no recipient 'desk'" in left.words
     assert len(relay.to("desk@example.com")) == 1
+    # Another replica's schedule may have them; once all agree that nobody does, it has failed.
+    service = serving(schedule_file=file)
+    assert pipeline.reconcile(service, runs_of(service)).failed == ()
+    pipeline.reconcile(service, runs_of(service))
+    site.store_sql("update reporting.reconciled set agreed_at = now() - interval '5 min'")
+    assert pipeline.reconcile(service, runs_of(service)).failed == ("weekly/2025-W49 to desk",)
 
 
 def test_whoever_is_told_to_stop_begins_no_other_mail(
