@@ -46,7 +46,7 @@ fuzz: setup ## bytes for every parser, guided by coverage; SECONDS=60
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/var/fuzz/lib $(PY) tests/fuzz/parsers.py var/fuzz/corpus \
 		-dict=var/fuzz/words -artifact_prefix=var/fuzz/ -timeout=20 -max_total_time=$(or $(SECONDS),60)
 
-torture: setup ## the service under fire until KILLS=10000 and CRASHES=100: hours; docs/torture.md
+torture: setup ## the service under fire until KILLS=10000 and CRASHES=100: half an hour or more; docs/torture.md
 	@$(PY) -W ignore -m tests.torture --kills $(or $(KILLS),10000) --crashes $(or $(CRASHES),100)
 
 check: setup ## lint, types and the import contract
