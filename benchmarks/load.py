@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -52,6 +53,7 @@ from tests.torture.world import (  # noqa: E402
 )
 
 AUDIENCES = 6
+DUE = clock(0, 30)
 WORKERS = 2
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -281,7 +283,7 @@ def catch_up(made: World, days: int) -> dict[str, Any]:
     postgres, folder = made.postgres, made.folder
     store = "away"
     postgres.run(f"create database {store} template open")
-    first = yesterday(1) - timedelta(days)  # the days from it to the day before yesterday
+    first = yesterday(1, DUE) - timedelta(days)  # the days from it to the day before yesterday
     since = datetime(first.year, first.month, first.day, 20, tzinfo=UTC)
     postgres.run("insert into reporting.reconciled (until) values (%s)", store, since)
     (folder / "schedule.toml").write_text(
@@ -358,8 +360,8 @@ def world(days: int, unsealed: int) -> Iterator[World]:
         postgres.init()
         postgres.start()
         sink.start()
-        make_ledger(postgres, "ledger", yesterday(days), yesterday(1))
-        seal(postgres, folder, days_between(yesterday(days), yesterday(1)), unsealed)
+        make_ledger(postgres, "ledger", yesterday(days, DUE), yesterday(1, DUE))
+        seal(postgres, folder, days_between(yesterday(days, DUE), yesterday(1, DUE)), unsealed)
         yield World(folder, postgres, smtp)
     finally:
         sink.kill()

@@ -68,10 +68,18 @@ def test_whatever_is_done_to_it_each_report_is_issued_once_and_each_mail_account
         assert figures["recovery_p99_s"] <= plan.lease_s + 10, waits[-10:]
 
 
-@pytest.mark.parametrize("bug", BUGS)
+# Who is frozen has to be at the right place at the right time: on a busy machine that takes rounds.
+@pytest.mark.parametrize(
+    "bug", [pytest.param(bug, marks=[pytest.mark.slow] * ("lease" in bug)) for bug in BUGS]
+)
 def test_the_checker_catches_a_planted_bug(made: World, bug: str) -> None:
-    verdict = run(made, bugged(bug), seed=1)
-    assert [each for each in verdict.wrong if BUGS[bug][1] in each], verdict.wrong
+    """Within a few rounds."""
+    rounds = []
+    for seed in range(5):
+        rounds.append(run(made, bugged(bug), seed).wrong)
+        if [each for each in rounds[-1] if BUGS[bug][1] in each]:
+            return
+    raise AssertionError(rounds)
 
 
 @pytest.mark.slow

@@ -17,14 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg2
 
 ROOT = Path(__file__).resolve().parents[2]
 CALENDAR = "24/7"  # a session every day: more reports for the same number of facts
 ZONE = "Europe/Berlin"
+DUE = clock(6, 30)  # of each report, on the morning after its day
 
 
 def free_port() -> int:
@@ -234,6 +237,7 @@ def make_ledger(postgres: Postgres, name: str, first: date, last: date) -> None:
         cursor.execute(FIRM, span)
 
 
-def yesterday(days: int = 1) -> date:
-    """A day before today, in UTC."""
-    return datetime.now(UTC).date() - timedelta(days)
+def yesterday(days: int = 1, due: clock = DUE) -> date:
+    """So many days before the newest morning at which reports were due: they are never to come."""
+    since = timedelta(hours=due.hour, minutes=due.minute)
+    return (datetime.now(ZoneInfo(ZONE)) - since).date() - timedelta(days)
