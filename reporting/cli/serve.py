@@ -374,7 +374,7 @@ def _one(service: pipeline.Service, runs: Runs, delivery: Delivery, store: _Trou
 
 def _rest_s(service: pipeline.Service, runs: Runs) -> float:
     try:
-        wake_s = runs.next_wake_s([report.name for report in service.schedule.reports])
+        wake_s = runs.next_wake_s(service.schedule.names)
     except SourceUnavailable:
         return 1.0
     # What is due and was not to be had waits for another run of its report.

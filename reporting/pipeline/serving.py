@@ -115,8 +115,7 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
                 else:
                     added.append(run.key)
 
-        names = [report.name for report in schedule.reports]
-        began = queue.scheduled(names, since or now)
+        began = queue.scheduled(schedule.names, since or now)
         for run in due:
             if since is not None and run.due_at > since:
                 write(run, TOO_OLD if run.due_at < too_old else "")
@@ -146,7 +145,7 @@ def reconcile(service: Service, runs: Runs) -> Reconciled:
         unknown = _logged(writer, "mail outcome unknown", queue.settle())
         failed = _logged(writer, "mail failed", queue.give_up())
         resent = _logged(writer, "mail sent again", queue.resend_unknown())
-        reopened = queue.reopen(too_old, names)
+        reopened = queue.reopen(too_old, schedule.names)
         queue.tally("unknown", len(unknown))
     return Reconciled(
         now,
@@ -189,7 +188,7 @@ def work(service: Service, runs: Runs) -> Worked | None:
     Where the schedule or the policy can't be read nothing is taken: that is no fault of a run.
     """
     service.configured()
-    run = runs.take([report.name for report in service.schedule.reports])
+    run = runs.take(service.schedule.names)
     if run is None:
         return None
     lease = Lease(run.key, run.fence, True)
@@ -395,7 +394,7 @@ def scheduled_named(service: Service, name: str) -> Scheduled:
     for scheduled in service.schedule.reports:
         if scheduled.name == name:
             return scheduled
-    known = ", ".join(s.name for s in service.schedule.reports) or "none at all"
+    known = ", ".join(service.schedule.names) or "none at all"
     raise UsageError(
         f"the schedule has no report {name!r}; it has {known} (REPORTING_SCHEDULE_FILE)"
     )

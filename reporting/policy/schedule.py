@@ -199,6 +199,11 @@ class Schedule:
     catch_up: timedelta = timedelta(days=60)
     digest: str = ""
 
+    @property
+    def names(self) -> list[str]:
+        """What its reports are called."""
+        return [report.name for report in self.reports]
+
     def recipient(self, name: str) -> Recipient | None:
         """Who is called ``name``, or None."""
         return next((r for r in self.recipients if r.name == name), None)
